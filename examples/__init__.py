@@ -1,0 +1,1 @@
+"""Runnable examples: ``python -m examples.echo``, ``hypercorn -k trio examples.echo:app``."""
