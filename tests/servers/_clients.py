@@ -1,0 +1,150 @@
+"""A WebSocket client that can misbehave: raw sockets, frames made by hand."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+TEXT, BINARY, CLOSE = 1, 2, 8
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """One whole masked frame (the mask is zero, which leaves the payload as it is)."""
+    if len(payload) < 126:
+        length = bytes([0x80 | len(payload)])
+    elif len(payload) < 65536:
+        length = bytes([0x80 | 126]) + struct.pack("!H", len(payload))
+    else:
+        length = bytes([0x80 | 127]) + struct.pack("!Q", len(payload))
+    return bytes([0x80 | opcode]) + length + bytes(4) + payload
+
+
+def handshake(path: str, *headers: str) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class ServerGone(Exception):
+    """The connection ended where an answer was due."""
+
+
+class RawClient:
+    """One connection, under full control.
+
+    Args:
+        port: the server's port on the loopback interface.
+        receive_buffer: bytes that the kernel may hold for us; small makes a blocked sender.
+        timeout: seconds for every single operation.
+    """
+
+    def __init__(self, port: int, *, receive_buffer: int | None = None, timeout: float = 5) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
+        self._unread = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.socket.close()
+
+    def open(self, path: str, *headers: str, early: bytes = b"") -> int:
+        """Do the opening handshake, with `early` in the same packet; give the HTTP status."""
+        self.socket.sendall(handshake(path, *headers) + early)
+        while b"\r\n\r\n" not in self._unread:
+            self._read_more()
+        head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        return int(head.split()[1])
+
+    def send(self, *texts: str) -> None:
+        """Send text messages, all in one packet."""
+        self.socket.sendall(b"".join(frame(TEXT, text.encode()) for text in texts))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame and nothing after it."""
+        self.socket.sendall(frame(CLOSE, struct.pack("!H", code) + reason.encode()))
+
+    def read(self) -> tuple[int, bytes]:
+        """The next frame: opcode and payload."""
+        opcode = self._take(1)[0] & 0x0F
+        length = self._take(1)[0]
+        if length == 126:
+            (length,) = struct.unpack("!H", self._take(2))
+        elif length == 127:
+            (length,) = struct.unpack("!Q", self._take(8))
+        return opcode, self._take(length)
+
+    def read_close(self) -> tuple[int, str]:
+        """Skip to the close frame: code and reason."""
+        while True:
+            opcode, payload = self.read()
+            if opcode == CLOSE:
+                return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
+
+    def reset(self) -> None:
+        """End the connection with a TCP reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def half_close(self) -> None:
+        """Send FIN, keep reading."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def _take(self, count: int) -> bytes:
+        while len(self._unread) < count:
+            self._read_more()
+        taken, self._unread = self._unread[:count], self._unread[count:]
+        return taken
+
+    def _read_more(self) -> None:
+        try:
+            data = self.socket.recv(65536)
+        except ConnectionError as exc:
+            raise ServerGone(f"the server broke the connection: {exc}") from exc
+        if not data:
+            raise ServerGone("the server closed the connection")
+        self._unread += data
+
+
+_CLIENT_PROGRAM = """
+import sys
+from websockets.sync.client import connect
+with connect(sys.argv[1]) as ws:
+    print("connected", flush=True)
+    for message in ws:
+        pass
+"""
+
+
+@contextmanager
+def client_process(url: str) -> Iterator["subprocess.Popen[str]"]:
+    """A connected client in a process of its own, to be killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _CLIENT_PROGRAM, url], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "connected\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    os.kill(process.pid, signal.SIGKILL)

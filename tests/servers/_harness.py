@@ -1,0 +1,226 @@
+"""Real server processes on a loopback port that the system chooses.
+
+A new server is a new row of `SERVERS`. The test binds and listens itself and hands the descriptor
+over, so there is no race for the port and no moment at which a connect is refused.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers import _reports
+from tests.servers._clients import RawClient
+from tests.servers._reports import Record
+
+ROOT = Path(__file__).parents[2]
+APP = "tests.servers.apps:app"
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to start one server.
+
+    Attributes:
+        name: the id of the row in tests.
+        command: the arguments after the interpreter; `{app}` and `{fd}` are filled in.
+        backend: the library that the application runs on.
+        stop_within: seconds from SIGTERM to the end of the process with idle handlers.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    backend: str
+    stop_within: float
+
+
+def _hypercorn(worker: str, backend: str) -> Server:
+    command = ("-m", "hypercorn", "-k", worker, "-b", "fd://{fd}", "--log-level", "info", "{app}")
+    return Server(f"hypercorn-{worker}", command, backend, stop_within=10)
+
+
+SERVERS = {
+    server.name: server
+    for server in (_hypercorn("trio", "trio"), _hypercorn("asyncio", "asyncio"))
+}
+
+
+class Running:
+    """A started server."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, directory: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = directory / "log"
+        self._report = directory / "report"
+        self._ids = 0
+
+    def new_id(self) -> str:
+        """A name for the next connection, unique in this server's life."""
+        self._ids += 1
+        return f"c{self._ids}"
+
+    def url(self, path: str, connection: str) -> str:
+        return f"ws://127.0.0.1:{self.port}{path}?id={connection}"
+
+    def client(self, *, receive_buffer: int | None = None, timeout: float = 5) -> RawClient:
+        return RawClient(self.port, receive_buffer=receive_buffer, timeout=timeout)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def records(self, connection: str, event: str | None = None) -> list[Record]:
+        return [
+            record
+            for record in _reports.read(self._report)
+            if record.id == connection and event in (None, record.event)
+        ]
+
+    def wait_for(self, connection: str, event: str, timeout: float = 5) -> Record:
+        """The first such record, once there is one."""
+
+        def found() -> bool:
+            return bool(self.records(connection, event))
+
+        assert wait_until(found, timeout), (
+            f"no {event!r} from {connection} in {timeout} s, only {self.records(connection)}\n"
+            f"--- the server's log:\n{self.log}"
+        )
+        return self.records(connection, event)[0]
+
+    def stats(self) -> dict[str, int]:
+        """What the process holds now; the request itself is a part of it, always the same one."""
+        http_connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            http_connection.request("GET", "/stats")
+            stats: dict[str, int] = json.loads(http_connection.getresponse().read())
+        finally:
+            http_connection.close()
+        return stats
+
+    def settled_stats(self) -> dict[str, int]:
+        """The stats when they have stopped changing."""
+        last = self.stats()
+        for _ in range(50):
+            time.sleep(0.05)
+            stats = self.stats()
+            if stats == last:
+                break
+            last = stats
+        return last
+
+    def assert_nothing_left(self, before: dict[str, int], timeout: float = 3) -> None:
+        """Every task and descriptor of the connections since `before` is gone."""
+
+        def as_before() -> bool:
+            now = self.stats()
+            return all(now[what] <= before[what] for what in before)
+
+        assert wait_until(as_before, timeout), f"{before} before, now {self.stats()}\n{self.log}"
+
+    @property
+    def answers(self) -> bool:
+        """Is the worker alive? (Hypercorn's parent process may outlive it for a moment.)"""
+        try:
+            self.stats()
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def terminate(self) -> None:
+        """Ask the server to stop, as a supervisor does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server and its workers without asking."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def processes_left(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+@contextmanager
+def running(
+    server: Server, *, arguments: Sequence[str] = (), app: str = APP, expect_clean_stop: bool = True
+) -> Iterator[Running]:
+    """Start the server, stop it at the end with SIGTERM.
+
+    Args:
+        server: a row of the table.
+        arguments: more command line options.
+        app: the application to serve.
+        expect_clean_stop: whether it is an error if SIGTERM does not end every process of it in time.
+    """
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
+    ):
+        path = Path(directory)
+        (path / "report").touch()
+        process = _start(server, listener, path, [*arguments], app)
+        started = Running(process, listener.getsockname()[1], path)
+        listener.close()
+        try:
+            assert wait_until(lambda: started.answers or process.poll() is not None, 20), started.log
+            assert process.poll() is None, started.log
+            yield started
+            if expect_clean_stop:
+                _stop(started, server.stop_within)
+        finally:
+            started.kill()
+
+
+def _start(
+    server: Server, listener: socket.socket, directory: Path, arguments: list[str], app: str
+) -> "subprocess.Popen[bytes]":
+    values = {"fd": listener.fileno(), "app": app}
+    command = [argument.format(**values) for argument in server.command]
+    with (directory / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, *command, *arguments],
+            cwd=ROOT,
+            env={**os.environ, _reports.ENVIRONMENT_VARIABLE: str(directory / "report")},
+            pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _stop(started: Running, timeout: float) -> None:
+    started.terminate()
+    try:
+        started.process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the server ignored SIGTERM for {timeout} s\n{started.log}") from None
+    assert wait_until(lambda: not started.processes_left(), 3), "the server left processes behind"
+
+
+def wait_until(condition: Callable[[], Any], timeout: float) -> bool:
+    """Ask every 10 ms; False when the time is over."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -1,0 +1,291 @@
+"""The applications that the real servers serve: `app` dispatches by path.
+
+`/ours/NAME?id=ID` runs a handler on wsnursery, `/raw/NAME?id=ID` the same thing written
+against bare `receive` and `send`; `/stats` counts what the process holds.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import anyio.abc
+
+from tests.servers._reports import Reporter
+from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket
+
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+@dataclass
+class Connection:
+    """What a handler is given to work with besides its WebSocket."""
+
+    report: Reporter
+    query: dict[str, str]
+    noticed: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the server has delivered the disconnect event."""
+
+    def watch(self, receive: Receive) -> Receive:
+        """Tell when the server delivers the disconnect."""
+
+        async def watched() -> Event:
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                self.report("noticed", code=event.get("code"), reason=event.get("reason"))
+                self.noticed.set()
+            return event
+
+        return watched
+
+
+Handler = Callable[[WebSocket, Connection], Awaitable[None]]
+RawHandler = Callable[[Receive, Send, Connection], Awaitable[None]]
+
+OURS: dict[str, tuple[Handler, Options]] = {}
+RAW: dict[str, RawHandler] = {}
+
+
+def ours(**options: Any) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        OURS[handler.__name__] = (handler, Options(**options))
+        return handler
+
+    return register
+
+
+def raw(handler: RawHandler) -> RawHandler:
+    RAW[handler.__name__.removeprefix("raw_")] = handler
+    return handler
+
+
+def describe(exc: BaseException | None) -> dict[str, Any]:
+    """The outcome of a block as facts that fit into JSON."""
+    return {
+        "error": type(exc).__name__ if exc is not None else None,
+        "group": isinstance(exc, BaseExceptionGroup),
+        "code": getattr(exc, "code", None),
+        "reason": getattr(exc, "reason", None),
+        "cause": type(exc.__cause__).__name__ if exc is not None and exc.__cause__ else None,
+        "text": str(exc),
+    }
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "http":
+        await _stats(send)
+    else:
+        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
+        connection = Connection(Reporter(query.get("id", "")), query)
+        kind, name = scope["path"].strip("/").split("/")
+        if kind == "ours":
+            await _run_ours(name, scope, receive, send, connection)
+        else:
+            await _run_raw(name, receive, send, connection)
+
+
+async def _run_ours(name: str, scope: Any, receive: Any, send: Any, conn: Connection) -> None:
+    handler, options = OURS[name]
+    outcome: BaseException | None = None
+    try:
+        async with open_websocket(scope, conn.watch(receive), send, options=options) as ws:
+            await handler(ws, conn)
+    except WebSocketDisconnected as exc:
+        outcome = exc
+    except BaseException as exc:
+        outcome = exc
+        raise
+    finally:
+        conn.report("ended", **describe(outcome))
+
+
+async def _run_raw(name: str, receive: Any, send: Any, conn: Connection) -> None:
+    outcome: BaseException | None = None
+    try:
+        await RAW[name](conn.watch(receive), send, conn)
+    except BaseException as exc:
+        outcome = exc
+        raise
+    finally:
+        conn.report("ended", **describe(outcome))
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})
+
+
+async def _stats(send: Send) -> None:
+    body = json.dumps({"tasks": _count_tasks(), "fds": len(os.listdir("/proc/self/fd"))}).encode()
+    headers = [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _count_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # no running loop: this is trio
+        import trio
+
+    count, todo = 0, [trio.lowlevel.current_root_task()]
+    while todo:
+        task = todo.pop()
+        if task is not None:
+            count += 1
+            todo.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+    return count
+
+
+# Handlers on wsnursery. Each starts two children whose clean-up awaits, so that a test can see
+# that it ran to its end before the block was left.
+
+
+async def _child(conn: Connection, number: int) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.01)
+        conn.report("cleaned", child=number)
+
+
+async def _accept(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+    for number in range(2):
+        ws.start_soon(_child, conn, number)
+    conn.report("accepted")
+
+
+@ours()
+async def echo(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    count = 0
+    async for message in ws:
+        count += 1
+        await ws.send(message)
+    conn.report("read", count=count, code=ws.close_code, reason=ws.close_reason)
+
+
+@ours()
+async def idle(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    try:
+        await anyio.sleep_forever()
+    finally:
+        conn.report("body cancelled")
+
+
+@ours(grace_period=0.3)
+async def never_reads(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    await anyio.sleep_forever()
+
+
+@ours()
+async def push(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+
+    async def pusher() -> None:
+        while True:
+            await ws.send("x" * 100)
+            await anyio.sleep(0.001)
+
+    ws.start_soon(pusher)
+    await pusher()
+
+
+@ours()
+async def send_loop(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+    while True:
+        await ws.send("x")
+
+
+@ours()
+async def late_reader(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    await conn.noticed.wait()
+    await anyio.sleep(0.2)
+    messages = [message async for message in ws]
+    conn.report("read", messages=messages)
+
+
+@ours()
+async def close(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    await ws.close(4002, "enough")
+
+
+@ours()
+async def leave(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+
+
+@ours()
+async def fail(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    raise LookupError("a bug of the handler")
+
+
+@ours(send_timeout=1.0, close_timeout=1.0)
+async def flood(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    while True:
+        await ws.send(b"x" * 65536)
+
+
+@ours()
+async def bad_subprotocol(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept(subprotocol="never offered")
+
+
+# The same against bare receive and send: what there is without wsnursery.
+
+
+@raw
+async def raw_echo(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    conn.report("accepted")
+    while (event := await receive())["type"] != "websocket.disconnect":
+        reply = {key: event[key] for key in ("text", "bytes") if event.get(key) is not None}
+        await send({"type": "websocket.send", **reply})
+
+
+@raw
+async def raw_idle(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    conn.report("accepted")
+    await anyio.sleep(float(conn.query.get("seconds", "1000")))
+
+
+@raw
+async def raw_leave(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close"})
+
+
+@raw
+async def raw_send_loop(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "text": "x"})
+
+
+@raw
+async def raw_bad_subprotocol(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept", "subprotocol": "never offered"})

@@ -1,0 +1,32 @@
+"""One server process per module and row; every test sees that it leaves nothing behind."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers._harness import SERVERS, Running, Server, running
+
+
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS.keys())
+def row(request: pytest.FixtureRequest) -> Server:
+    """A row of the table of servers."""
+    server: Server = request.param
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared_server(row: Server) -> Iterator[Running]:
+    with running(row) as started:
+        with started.client() as client:  # the first connection loads what the later ones share
+            connection = started.new_id()
+            client.open(f"/ours/echo?id={connection}")
+        started.wait_for(connection, "ended")
+        yield started
+
+
+@pytest.fixture
+def server(shared_server: Running) -> Iterator[Running]:
+    """A running server that must hold, after the test, no more than before."""
+    before = shared_server.settled_stats()
+    yield shared_server
+    shared_server.assert_nothing_left(before)

@@ -1,0 +1,196 @@
+"""What one client can do to a server through a bare application, and cannot through ours.
+
+Every test shows both. When a new version of a server mends one of these, the bare half turns red:
+then the measure, and the test, may go.
+"""
+
+import http.client
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.servers._clients import TEXT, RawClient, ServerGone, frame
+from tests.servers._harness import SERVERS, Running, Server, running, wait_until
+
+HYPERCORN_TRIO = SERVERS["hypercorn-trio"]
+HYPERCORN_ASYNCIO = SERVERS["hypercorn-asyncio"]
+
+
+def early_frame(client: RawClient, kind: str, connection: str) -> None:
+    """A first message in the packet of the handshake: hypercorn answers 400, then is told to accept."""
+    client.open(f"/{kind}/echo?id={connection}", early=frame(TEXT, b"early"))
+
+
+def bad_extension(client: RawClient, kind: str, connection: str) -> None:
+    """An offer that makes wsproto raise out of the server's accept."""
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=x"
+    client.open(f"/{kind}/echo?id={connection}", offer)
+
+
+def unoffered_subprotocol(client: RawClient, kind: str, connection: str) -> None:
+    """An application that picks a subprotocol which the client did not offer."""
+    client.open(f"/{kind}/bad_subprotocol?id={connection}")
+
+
+PACKETS = [early_frame, bad_extension, unoffered_subprotocol]
+Attack = Callable[[RawClient, str, str], None]
+
+
+def send_packet(server: Running, attack: Attack, kind: str) -> str:
+    connection = server.new_id()
+    with server.client() as client:
+        try:
+            attack(client, kind, connection)
+        except ServerGone:
+            pass
+    return connection
+
+
+@pytest.mark.parametrize("attack", PACKETS)
+def test_one_packet_ends_a_bare_hypercorn_trio(attack: Attack) -> None:
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        send_packet(server, attack, "raw")
+        assert wait_until(lambda: not server.answers, 5)
+
+
+# contract: T1
+@pytest.mark.parametrize("attack", PACKETS)
+def test_one_packet_does_not_end_ours(server: Running, attack: Attack) -> None:
+    for _ in range(20):
+        connection = send_packet(server, attack, "ours")
+        server.wait_for(connection, "ended")
+    assert server.answers
+    with server.client() as client:
+        connection = server.new_id()
+        assert client.open(f"/ours/echo?id={connection}") == 101
+        client.send("still here")
+        assert client.read() == (TEXT, b"still here")
+        client.close(1000)
+        server.wait_for(connection, "ended")
+
+
+def burst_and_reset(client: RawClient) -> None:
+    client.send(*["message"] * 50)
+    client.reset()
+
+
+def test_bursts_leave_tasks_and_descriptors_behind_a_bare_application() -> None:
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        before = server.settled_stats()
+        for _ in range(20):
+            connection = server.new_id()
+            with server.client() as client:
+                client.open(f"/raw/idle?seconds=0.1&id={connection}")
+                burst_and_reset(client)
+            server.wait_for(connection, "ended")
+        after = server.settled_stats()
+    assert after["tasks"] >= before["tasks"] + 10
+    assert after["fds"] >= before["fds"] + 10
+
+
+def test_leaving_early_leaves_tasks_behind_a_bare_application() -> None:
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        before = server.settled_stats()
+        for _ in range(20):
+            leave_early(server, "raw")
+        after = server.settled_stats()
+    assert after["tasks"] >= before["tasks"] + 10
+
+
+def leave_early(server: Running, kind: str) -> None:
+    """The handler closes at once while the client keeps sending."""
+    connection = server.new_id()
+    with server.client() as client:
+        client.open(f"/{kind}/leave?id={connection}")
+        try:
+            burst_and_reset(client)
+        except OSError:
+            pass  # the server was faster
+    server.wait_for(connection, "ended", timeout=10)
+
+
+# contract: R7 (the fixture `server` looks for what is left)
+@pytest.mark.parametrize("handler", ["echo", "idle", "push", "leave"])
+def test_bursts_leave_nothing_behind_ours(server: Running, handler: str) -> None:
+    for _ in range(20):
+        connection = server.new_id()
+        with server.client() as client:
+            assert client.open(f"/ours/{handler}?id={connection}") == 101
+            try:
+                burst_and_reset(client)
+            except OSError:
+                pass
+        server.wait_for(connection, "ended", timeout=10)
+
+
+def test_bare_echo_hangs_in_send() -> None:
+    """One task that receives and sends waits in `send` for the queue that it should empty."""
+    with running(HYPERCORN_ASYNCIO, expect_clean_stop=False) as server:
+        connections = []
+        for _ in range(20):
+            connections.append(server.new_id())
+            with server.client() as client:
+                client.open(f"/raw/echo?id={connections[-1]}")
+                burst_and_reset(client)
+        time.sleep(1)
+        stuck = [name for name in connections if not server.records(name, "ended")]
+    assert stuck
+
+
+# contract: S9
+def test_our_echo_does_not_hang(server: Running) -> None:
+    connections = []
+    for _ in range(50):
+        connections.append(server.new_id())
+        with server.client() as client:
+            client.open(f"/ours/echo?id={connections[-1]}")
+            burst_and_reset(client)
+    for connection in connections:
+        server.wait_for(connection, "ended")
+
+
+def close_code_at_sigterm(row: Server, kind: str) -> int | None:
+    """The code of the close frame that an idle client gets when the server stops."""
+    with (
+        running(row, arguments=["--graceful-timeout", "1"]) as server,
+        server.client() as client,
+    ):
+        client.open(f"/{kind}/idle?id={server.new_id()}")
+        server.terminate()
+        try:
+            code, _ = client.read_close()
+        except ServerGone:
+            return None
+        client.close(code)
+        return code
+
+
+def test_sigterm_cuts_the_line_of_a_bare_application() -> None:
+    assert close_code_at_sigterm(HYPERCORN_TRIO, "raw") is None
+    assert close_code_at_sigterm(HYPERCORN_ASYNCIO, "raw") == 1011
+
+
+# contract: X5
+def test_sigterm_is_told_by_ours(row: Server) -> None:
+    assert close_code_at_sigterm(row, "ours") == 1001
+
+
+def test_a_loop_of_sends_to_a_client_that_is_gone_freezes_a_bare_server() -> None:
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        with server.client() as client:
+            client.open(f"/raw/send_loop?id={server.new_id()}")
+        time.sleep(0.2)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            server.stats()
+
+
+# contract: S8
+def test_a_loop_of_sends_to_a_client_that_is_gone_ends_ours(server: Running) -> None:
+    connection = server.new_id()
+    with server.client() as client:
+        client.open(f"/ours/send_loop?id={connection}")
+        client.read()
+    ended = server.wait_for(connection, "ended")
+    assert ended["error"] == "WebSocketDisconnected"
+    assert server.answers
