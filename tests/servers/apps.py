@@ -6,9 +6,9 @@ against bare `receive` and `send`; `/stats` counts what the process holds.
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -125,10 +125,14 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 async def _stats(send: Send) -> None:
-    body = json.dumps({"tasks": _count_tasks(), "fds": len(os.listdir("/proc/self/fd"))}).encode()
+    body = json.dumps({"tasks": _count_tasks(), "fds": _count_fds()}).encode()
     headers = [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _count_fds() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _count_tasks() -> int:

@@ -7,7 +7,7 @@ import pytest
 from tests.servers._harness import SERVERS, Running, Server, running
 
 
-@pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS.keys())
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=list(SERVERS))
 def row(request: pytest.FixtureRequest) -> Server:
     """A row of the table of servers."""
     server: Server = request.param

@@ -48,7 +48,7 @@ LEAVING: dict[str, Callable[[RawClient], None]] = {
 }
 
 
-@pytest.fixture(params=LEAVING.values(), ids=LEAVING.keys())
+@pytest.fixture(params=LEAVING.values(), ids=list(LEAVING))
 def leave(request: pytest.FixtureRequest) -> Callable[[RawClient], None]:
     """A way for the client to go."""
     way: Callable[[RawClient], None] = request.param
