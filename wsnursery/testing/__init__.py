@@ -1,0 +1,41 @@
+"""Test what happens when the connection breaks: an ASGI server in memory, with faults.
+
+It works for every ASGI application with WebSockets, on trio and on asyncio. See
+``docs/testing.md`` for a tour.
+"""
+
+from ._client import Client as Client
+from ._client import connect as connect
+from ._errors import ApplicationStuck as ApplicationStuck
+from ._errors import ConnectionEnded as ConnectionEnded
+from ._errors import Deadlock as Deadlock
+from ._errors import HandshakeDenied as HandshakeDenied
+from ._errors import Leak as Leak
+from ._faults import CloseAt as CloseAt
+from ._faults import Delay as Delay
+from ._faults import FailReceive as FailReceive
+from ._faults import FailSend as FailSend
+from ._faults import Fault as Fault
+from ._faults import Garbage as Garbage
+from ._faults import StallSend as StallSend
+from ._faults import VanishAt as VanishAt
+from ._peer import Peer as Peer
+from ._personalities import BASIC as BASIC
+from ._personalities import DAPHNE as DAPHNE
+from ._personalities import FOREIGN_EXCEPTION as FOREIGN_EXCEPTION
+from ._personalities import GRANIAN as GRANIAN
+from ._personalities import GRANIAN_OLD as GRANIAN_OLD
+from ._personalities import HYPERCORN_ASYNCIO as HYPERCORN_ASYNCIO
+from ._personalities import HYPERCORN_TRIO as HYPERCORN_TRIO
+from ._personalities import RAISES_OSERROR as RAISES_OSERROR
+from ._personalities import RAISES_RUNTIMEERROR as RAISES_RUNTIMEERROR
+from ._personalities import SERVERS as SERVERS
+from ._personalities import SILENT as SILENT
+from ._personalities import UVICORN as UVICORN
+from ._personalities import UVICORN_LEGACY as UVICORN_LEGACY
+from ._personalities import UVICORN_OLD as UVICORN_OLD
+from ._personalities import Personality as Personality
+from ._server import Server as Server
+from ._transcript import Entry as Entry
+from ._transcript import Transcript as Transcript
+from ._virtual import virtual_backend as virtual_backend

@@ -1,0 +1,197 @@
+"""Run a whole ASGI application and talk to it: ``async with connect(app) as client``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._errors import ApplicationStuck, HandshakeDenied
+from ._peer import DEFAULT_TIMEOUT, Peer
+from ._personalities import SILENT, Personality
+from ._server import Server
+from ._where import where_it_waits
+
+if TYPE_CHECKING:
+    from ._faults import Fault
+    from ._wire import Wire
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application. ``Any``, because every framework has its own words for the three."""
+
+
+class Client(Peer):
+    """A peer of an application that runs in a task of its own. Made by :func:`connect`."""
+
+    server: Server
+    """The server between this client and the application."""
+
+    def __init__(self, wire: Wire, *, timeout: float, answers_close: bool) -> None:
+        super().__init__(wire, timeout=timeout, answers_close=answers_close)
+        self._scope = anyio.CancelScope()
+        self._call: Awaitable[None] | None = None
+        self._finished = False
+        self._exception: BaseException | None = None
+        self._told = False
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What the application raised, once it has ended; ``None``: it returned."""
+        return self._exception
+
+    async def handshake(self) -> None:
+        """Wait for the answer to the handshake. :func:`connect` does it, unless told not to.
+
+        Raises:
+            HandshakeDenied: the application refused, or returned without an answer.
+            ApplicationStuck: it did neither for ``timeout`` seconds.
+            Exception: what the application raised instead of answering.
+        """
+        wire = self._wire
+        await self._wait_for(
+            lambda: wire.accepted or wire.denied or self._finished,
+            "neither accepted nor denied the handshake",
+        )
+        if wire.accepted:
+            return
+        await self.app_finished()
+        status, headers = wire.denial or (self.server.personality.unanswered_status, [])
+        raise HandshakeDenied(status, headers, wire.denial_body)
+
+    async def app_finished(self) -> None:
+        """Wait for the end of the application, and raise what it raised.
+
+        What is raised here is not raised again when the block of :func:`connect` is left.
+
+        Raises:
+            ApplicationStuck: it did not end for ``timeout`` seconds.
+            BaseException: what the application raised.
+        """
+        await self._wait_for(lambda: self._finished, "did not end")
+        self._told = True
+        if self._exception is not None:
+            raise self._exception
+
+    def cancel_app(self) -> None:
+        """Cancel the application's task, as a server does that shuts down."""
+        self._scope.cancel()
+
+    async def run(self, app: Application) -> None:
+        """Run the application to its end (:func:`connect` does this, in a task)."""
+        server = self.server
+        with self._scope:
+            try:
+                self._call = app(server.scope, server.receive, server.send)
+                await self._call
+            except Exception as error:  # noqa: BLE001 - it belongs to the test, which gets it
+                self._exception = error
+            finally:
+                self._call = None
+                self._finished = True
+                server.app_ended(self._exception)
+
+    async def leave(self) -> None:
+        """End the connection if it is still open, and wait for the application's end."""
+        self.close()
+        if not self._told:
+            await self.app_finished()
+
+    def _whereabouts(self) -> str:
+        where = where_it_waits(self._call)
+        return f"; it waits {where}" if where else ""
+
+
+class _ClientServer(Server):
+    """A server whose peer is a :class:`Client`."""
+
+    client: Client
+
+    def _make_peer(self, wire: Wire, timeout: float, answers_close: bool) -> Peer:
+        self.client = Client(wire, timeout=timeout, answers_close=answers_close)
+        self.client.server = self
+        return self.client
+
+
+@asynccontextmanager
+async def connect(
+    app: Application,
+    *,
+    path: str = "/",
+    query_string: bytes = b"",
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    subprotocols: Sequence[str] = (),
+    personality: Personality = SILENT,
+    faults: Iterable[Fault] = (),
+    receive_queue: int | None = None,
+    send_queue: int | None = None,
+    answers_close: bool = True,
+    timeout: float = DEFAULT_TIMEOUT,
+    scope: Mapping[str, Any] | None = None,
+    wait_for_accept: bool = True,
+) -> AsyncGenerator[Client]:
+    """Run an ASGI application in a task and give the client that is connected to it.
+
+    Entering waits until the application has accepted. Leaving closes the connection with 1000 if
+    it is still open and waits for the application to end; if the block raised, the application
+    is cancelled instead. An exception of the application is raised at the end of the block, with
+    its own traceback, unless :meth:`Client.app_finished` has raised it before.
+
+    Args:
+        app: The application: any ASGI application with WebSockets.
+        wait_for_accept: ``False``: enter at once, then ``await client.handshake()``.
+        path: See :class:`Server`, like everything else.
+        query_string: See :class:`Server`.
+        headers: See :class:`Server`.
+        subprotocols: See :class:`Server`.
+        personality: See :class:`Server`.
+        faults: See :class:`Server`.
+        receive_queue: See :class:`Server`.
+        send_queue: See :class:`Server`.
+        answers_close: See :class:`Server`.
+        timeout: Seconds, on the clock of the test, that any wait for the application may take.
+        scope: See :class:`Server`.
+
+    Raises:
+        HandshakeDenied: the application refused the connection.
+        ApplicationStuck: it never accepted, or did not end after the connection had.
+        Exception: what the application raised.
+    """
+    server = _ClientServer(
+        path=path,
+        query_string=query_string,
+        headers=headers,
+        subprotocols=subprotocols,
+        personality=personality,
+        faults=faults,
+        receive_queue=receive_queue,
+        send_queue=send_queue,
+        answers_close=answers_close,
+        timeout=timeout,
+        scope=scope,
+    )
+    client = server.client
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.run, app)
+        try:
+            if wait_for_accept:
+                await client.handshake()
+            yield client
+            await client.leave()
+        except Exception as error:  # noqa: BLE001 - raised below, outside the group
+            failure = error
+        tasks.cancel_scope.cancel()
+    _raise_first(client, failure)
+
+
+def _raise_first(client: Client, failure: Exception | None) -> None:
+    """Raise the application's error if nobody was told of it, else the test's."""
+    error = client.exception
+    if failure is error or error is None or client._told:  # noqa: SLF001
+        error = failure
+    elif failure is not None:
+        error.__context__ = failure
+    if error is not None:
+        raise error

@@ -1,0 +1,175 @@
+"""Faults: what goes wrong in the server, and at which call.
+
+A fault is a small immutable description; :class:`Armed` counts the calls for it. Write your own
+by subclassing :class:`Fault` and overriding what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+
+if TYPE_CHECKING:
+    from ._server import Server
+
+Error = BaseException | type[BaseException] | Callable[[], BaseException]
+"""An exception, its class, or a function that makes one."""
+
+
+def _make(error: Error) -> BaseException:
+    return error if isinstance(error, BaseException) else error()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The base of all faults: nothing goes wrong.
+
+    The numbers count from 1, from the moment the fault was given to the server or injected.
+    """
+
+    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+        """Run when the application makes its ``number``-th raw send, before it takes effect."""
+
+    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+        """Run at the application's ``number``-th raw receive.
+
+        Returns:
+            An event that ``receive()`` returns instead of what the peer did; usually ``None``.
+        """
+
+    def on_call(self, server: Server, number: int) -> None:
+        """Run at the ``number``-th raw call, sends and receives counted together."""
+
+
+@dataclass(frozen=True)
+class FailSend(Fault):
+    """The ``number``-th raw send raises ``error`` and sends nothing."""
+
+    number: int
+    error: Error
+    vanish: bool = False
+    """Whether the peer is gone at that moment, so that a disconnect event comes as well."""
+
+    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+        """Raise at the right call."""
+        if number == self.number:
+            if self.vanish:
+                server.peer.vanish()
+            raise _make(self.error)
+
+
+@dataclass(frozen=True)
+class StallSend(Fault):
+    """The ``number``-th raw send waits until ``until`` is set; for ever without one."""
+
+    number: int
+    until: anyio.Event | None = None
+    shielded: bool = False
+    """Whether the wait cannot be cancelled (as on Hypercorn with trio)."""
+
+    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+        """Wait at the right call."""
+        if number == self.number:
+            with anyio.CancelScope(shield=self.shielded):
+                await (anyio.sleep_forever() if self.until is None else self.until.wait())
+
+
+@dataclass(frozen=True)
+class FailReceive(Fault):
+    """The ``number``-th raw receive raises ``error``."""
+
+    number: int
+    error: Error
+
+    async def on_receive(self, server: Server, number: int) -> None:
+        """Raise at the right call."""
+        if number == self.number:
+            raise _make(self.error)
+
+
+@dataclass(frozen=True)
+class Garbage(Fault):
+    """The ``number``-th raw receive returns ``event``, whatever that is."""
+
+    number: int
+    event: Mapping[str, Any]
+
+    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+        """Return the event at the right call."""
+        return self.event if number == self.number else None
+
+
+@dataclass(frozen=True)
+class Delay(Fault):
+    """Every raw call takes ``checkpoints`` extra checkpoints before it takes effect."""
+
+    checkpoints: int
+
+    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+        """Delay a send."""
+        await pause(self.checkpoints)
+
+    async def on_receive(self, server: Server, number: int) -> None:
+        """Delay a receive."""
+        await pause(self.checkpoints)
+
+
+@dataclass(frozen=True)
+class VanishAt(Fault):
+    """The peer vanishes at the ``number``-th raw call, sends and receives counted together."""
+
+    number: int
+
+    def on_call(self, server: Server, number: int) -> None:
+        """Vanish at the right call."""
+        if number == self.number:
+            server.peer.vanish()
+
+
+@dataclass(frozen=True)
+class CloseAt(Fault):
+    """The peer closes with a close frame at the ``number``-th raw call."""
+
+    number: int
+    code: int | None = 1000
+    reason: str = ""
+
+    def on_call(self, server: Server, number: int) -> None:
+        """Close at the right call."""
+        if number == self.number:
+            server.peer.close(self.code, self.reason)
+
+
+async def pause(checkpoints: int) -> None:
+    """Let the other tasks run, this many times."""
+    for _ in range(checkpoints):
+        await anyio.lowlevel.checkpoint()
+
+
+class Armed:
+    """One fault in one server: counts that server's calls from now on."""
+
+    __slots__ = ("_calls", "_receives", "_sends", "_server", "fault")
+
+    def __init__(self, fault: Fault, server: Server) -> None:
+        self.fault = fault
+        self._server = server
+        self._calls = self._sends = self._receives = 0
+
+    async def sending(self, event: Mapping[str, Any]) -> None:
+        """The application makes a raw send."""
+        self._calls += 1
+        self._sends += 1
+        self.fault.on_call(self._server, self._calls)
+        await self.fault.on_send(self._server, self._sends, event)
+
+    async def receiving(self) -> Mapping[str, Any] | None:
+        """The application makes a raw receive."""
+        self._calls += 1
+        self._receives += 1
+        self.fault.on_call(self._server, self._calls)
+        return await self.fault.on_receive(self._server, self._receives)

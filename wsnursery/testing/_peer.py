@@ -1,0 +1,187 @@
+"""The remote end of the connection, in the hands of the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._errors import ApplicationStuck, ConnectionEnded
+from ._transcript import Message
+
+if TYPE_CHECKING:
+    from ._transcript import Transcript
+    from ._wire import Wire
+
+DEFAULT_TIMEOUT = 60.0  # seconds; longer than every time limit that a handler has by default
+
+
+class Peer:
+    """What the other side of the WebSocket does. Any number of tasks may use it at once."""
+
+    def __init__(self, wire: Wire, *, timeout: float, answers_close: bool) -> None:
+        self._wire = wire
+        self._timeout = timeout
+        self._answers_close = answers_close
+        self._ended: ConnectionEnded | None = None
+
+    @property
+    def transcript(self) -> Transcript:
+        """What happened so far."""
+        return self._wire.transcript
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the application accepted the handshake."""
+        return self._wire.accepted
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the application chose."""
+        return self._wire.subprotocol
+
+    @property
+    def response_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that the application added to the accepted handshake."""
+        return self._wire.response_headers
+
+    @property
+    def unread(self) -> int:
+        """The number of this peer's messages that the application has not received."""
+        return len(self._wire.to_app)
+
+    @property
+    def pending(self) -> int:
+        """The number of the application's messages that wait to be received here."""
+        return sum(isinstance(item, str | bytes) for item in self._wire.to_peer)
+
+    async def send(self, message: Message) -> None:
+        """Send one message. Waits while the server's queue is full, as TCP would.
+
+        Raises:
+            ApplicationStuck: the application read nothing for ``timeout`` seconds.
+            RuntimeError: this peer has left, or the application has closed the connection.
+        """
+        await self._wait_for(
+            lambda: self._wire.room_to_app or self._wire.peer_left,
+            f"did not read: the server's queue has been full of {self.unread} messages",
+        )
+        self.send_nowait(message)
+
+    def send_nowait(self, message: Message) -> None:
+        """Send one message without waiting.
+
+        Raises:
+            anyio.WouldBlock: the server's queue is full.
+            RuntimeError: this peer has left, or the application has closed the connection.
+        """
+        if self._wire.peer_left or self._ended is not None:
+            raise RuntimeError("this peer has left: it cannot send any more")
+        if not self._wire.room_to_app:
+            raise anyio.WouldBlock
+        self._wire.log("peer", "send", message=message)
+        self._wire.to_app.append(_message_event(message, self._wire.personality.both_payload_keys))
+        self._wire.notify()
+
+    async def receive(self) -> Message:
+        """Wait for the next message of the application.
+
+        Raises:
+            ApplicationStuck: none came for ``timeout`` seconds.
+            ConnectionEnded: the application closed, or this peer has left.
+        """
+        await self._wait_for(
+            lambda: bool(self._wire.to_peer) or self._wire.peer_left, "sent nothing"
+        )
+        return self.receive_nowait()
+
+    def receive_nowait(self) -> Message:
+        """Take the next message of the application, which must be there.
+
+        Raises:
+            anyio.WouldBlock: there is none.
+            ConnectionEnded: the application closed, or this peer has left.
+        """
+        if self._ended is not None:
+            raise ConnectionEnded(self._ended.code, self._ended.reason)
+        if not self._wire.to_peer:
+            raise anyio.WouldBlock
+        item = self._wire.to_peer.popleft()
+        self._wire.notify()
+        if isinstance(item, str | bytes):
+            return item
+        self._ended = ConnectionEnded(item.code, item.reason)
+        raise self._ended
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Receive until the connection ends."""
+        while True:
+            try:
+                message = await self.receive()
+            except ConnectionEnded:
+                return
+            yield message
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Send a close frame and leave. Messages not yet received here are lost.
+
+        Args:
+            code: The code in the frame; ``None``: an empty frame.
+            reason: The reason in the frame.
+        """
+        if self._wire.peer_left:
+            return
+        self._wire.log("peer", "close", code=code, detail=reason)
+        rules = self._wire.personality
+        if code is None:
+            reported = rules.empty_close_code
+        else:
+            reported = code if rules.close_code == "peer" else rules.close_code
+        self._leave(reported, reason, seen=1005 if code is None else code)
+
+    def vanish(self) -> None:
+        """Disappear without a close frame, as when a cable is cut or a process is killed."""
+        if self._wire.peer_left:
+            return
+        self._wire.log("peer", "vanish")
+        self._leave(self._wire.personality.loss_code, None, seen=1006)
+
+    def answer_close(self) -> None:
+        """Answer the application's close frame (a peer made with ``answers_close=False``)."""
+        if self._wire.app_closed is not None and not self._wire.peer_left:
+            code, reason = self._wire.app_closed
+            rules = self._wire.personality
+            reported = code if rules.own_close_code == "own" else rules.own_close_code
+            self._wire.peer_left = True
+            self._wire.finish(self._wire.disconnect_event(reported, reason))
+
+    def see_close(self) -> None:
+        """The application's close frame is on its way: the peer answers if it is that kind."""
+        if self._answers_close:
+            self.answer_close()
+
+    def _leave(self, reported: int | None, reason: str | None, *, seen: int) -> None:
+        if self._ended is None:
+            self._ended = ConnectionEnded(seen, reason or "")
+        self._wire.leave(self._wire.disconnect_event(reported, reason))
+
+    async def _wait_for(self, condition: Any, failure: str) -> None:
+        with anyio.move_on_after(self._timeout) as scope:
+            await self._wire.until(condition)
+        if scope.cancelled_caught:
+            raise ApplicationStuck(
+                f"the application {failure} for {self._timeout:g} seconds{self._whereabouts()}"
+            )
+
+    def _whereabouts(self) -> str:
+        """Where the application waits, for an error message; empty where it is not known."""
+        return ""
+
+
+def _message_event(message: Message, both_keys: bool) -> dict[str, Any]:
+    event: dict[str, Any] = {"type": "websocket.receive"}
+    if both_keys:
+        event |= {"text": None, "bytes": None}
+    event["text" if isinstance(message, str) else "bytes"] = message
+    return event

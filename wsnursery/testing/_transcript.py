@@ -1,0 +1,121 @@
+"""What crossed the wire, in order, and what the application did wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Message: TypeAlias = str | bytes
+Party: TypeAlias = Literal["app", "peer", "server"]
+Verb: TypeAlias = Literal[
+    "connect",  # the application received the connect event
+    "accept",
+    "deny",
+    "send",
+    "receive",
+    "close",
+    "vanish",
+    "disconnect",  # the application received the disconnect event
+    "late",  # the application sent to a peer that is gone
+    "fail",  # a raw call raised, or was cancelled
+    "end",  # the application returned or raised
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened. ``str()`` is the line that the transcript shows."""
+
+    time: float
+    """Seconds since the connection was made, on the clock of the test."""
+    party: Party
+    verb: Verb
+    message: Message | None = None
+    """The payload, where the entry has one."""
+    code: int | None = None
+    """The close code or the HTTP status, where the entry has one."""
+    detail: str = ""
+    """The close reason, or the text of an error."""
+
+    def __str__(self) -> str:
+        parts: list[str] = [f"{self.party} {self.verb}"]
+        if self.message is not None:
+            parts.append(repr(self.message))
+        if self.code is not None:
+            parts.append(str(self.code))
+        if self.detail:
+            parts.append(self.detail)
+        return " ".join(parts)
+
+
+class Transcript:
+    """Everything that happened on one connection, in order.
+
+    Compare its parts with plain ``assert``::
+
+        assert client.transcript.from_app == ["hello", "bye"]
+        assert client.transcript.app_close == (1000, "")
+        assert client.transcript.lines == ["app accept", "app send 'hello'", ...]
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._violations: list[str] = []
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{entry.time:9.3f}  {entry}" for entry in self._entries)
+
+    def add(self, entry: Entry) -> None:
+        """Append one entry (the server does this)."""
+        self._entries.append(entry)
+
+    def blame(self, violation: str) -> None:
+        """Record something that no application may do (the server does this)."""
+        self._violations.append(violation)
+
+    @property
+    def lines(self) -> list[str]:
+        """Every entry as a line of text, without the times."""
+        return [str(entry) for entry in self._entries]
+
+    @property
+    def from_app(self) -> list[Message]:
+        """The messages that the server took from the application, in order."""
+        return self._messages("app", "send")
+
+    @property
+    def from_peer(self) -> list[Message]:
+        """The messages that the peer sent, in order."""
+        return self._messages("peer", "send")
+
+    @property
+    def received_by_app(self) -> list[Message]:
+        """The messages that the application received from the server, in order."""
+        return self._messages("app", "receive")
+
+    @property
+    def app_close(self) -> tuple[int | None, str] | None:
+        """The code and reason of the application's close; ``None`` if it sent none."""
+        for entry in self._entries:
+            if entry.party == "app" and entry.verb == "close":
+                return entry.code, entry.detail
+        return None
+
+    @property
+    def violations(self) -> list[str]:
+        """What the application did that no application may do, one sentence each."""
+        return list(self._violations)
+
+    def _messages(self, party: Party, verb: Verb) -> list[Message]:
+        return [
+            entry.message
+            for entry in self._entries
+            if entry.party == party and entry.verb == verb and entry.message is not None
+        ]

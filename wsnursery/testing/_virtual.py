@@ -1,0 +1,39 @@
+"""Virtual time: a backend on which waiting costs nothing and a deadlock is an error.
+
+When every task waits, the clock jumps to the next timer. When there is no timer either, nothing
+can ever happen again: that raises :class:`Deadlock` instead of hanging.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._virtual_asyncio import VirtualEventLoop
+
+
+def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
+    """The backend ``"asyncio"`` or ``"trio"`` on virtual time, for one run.
+
+    The result fits ``anyio_backend`` fixtures and ``anyio.run``::
+
+        @pytest.fixture(params=["asyncio", "trio"])
+        def anyio_backend(request):
+            return virtual_backend(request.param)
+
+        name, options = virtual_backend("trio")
+        anyio.run(main, backend=name, backend_options=options)
+
+    The time starts at zero. Ask for a new one for every run. Work in threads and real I/O do
+    not stop the clock: it jumps over them.
+
+    Args:
+        name: ``"asyncio"`` or ``"trio"``.
+    """
+    if name == "asyncio":
+        return name, {"loop_factory": VirtualEventLoop}
+    if name == "trio":
+        # Imported here: trio is not a dependency, and is there where somebody asks for it.
+        from ._virtual_trio import virtual_options
+
+        return name, virtual_options()
+    raise ValueError(f"virtual_backend() knows 'asyncio' and 'trio', not {name!r}")

@@ -1,0 +1,73 @@
+"""Virtual time for asyncio: an event loop whose selector never blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Mapping
+from typing import Any
+
+from ._errors import Deadlock
+from ._patience import Patience
+from ._where import describe_deadlock
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Polls a real selector; where that has nothing, time jumps instead of passing."""
+
+    def __init__(self) -> None:
+        self._real = selectors.DefaultSelector()
+        self._patience = Patience()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Poll, then jump by ``timeout`` seconds if nothing is ready."""
+        if timeout is not None and timeout > 0:
+            ready = self._real.select(0)
+            if not ready:
+                self.now += timeout
+            return ready
+        ready = self._real.select(0)
+        # No timeout means: nothing is runnable and no timer is set.
+        while timeout is None and not ready:
+            if self._patience.exhausted():
+                raise Deadlock(_describe(asyncio.all_tasks(asyncio.get_running_loop())))
+            ready = self._real.select(0)
+        self._patience.reset()
+        return ready
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Pass on."""
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Pass on."""
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Pass on."""
+        return self._real.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Pass on."""
+        return self._real.get_map()
+
+    def close(self) -> None:
+        """Pass on."""
+        self._real.close()
+
+
+class VirtualEventLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop on virtual time, starting at zero."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """The virtual time in seconds."""
+        return self._jumping.now
+
+
+def _describe(tasks: set[asyncio.Task[Any]]) -> str:
+    return describe_deadlock({task.get_name(): task.get_coro() for task in tasks})

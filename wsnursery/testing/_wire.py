@@ -1,0 +1,120 @@
+"""The state of one connection that the server's side and the peer's side share."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from ._personalities import Personality
+from ._transcript import Entry, Message, Party, Transcript, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFrame:
+    """The end of what the peer can receive; ``code`` is what the peer sees."""
+
+    code: int
+    reason: str = ""
+
+
+class Wire:
+    """Two bounded queues, one end, and a way to wait for any change of them.
+
+    Nothing is awaited between looking at a queue and changing it, so a cancelled wait loses
+    nothing.
+    """
+
+    def __init__(self, personality: Personality) -> None:
+        self.personality = personality
+        self.transcript = Transcript()
+        self.to_app: deque[dict[str, Any]] = deque()
+        """Message events on their way to the application."""
+        self.to_peer: deque[Message | CloseFrame] = deque()
+        """Messages, and at most one close frame, on their way to the peer."""
+        self.end: dict[str, Any] | None = None
+        """The disconnect event; set once, delivered after the messages."""
+        self.peer_left = False
+        """The peer closed or vanished: it takes nothing any more."""
+        self.app_closed: tuple[int, str] | None = None
+        """The application's own close."""
+        self.accepted = False
+        self.subprotocol: str | None = None
+        self.response_headers: list[tuple[bytes, bytes]] = []
+        self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self.denial_body = b""
+        self.denied = False
+        """The denial is complete."""
+        self.told = False
+        """The application received the disconnect event."""
+        self.torn = False
+        """A raw send was cancelled: nobody knows how much of its frame went out."""
+        self.reading = 0
+        """Tasks inside the raw receive."""
+        self._changed = anyio.Event()
+        self._started_at: float | None = None
+
+    @property
+    def room_to_app(self) -> bool:
+        """Whether one more message for the application fits."""
+        return len(self.to_app) < _limit(self.personality.receive_queue)
+
+    @property
+    def room_to_peer(self) -> bool:
+        """Whether one more message for the peer fits."""
+        return len(self.to_peer) < _limit(self.personality.send_queue)
+
+    def log(
+        self,
+        party: Party,
+        verb: Verb,
+        *,
+        message: Message | None = None,
+        code: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Append to the transcript."""
+        now = anyio.current_time()
+        if self._started_at is None:
+            self._started_at = now
+        self.transcript.add(Entry(now - self._started_at, party, verb, message, code, detail))
+
+    def notify(self) -> None:
+        """Something changed: let every waiting task look again."""
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds. No checkpoint if it holds already."""
+        while not condition():
+            await self._changed.wait()
+
+    def finish(self, event: dict[str, Any]) -> None:
+        """Set the disconnect event, unless there is one: the first facts win."""
+        if self.end is None:
+            self.end = event
+            self.notify()
+
+    def leave(self, event: dict[str, Any]) -> None:
+        """The peer is gone: what it has not read yet is lost, and the application will hear."""
+        self.peer_left = True
+        self.to_peer.clear()
+        self.finish(event)
+        self.notify()
+
+    def disconnect_event(self, code: int | None, reason: str | None = None) -> dict[str, Any]:
+        """The disconnect event as this server words it; ``reason`` only after a close frame."""
+        event: dict[str, Any] = {"type": "websocket.disconnect"}
+        if self.personality.reports_code:
+            event["code"] = code
+        if reason is not None and self.personality.reports_reason:
+            event["reason"] = reason
+        return event
+
+
+def _limit(messages: int | None) -> float:
+    return math.inf if messages is None else messages
