@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,14 @@ class Running:
 
     def stats(self) -> dict[str, int]:
         """What the process holds now; the request itself is a part of it, always the same one."""
-        http_connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            http_connection.request("GET", "/stats")
-            stats: dict[str, int] = json.loads(http_connection.getresponse().read())
-        finally:
-            http_connection.close()
+        stats: dict[str, int] = json.loads(self.get("/stats"))
         return stats
+
+    def get(self, path: str) -> bytes:
+        """The body of an HTTP answer, whatever its status."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().read()
 
     def settled_stats(self) -> dict[str, int]:
         """The stats when they have stopped changing."""
@@ -132,7 +133,7 @@ class Running:
     def answers(self) -> bool:
         """Is the worker alive? (Hypercorn's parent process may outlive it for a moment.)"""
         try:
-            self.stats()
+            self.get("/stats")
         except (OSError, http.client.HTTPException):
             return False
         return True
