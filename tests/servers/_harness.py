@@ -1,7 +1,7 @@
 """Real server processes on a loopback port that the system chooses.
 
-A new server is a new row of `SERVERS`. The test binds and listens itself and hands the descriptor
-over, so there is no race for the port and no moment at which a connect is refused.
+A new server is a new row of `SERVERS`. Where a server can take a descriptor, the test binds and
+listens itself: there is no race for the port and no moment at which a connect is refused.
 """
 
 import http.client
@@ -33,7 +33,8 @@ class Server:
 
     Attributes:
         name: the id of the row in tests.
-        command: the arguments after the interpreter; `{app}` and `{fd}` are filled in.
+        command: the arguments after the interpreter; `{app}` and `{fd}` are filled in, or `{port}`
+            for a server that can only bind by itself.
         backend: the library that the application runs on.
         stop_within: seconds from SIGTERM to the end of the process with idle handlers.
     """
@@ -174,8 +175,9 @@ def running(
     ):
         path = Path(directory)
         (path / "report").touch()
+        port = listener.getsockname()[1]
         process = _start(server, listener, path, [*arguments], app)
-        started = Running(process, listener.getsockname()[1], path)
+        started = Running(process, port, path)
         listener.close()
         try:
             wait_until(lambda: started.answers or process.poll() is not None, 20)
@@ -190,14 +192,16 @@ def running(
 def _start(
     server: Server, listener: socket.socket, directory: Path, arguments: list[str], app: str
 ) -> "subprocess.Popen[bytes]":
-    values = {"fd": listener.fileno(), "app": app}
-    command = [argument.format(**values) for argument in server.command]
+    fd, port = listener.fileno(), listener.getsockname()[1]
+    command = [argument.format(app=app, fd=fd, port=port) for argument in server.command]
+    if not any("{fd}" in argument for argument in server.command):
+        listener.close()  # the server will bind to the port that was free just now
     with (directory / "log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, *command, *arguments],
             cwd=ROOT,
             env={**os.environ, _reports.ENVIRONMENT_VARIABLE: str(directory / "report")},
-            pass_fds=[listener.fileno()],
+            pass_fds=[] if listener.fileno() == -1 else [fd],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
