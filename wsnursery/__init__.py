@@ -1,0 +1,31 @@
+"""Structured concurrency for WebSockets: one task group per connection, on trio and asyncio."""
+
+from ._buffers import WebSocketStatistics as WebSocketStatistics
+from ._codes import CloseCode as CloseCode
+from ._errors import InvalidPayload as InvalidPayload
+from ._errors import LocalProtocolError as LocalProtocolError
+from ._errors import RemoteProtocolError as RemoteProtocolError
+from ._errors import UnexpectedMessage as UnexpectedMessage
+from ._errors import WebSocketDisconnected as WebSocketDisconnected
+from ._options import Options as Options
+from ._websocket import WebSocket as WebSocket
+from .app import websocket_app as websocket_app
+from .asgi import open_websocket as open_websocket
+
+__all__ = [
+    "CloseCode",
+    "InvalidPayload",
+    "LocalProtocolError",
+    "Options",
+    "RemoteProtocolError",
+    "UnexpectedMessage",
+    "WebSocket",
+    "WebSocketDisconnected",
+    "WebSocketStatistics",
+    "open_websocket",
+    "websocket_app",
+]
+
+# Show the public path in reprs, tracebacks and pickles, not the private module.
+for _public in (globals()[name] for name in __all__):
+    _public.__module__ = __name__

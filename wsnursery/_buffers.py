@@ -1,0 +1,224 @@
+"""The two bounded buffers of a connection, and what can be counted about them.
+
+Nothing here waits. The inbox holds what the peer sent until the application reads it; the outbox
+holds what the application sends until the sender task hands it to the server.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from ._protocol import Close, Outgoing, Reject
+from ._tasks import Participant
+from ._types import Message
+from ._wakeup import Wakeup
+
+
+def size_of(message: Message) -> int:
+    """The payload's size on the wire, in bytes."""
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
+
+
+class Inbox:
+    """Received messages that wait for the reader, bounded in messages and bytes."""
+
+    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages", "high_water", "taken")
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self.high_water = 0
+        """The most messages that ever waited."""
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def bytes(self) -> int:
+        """The payload bytes that wait."""
+        return self._bytes
+
+    def has_room(self, *, factor: int = 1) -> bool:
+        """Whether one more message may be put, the bounds being taken ``factor`` times."""
+        return (
+            len(self._messages) < self._max_messages * factor
+            and self._bytes < self._max_bytes * factor
+        )
+
+    def put(self, message: Message, size: int) -> None:
+        """Add a message; `has_room` is the caller's question to ask."""
+        self._messages.append(message)
+        self._bytes += size
+        self.high_water = max(self.high_water, len(self._messages))
+
+    def take(self) -> Message:
+        """Remove and return the oldest message."""
+        message = self._messages.popleft()
+        self._bytes -= size_of(message)
+        return message
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._messages.clear()
+        self._bytes = 0
+
+
+class Delivery:
+    """One event on its way to the server, and the call that may be waiting for it.
+
+    Without an event it is a fence: it is done when everything queued before it is.
+    """
+
+    __slots__ = ("caller", "done", "error", "event", "lost", "size", "waiter", "withdrawn")
+
+    def __init__(self, event: Outgoing | None, size: int = 0) -> None:
+        self.event = event
+        self.size = size
+        self.done = False
+        """Nothing more will become of it."""
+        self.lost = False
+        """The connection ended before the server had taken it."""
+        self.withdrawn = False
+        """Its call was cancelled before it began."""
+        self.error: Exception | None = None
+        """The server's own exception about this very event."""
+        self.waiter: Wakeup | None = None
+        """Wakes the call that waits; `None` if nobody does."""
+        self.caller: Participant | None = None
+        """Whose call waits, if it is a task of this connection."""
+
+    @property
+    def is_message(self) -> bool:
+        """Whether this is payload, which can be lost, and no handshake, close or fence."""
+        return isinstance(self.event, str | bytes)
+
+    def finish(self, error: Exception | None = None) -> None:
+        """The server has taken or refused it: wake the waiting call."""
+        self.done = True
+        self.error = error
+        if self.waiter is not None:
+            self.waiter.wake()
+
+    def lose(self) -> None:
+        """The connection has ended: wake the waiting call."""
+        self.lost = True
+        self.finish()
+
+
+class Outbox:
+    """Events that wait for the server, first in first out, bounded in messages and bytes."""
+
+    __slots__ = (
+        "_bytes",
+        "_max_bytes",
+        "_max_messages",
+        "_messages",
+        "_queue",
+        "high_water",
+        "in_flight",
+    )
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._queue: deque[Delivery] = deque()
+        self._messages = 0
+        self._bytes = 0
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self.in_flight: Delivery | None = None
+        """What the server has been given and has not taken yet. It no longer counts as queued."""
+        self.high_water = 0
+        """The most messages that ever waited."""
+
+    def __len__(self) -> int:
+        return self._messages
+
+    @property
+    def bytes(self) -> int:
+        """The payload bytes that wait."""
+        return self._bytes
+
+    @property
+    def waiting_calls(self) -> int:
+        """How many calls wait for something that is queued or in flight."""
+        waiting = sum(delivery.waiter is not None for delivery in self._queue)
+        return waiting + (self.in_flight is not None and self.in_flight.waiter is not None)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of this size may be queued without waiting."""
+        return self._messages < self._max_messages and self._bytes + size <= self._max_bytes
+
+    def put(self, delivery: Delivery) -> None:
+        """Add to the end of the queue."""
+        self._queue.append(delivery)
+        if delivery.is_message:
+            self._count(delivery, 1)
+            self.high_water = max(self.high_water, self._messages)
+
+    def begin(self) -> Delivery | None:
+        """Move the oldest event into flight and return it, or `None` if nothing waits."""
+        while self._queue:
+            delivery = self._queue.popleft()
+            if delivery.withdrawn:
+                continue
+            if delivery.is_message:
+                self._count(delivery, -1)
+            self.in_flight = delivery
+            return delivery
+        return None
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """Take an event back whose call was cancelled, if it has not begun.
+
+        It stays in the queue as an empty place: to remove it there would cost a search. A close or
+        a denial is never taken back: the connection owes it.
+        """
+        if delivery is self.in_flight or isinstance(delivery.event, Close | Reject):
+            return
+        if delivery.is_message:
+            self._count(delivery, -1)
+        delivery.withdrawn = delivery.done = True
+
+    def drop(self) -> list[Delivery]:
+        """Give up everything that is queued or in flight and return it, oldest first."""
+        dropped = [] if self.in_flight is None else [self.in_flight]
+        dropped += (delivery for delivery in self._queue if not delivery.withdrawn)
+        self._queue.clear()
+        self._messages = self._bytes = 0
+        return dropped
+
+    def _count(self, delivery: Delivery, step: int) -> None:
+        self._messages += step
+        self._bytes += step * delivery.size
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketStatistics:
+    """A snapshot of a connection's counters, after the convention of anyio's streams."""
+
+    messages_received: int
+    """Messages taken from the peer, in messages."""
+    bytes_received: int
+    """Their payload, in bytes."""
+    messages_sent: int
+    """Messages that the server has taken, in messages."""
+    bytes_sent: int
+    """Their payload, in bytes."""
+    receive_buffer_used: int
+    """Messages that wait to be read."""
+    receive_buffer_used_bytes: int
+    """Their payload, in bytes."""
+    receive_buffer_high_water: int
+    """The most messages that ever waited to be read."""
+    send_buffer_used: int
+    """Messages that wait to be sent, the one in the server's hand left out."""
+    send_buffer_used_bytes: int
+    """Their payload, in bytes."""
+    send_buffer_high_water: int
+    """The most messages that ever waited to be sent."""
+    tasks_waiting_send: int
+    """Calls of `send`, `flush` and the like that wait for the server."""

@@ -1,0 +1,146 @@
+"""`Options`: everything that can be set about a connection, in one frozen object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
+
+from ._handshake import parse_origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The limits and the mode of a connection.
+
+    The same object goes unchanged to ``open_websocket``, ``websocket_app`` and the other
+    transports. Every limit is finite by default, except how long a handler may run and how long a
+    healthy connection may be idle: only the application can know those.
+
+    Raises:
+        TypeError: A value has the wrong type.
+        ValueError: A value is out of range.
+    """
+
+    receive_buffer: int = 64
+    """Received messages that may wait to be read, in messages (at least 1).
+
+    When they wait, the server is no longer read and TCP slows the peer down. One more message is in
+    hand, so that a disconnect right behind a full buffer is still seen. While a raw send is under
+    way the bound is twice this, because Hypercorn's ``send`` can depend on being read."""
+
+    receive_buffer_bytes: int = 1024 * 1024
+    """The same bound in bytes (at least 1). A single message may exceed it, up to
+    ``max_message_size``."""
+
+    send_buffer: int = 256
+    """Messages that may wait to be sent, in messages (at least 1): `send_nowait` raises
+    ``anyio.WouldBlock`` beyond it. The message that the server has in hand does not count."""
+
+    send_buffer_bytes: int = 1024 * 1024
+    """The same bound in bytes (at least 1)."""
+
+    grace_period: float = 5.0
+    """Seconds after the end of the connection in which a task that was told may unwind (``except``,
+    ``finally``, code after the loop) and a reader may finish what had arrived. Then it is cancelled
+    like the rest. 0 grants nothing."""
+
+    close_timeout: float = 5.0
+    """Seconds for leaving: flush, close frame and the peer's answer together. An application that
+    is left with a peer that never answers waits this long; half a minute of it would outlive the
+    shutdown grace of most deployments."""
+
+    send_timeout: float | None = 30.0
+    """Seconds that one raw send may take before the connection counts as broken, with a
+    `TimeoutError` as the cause. This is what frees you from a peer that no longer reads. `None`
+    waits for ever."""
+
+    idle_timeout: float | None = None
+    """Seconds without a message from the peer before the connection is closed with 1001. `None`,
+    the default, waits for ever: a quiet peer may be healthy. Set it where the server does not
+    notice dead peers (Hypercorn and granian do not by default)."""
+
+    incoming: Literal["buffer", "discard"] = "buffer"
+    """What becomes of the peer's messages. ``"discard"`` is for connections that only push: the
+    messages are dropped unread, so the disconnect behind them is always seen."""
+
+    max_message_size: int = 1024 * 1024
+    """The largest message taken from the peer, in bytes of payload (at least 1). A larger one
+    closes the connection with 1009."""
+
+    allowed_origins: Sequence[str] | None = None
+    """The origins whose pages may connect, such as ``["https://example.org"]``: scheme, host and
+    port must match. Others are denied with 403 before the handler runs. `None` allows all. A
+    request without an ``Origin`` header does not come from a browser's page and passes."""
+
+    strict: bool = False
+    """Hold the server to ASGI 2.4: only `OSError` from ``send`` means that the client is gone,
+    everything else leaves as itself. For rolling out and for testing servers."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            _CHECKS[field.name](field.name, value)
+        if self.allowed_origins is not None:
+            # A copy: the caller's list may change, a frozen object must not.
+            object.__setattr__(self, "allowed_origins", tuple(self.allowed_origins))
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"Options.{name} is an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"Options.{name} is at least 1, not {value}")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"Options.{name} is a number of seconds, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"Options.{name} is a finite number of seconds from 0 up, not {value}")
+
+
+def _check_timeout(name: str, value: Any) -> None:
+    if value is None:
+        return
+    _check_seconds(name, value)
+    if value == 0:
+        raise ValueError(f"Options.{name} is more than 0 seconds, or None for no limit")
+
+
+def _check_incoming(name: str, value: Any) -> None:
+    if value not in ("buffer", "discard"):
+        raise ValueError(f"Options.{name} is 'buffer' or 'discard', not {value!r}")
+
+
+def _check_origins(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"Options.{name} is a list of origins such as ['https://example.org']")
+    for origin in cast("Sequence[object]", value):
+        if not isinstance(origin, str):
+            raise TypeError(f"Options.{name} holds strings, not {type(origin).__name__}")
+        parse_origin(origin)
+
+
+def _check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"Options.{name} is True or False, not {value!r}")
+
+
+_CHECKS = {
+    "receive_buffer": _check_count,
+    "receive_buffer_bytes": _check_count,
+    "send_buffer": _check_count,
+    "send_buffer_bytes": _check_count,
+    "grace_period": _check_seconds,
+    "close_timeout": _check_seconds,
+    "send_timeout": _check_timeout,
+    "idle_timeout": _check_timeout,
+    "incoming": _check_incoming,
+    "max_message_size": _check_count,
+    "allowed_origins": _check_origins,
+    "strict": _check_flag,
+}

@@ -1,0 +1,208 @@
+"""WebSockets over ASGI: `open_websocket` for any ``(scope, receive, send)``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from anyio import move_on_after
+
+from ._errors import RemoteProtocolError
+from ._options import Options
+from ._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
+from ._servers import means_gone, traits_of
+from ._types import Receive, Scope, Send
+from ._websocket import WebSocket, make_websocket
+
+logger = logging.getLogger("wsnursery")
+
+PROBE_SECONDS = 1.0
+"""The longest that strict mode waits for a server to answer a send after the disconnect."""
+
+
+def open_websocket(
+    scope: Scope, receive: Receive, send: Send, *, options: Options = Options()
+) -> WebSocket:
+    """Run a WebSocket of an ASGI server in a task group of its own.
+
+    Use it as an async context manager, once::
+
+        async def app(scope, receive, send):
+            async with open_websocket(scope, receive, send) as ws:
+                await ws.accept()
+                async for message in ws:
+                    await ws.send(message)
+
+    Entering does not accept, and is not a checkpoint. Leaving without `WebSocket.accept` denies the
+    handshake (403). Leaving waits for the children, flushes, closes with 1000 (1011 after an error,
+    1001 when cancelled from outside) and takes at most ``options.close_timeout`` seconds for that.
+    The block must be entered and left in the same task, so it must not be held across the ``yield``
+    of an async generator or of a fixture.
+
+    Args:
+        scope: The ASGI scope, of type ``"websocket"``.
+        receive: The ASGI ``receive``; nobody else may call it while the block is open.
+        send: The ASGI ``send``; the same.
+        options: Limits and mode.
+
+    Raises:
+        ValueError: The scope is not a websocket's. (At the call.)
+        WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
+            of which nobody was told; ``__cause__`` is the server's exception, if there was one.
+            Entering raises it when ``options.allowed_origins`` denied the handshake.
+        ExceptionGroup: Children failed.
+
+    *Cancellation*: from outside, it cancels body and children; what is queued is dropped, a close
+    with 1001 is sent (shielded, for at most ``close_timeout``), then it goes on.
+    """
+    kind = scope.get("type")
+    if kind != "websocket":
+        raise ValueError(
+            f"open_websocket() needs a scope of type 'websocket', not {kind!r}: "
+            "look at scope['type'] first, or use websocket_app"
+        )
+    return make_websocket(_ASGITransport(scope, receive, send, options), options)
+
+
+class _ASGITransport:
+    """An ASGI triple as the engine wants it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
+        traits = traits_of(scope)
+        self.scope = scope
+        self.drains = traits.drains
+        self.receive_blocks_close = traits.receive_blocks_close
+        self._receive = receive
+        self._send = send
+        self._strict = options.strict
+        self._connected = False
+        self._sending = False
+        self._logged_unknown = False
+
+    async def receive(self) -> Incoming:
+        while True:
+            event = _parse(await self._receive())
+            if isinstance(event, _Unknown):
+                self._meet_unknown(event)
+                continue
+            self._connected = True
+            if self._strict and isinstance(event, Disconnect):
+                await self._check_late_send()
+            return event
+
+    def _meet_unknown(self, event: _Unknown) -> None:
+        if self._strict or not self._connected:
+            raise RemoteProtocolError(
+                f"the server delivered an event of unknown type {event.type!r}"
+            )
+        if not self._logged_unknown:
+            self._logged_unknown = True
+            logger.warning("ignored an event of unknown type %r from the server", event.type)
+
+    async def send(self, event: Outgoing) -> None:
+        self._sending = True
+        try:
+            for message in self._messages(event):
+                await self._send(message)
+        finally:
+            self._sending = False
+
+    def _messages(self, event: Outgoing) -> list[dict[str, Any]]:
+        if isinstance(event, str):
+            return [{"type": "websocket.send", "text": event}]
+        if isinstance(event, bytes):
+            return [{"type": "websocket.send", "bytes": event}]
+        if isinstance(event, Close):
+            return [{"type": "websocket.close", "code": int(event.code), "reason": event.reason}]
+        if isinstance(event, Accept):
+            return [
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": event.subprotocol,
+                    "headers": list(event.headers),
+                }
+            ]
+        return self._denial(event)
+
+    def _denial(self, event: Reject) -> list[dict[str, Any]]:
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
+            logger.info(
+                "this server cannot send a denial response: the client gets 403 instead of %d",
+                event.status,
+            )
+            return [{"type": "websocket.close", "code": 1000, "reason": ""}]
+        start = {
+            "type": "websocket.http.response.start",
+            "status": event.status,
+            "headers": list(event.headers),
+        }
+        return [start, {"type": "websocket.http.response.body", "body": event.body}]
+
+    def says_gone(self, exc: Exception) -> bool:
+        return means_gone(exc)
+
+    def abort(self) -> bool:
+        return False
+
+    async def _check_late_send(self) -> None:
+        """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect."""
+        if self._sending or not _announces_late_errors(self.scope):
+            return
+        with move_on_after(PROBE_SECONDS):
+            try:
+                await self._send({"type": "websocket.send", "text": ""})
+            except OSError:
+                return
+            except Exception as exc:  # noqa: BLE001 - it is what is reported
+                logger.warning(
+                    "the server announces ASGI 2.4, but a send after the disconnect raised %r "
+                    "instead of an OSError",
+                    exc,
+                )
+                return
+        logger.warning(
+            "the server announces ASGI 2.4, but a send after the disconnect raised nothing"
+        )
+
+
+class _Unknown:
+    """An event type that is not in the specification."""
+
+    def __init__(self, event_type: object) -> None:
+        self.type = event_type
+
+
+def _parse(event: Mapping[str, Any]) -> Incoming | _Unknown:
+    try:
+        kind = event["type"]
+    except (TypeError, KeyError, IndexError):
+        raise RemoteProtocolError(
+            f"the server delivered {type(event).__name__!r} without a 'type' instead of an event"
+        ) from None
+    if kind == "websocket.receive":
+        return _parse_message(event)
+    if kind == "websocket.disconnect":
+        code = event.get("code")
+        return Disconnect(code if isinstance(code, int) else None, str(event.get("reason") or ""))
+    if kind == "websocket.connect":
+        return Connect()
+    return _Unknown(kind)
+
+
+def _parse_message(event: Mapping[str, Any]) -> str | bytes:
+    text = event.get("text")
+    if isinstance(text, str):
+        return text
+    data = event.get("bytes")
+    if isinstance(data, bytes):
+        return data
+    raise RemoteProtocolError(
+        "the server delivered a 'websocket.receive' with neither 'text' nor 'bytes'"
+    )
+
+
+def _announces_late_errors(scope: Scope) -> bool:
+    version = str(scope.get("asgi", {}).get("spec_version", "2.0"))
+    parts = [int(part) for part in version.split(".") if part.isdigit()]
+    return tuple(parts) >= (2, 4)
