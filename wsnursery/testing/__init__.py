@@ -6,11 +6,17 @@ It works for every ASGI application with WebSockets, on trio and on asyncio. See
 
 from ._client import Client as Client
 from ._client import connect as connect
+from ._conversation import Scenario as Scenario
+from ._conversation import conversation as conversation
 from ._errors import ApplicationStuck as ApplicationStuck
 from ._errors import ConnectionEnded as ConnectionEnded
 from ._errors import Deadlock as Deadlock
 from ._errors import HandshakeDenied as HandshakeDenied
 from ._errors import Leak as Leak
+from ._explore import ExplorationFailed as ExplorationFailed
+from ._explore import Failure as Failure
+from ._explore import Report as Report
+from ._explore import explore as explore
 from ._faults import CloseAt as CloseAt
 from ._faults import Delay as Delay
 from ._faults import FailReceive as FailReceive
@@ -19,6 +25,7 @@ from ._faults import Fault as Fault
 from ._faults import Garbage as Garbage
 from ._faults import StallSend as StallSend
 from ._faults import VanishAt as VanishAt
+from ._leaks import no_leaks as no_leaks
 from ._peer import Peer as Peer
 from ._personalities import BASIC as BASIC
 from ._personalities import DAPHNE as DAPHNE
@@ -35,7 +42,11 @@ from ._personalities import UVICORN as UVICORN
 from ._personalities import UVICORN_LEGACY as UVICORN_LEGACY
 from ._personalities import UVICORN_OLD as UVICORN_OLD
 from ._personalities import Personality as Personality
+from ._run import InjectedBug as InjectedBug
+from ._run import InjectedError as InjectedError
+from ._run import Run as Run
 from ._server import Server as Server
+from ._harness import Livelock as Livelock
 from ._transcript import Entry as Entry
 from ._transcript import Transcript as Transcript
 from ._virtual import virtual_backend as virtual_backend

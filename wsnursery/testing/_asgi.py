@@ -94,8 +94,13 @@ class AsgiSide:
             self._wire.log(
                 "app", "disconnect", code=event.get("code"), detail=event.get("reason", "")
             )
+        elif kind == "websocket.receive":
+            message = event.get("text")
+            self._wire.log(
+                "app", "receive", message=event.get("bytes") if message is None else message
+            )
         else:
-            self._wire.log("app", "receive", message=_payload(event))
+            self._wire.log("app", "receive", detail=repr(event))
         return event
 
     # send

@@ -69,10 +69,18 @@ class Client(Peer):
             ApplicationStuck: it did not end for ``timeout`` seconds.
             BaseException: what the application raised.
         """
-        await self._wait_for(lambda: self._finished, "did not end")
+        await self.until_finished()
         self._told = True
         if self._exception is not None:
             raise self._exception
+
+    async def until_finished(self) -> None:
+        """Wait for the end of the application, without raising what it raised.
+
+        Raises:
+            ApplicationStuck: it did not end for ``timeout`` seconds.
+        """
+        await self._wait_for(lambda: self._finished, "did not end")
 
     def cancel_app(self) -> None:
         """Cancel the application's task, as a server does that shuts down."""
@@ -92,18 +100,12 @@ class Client(Peer):
                 self._finished = True
                 server.app_ended(self._exception)
 
-    async def leave(self) -> None:
-        """End the connection if it is still open, and wait for the application's end."""
-        self.close()
-        if not self._told:
-            await self.app_finished()
-
     def _whereabouts(self) -> str:
         where = where_it_waits(self._call)
         return f"; it waits {where}" if where else ""
 
 
-class _ClientServer(Server):
+class ClientServer(Server):
     """A server whose peer is a :class:`Client`."""
 
     client: Client
@@ -158,7 +160,7 @@ async def connect(
         ApplicationStuck: it never accepted, or did not end after the connection had.
         Exception: what the application raised.
     """
-    server = _ClientServer(
+    server = ClientServer(
         path=path,
         query_string=query_string,
         headers=headers,
@@ -179,7 +181,8 @@ async def connect(
             if wait_for_accept:
                 await client.handshake()
             yield client
-            await client.leave()
+            client.close()
+            await client.app_finished()
         except Exception as error:  # noqa: BLE001 - raised below, outside the group
             failure = error
         tasks.cancel_scope.cancel()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
 from ._errors import ApplicationStuck, ConnectionEnded
 from ._transcript import Message
+from ._wire import CloseFrame
 
 if TYPE_CHECKING:
     from ._transcript import Transcript
@@ -24,7 +25,7 @@ class Peer:
         self._wire = wire
         self._timeout = timeout
         self._answers_close = answers_close
-        self._ended: ConnectionEnded | None = None
+        self._left_with: CloseFrame | None = None
 
     @property
     def transcript(self) -> Transcript:
@@ -61,10 +62,10 @@ class Peer:
 
         Raises:
             ApplicationStuck: the application read nothing for ``timeout`` seconds.
-            RuntimeError: this peer has left, or the application has closed the connection.
+            ConnectionEnded: this peer has left, or the application has ended the connection.
         """
         await self._wait_for(
-            lambda: self._wire.room_to_app or self._wire.peer_left,
+            lambda: self._wire.room_to_app or self._is_over,
             f"did not read: the server's queue has been full of {self.unread} messages",
         )
         self.send_nowait(message)
@@ -74,10 +75,10 @@ class Peer:
 
         Raises:
             anyio.WouldBlock: the server's queue is full.
-            RuntimeError: this peer has left, or the application has closed the connection.
+            ConnectionEnded: this peer has left, or the application has ended the connection.
         """
-        if self._wire.peer_left or self._ended is not None:
-            raise RuntimeError("this peer has left: it cannot send any more")
+        if self._is_over:
+            self._raise_ended()
         if not self._wire.room_to_app:
             raise anyio.WouldBlock
         self._wire.log("peer", "send", message=message)
@@ -91,9 +92,7 @@ class Peer:
             ApplicationStuck: none came for ``timeout`` seconds.
             ConnectionEnded: the application closed, or this peer has left.
         """
-        await self._wait_for(
-            lambda: bool(self._wire.to_peer) or self._wire.peer_left, "sent nothing"
-        )
+        await self._wait_for(lambda: bool(self._wire.to_peer) or self._is_over, "sent nothing")
         return self.receive_nowait()
 
     def receive_nowait(self) -> Message:
@@ -103,16 +102,16 @@ class Peer:
             anyio.WouldBlock: there is none.
             ConnectionEnded: the application closed, or this peer has left.
         """
-        if self._ended is not None:
-            raise ConnectionEnded(self._ended.code, self._ended.reason)
         if not self._wire.to_peer:
+            if self._is_over:
+                self._raise_ended()
             raise anyio.WouldBlock
-        item = self._wire.to_peer.popleft()
+        item = self._wire.to_peer[0]
+        if isinstance(item, CloseFrame):
+            self._raise_ended()
+        self._wire.to_peer.popleft()
         self._wire.notify()
-        if isinstance(item, str | bytes):
-            return item
-        self._ended = ConnectionEnded(item.code, item.reason)
-        raise self._ended
+        return item
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Receive until the connection ends."""
@@ -138,14 +137,14 @@ class Peer:
             reported = rules.empty_close_code
         else:
             reported = code if rules.close_code == "peer" else rules.close_code
-        self._leave(reported, reason, seen=1005 if code is None else code)
+        self._leave(reported, reason, CloseFrame(1005 if code is None else code, reason))
 
     def vanish(self) -> None:
         """Disappear without a close frame, as when a cable is cut or a process is killed."""
         if self._wire.peer_left:
             return
         self._wire.log("peer", "vanish")
-        self._leave(self._wire.personality.loss_code, None, seen=1006)
+        self._leave(self._wire.personality.loss_code, None, CloseFrame(1006))
 
     def answer_close(self) -> None:
         """Answer the application's close frame (a peer made with ``answers_close=False``)."""
@@ -161,10 +160,18 @@ class Peer:
         if self._answers_close:
             self.answer_close()
 
-    def _leave(self, reported: int | None, reason: str | None, *, seen: int) -> None:
-        if self._ended is None:
-            self._ended = ConnectionEnded(seen, reason or "")
+    @property
+    def _is_over(self) -> bool:
+        return self._left_with is not None or self._wire.peer_left
+
+    def _leave(self, reported: int | None, reason: str | None, seen: CloseFrame) -> None:
+        self._left_with = seen
         self._wire.leave(self._wire.disconnect_event(reported, reason))
+
+    def _raise_ended(self) -> NoReturn:
+        frames = [item for item in self._wire.to_peer if isinstance(item, CloseFrame)]
+        end = self._left_with or (frames[0] if frames else CloseFrame(1006))
+        raise ConnectionEnded(end.code, end.reason)
 
     async def _wait_for(self, condition: Any, failure: str) -> None:
         with anyio.move_on_after(self._timeout) as scope:

@@ -114,6 +114,10 @@ class Server:
         finally:
             self._faults = [fault for fault in self._faults if fault not in armed]
 
+    async def peer_gone(self) -> None:
+        """Wait until the peer has left."""
+        await self._wire.until(lambda: self._wire.peer_left)
+
     def shut_down(self, code: int = 1012) -> None:
         """The server stops, and tells the application by a disconnect event, as uvicorn does."""
         self._wire.log("server", "close", code=code)

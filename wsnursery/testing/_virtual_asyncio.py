@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._errors import Deadlock
@@ -15,13 +15,15 @@ from ._where import describe_deadlock
 class _JumpingSelector(selectors.BaseSelector):
     """Polls a real selector; where that has nothing, time jumps instead of passing."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_turn: Callable[[], None]) -> None:
+        self._every_turn = every_turn
         self._real = selectors.DefaultSelector()
         self._patience = Patience()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll, then jump by ``timeout`` seconds if nothing is ready."""
+        self._every_turn()
         if timeout is not None and timeout > 0:
             ready = self._real.select(0)
             if not ready:
@@ -58,10 +60,14 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualEventLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop on virtual time, starting at zero."""
+    """An asyncio event loop on virtual time, starting at zero.
 
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    Args:
+        every_turn: Called once in every turn of the loop; what it raises stops the loop.
+    """
+
+    def __init__(self, every_turn: Callable[[], None] = lambda: None) -> None:
+        self._jumping = _JumpingSelector(every_turn)
         super().__init__(self._jumping)
 
     def time(self) -> float:

@@ -1,0 +1,230 @@
+"""Systematic exploration: run a scenario again and again, and interfere at every point once.
+
+Breadth first: the undisturbed run; then every single fault and every single action at every step;
+then every pair; then the same with one decision about order or delay taken differently, and so on
+up to the bound. There is no chance in it: the same code gives the same runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from ._conversation import Scenario
+from ._errors import Leak
+from ._faults import pause
+from ._harness import Livelock, run_once
+from ._plan import SEND_FAULTS, Action, ActionKind, CallFault, FaultKind, Plan
+from ._run import MAX_STEPS, Run
+
+SETTLE = 3  # checkpoints that a task which is about to end may still need
+
+
+class ExplorationFailed(AssertionError):
+    """A run of an exploration failed. ``str()`` has the seed and what crossed the wire."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        """The run that failed."""
+        super().__init__(str(failure))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One run that failed."""
+
+    seed: str
+    """Give it to ``explore(..., replay=seed)`` to see this run again."""
+    run: int
+    """Its number, from 1."""
+    error: BaseException
+    """What went wrong."""
+    transcript: str
+    """What crossed the wire on each connection."""
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run} failed: {type(self.error).__name__}: {self.error}\n"
+            f"see it again with replay={self.seed!r}\n{self.transcript}"
+        )
+
+
+@dataclass
+class Report:
+    """What an exploration did."""
+
+    runs: int = 0
+    """The number of runs."""
+    outcomes: set[int] = field(default_factory=set)
+    """One hash for each distinct course of events."""
+    failures: list[Failure] = field(default_factory=list)
+    """The failed runs, where the exploration was told to go on."""
+
+
+def explore(
+    scenario: Scenario,
+    *,
+    backends: Sequence[str] | None = None,
+    actions: Sequence[ActionKind] = ("cancel", "vanish", "close"),
+    faults: Sequence[FaultKind] = ("oserror", "gone", "lost"),
+    pairs: bool = True,
+    bound: int = 0,
+    max_delay: int = 1,
+    limit: int | None = None,
+    replay: str | None = None,
+    keep_going: bool = False,
+) -> Report:
+    """Run a scenario at every possible point of failure.
+
+    Not to be called inside a running event loop: every run has its own, on virtual time.
+
+    Args:
+        scenario: An async function that takes a :class:`Run`; :func:`conversation` makes one out
+            of an application. It must do the same every time.
+        backends: ``"asyncio"``, ``"trio"`` or both; ``None``: all that are installed.
+        actions: What happens at every step: the code is cancelled, the peer goes away.
+        faults: What goes wrong in every raw call.
+        pairs: Whether every fault is combined with a cancellation at every step.
+        bound: How many decisions about the order of tasks (trio) and about delays in the server
+            may differ from the default in one run. The number of runs grows by a factor of
+            about a hundred with each.
+        max_delay: The greatest number of checkpoints that a raw call is delayed by, where the
+            bound is above 0.
+        limit: Stop after this many runs on each backend; ``None``: do them all.
+        replay: The seed of one run, to be done alone.
+        keep_going: Collect the failures in the report instead of raising the first.
+
+    Raises:
+        ExplorationFailed: a run failed; its ``__cause__`` is what went wrong.
+    """
+    report = Report()
+    space = _Space(tuple(actions), tuple(faults), pairs=pairs, bound=bound)
+    if replay is not None:
+        backend, _, seed = replay.partition(":")
+        _run_plan(scenario, backend, Plan.parse(seed), max_delay, report, keep_going)
+        return report
+    for backend in backends or anyio.get_available_backends():
+        frontier = _Frontier(bound)
+        frontier.add(0, iter([Plan()]))
+        for plan in itertools.islice(frontier, limit):
+            run = _run_plan(scenario, backend, plan, max_delay if bound else 0, report, keep_going)
+            space.expand(plan, run, frontier)
+    return report
+
+
+class _Frontier:
+    """The plans still to be run: all with no deviation, then all with one, and so on."""
+
+    def __init__(self, bound: int) -> None:
+        self._levels: list[deque[Iterator[Plan]]] = [deque() for _ in range(bound + 1)]
+
+    def add(self, level: int, plans: Iterator[Plan]) -> None:
+        self._levels[level].append(plans)
+
+    def __iter__(self) -> Iterator[Plan]:
+        for level in self._levels:
+            while level:
+                yield from level.popleft()
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Which plans follow from a run that has been seen."""
+
+    actions: tuple[ActionKind, ...]
+    faults: tuple[FaultKind, ...]
+    pairs: bool
+    bound: int
+
+    def expand(self, plan: Plan, run: Run, frontier: _Frontier) -> None:
+        if not plan.deviations and plan.action is None:
+            frontier.add(0, self._more_trouble(plan, run))
+        if len(plan.deviations) < self.bound:
+            frontier.add(len(plan.deviations) + 1, _deviations(plan, run.tape.options))
+
+    def _more_trouble(self, plan: Plan, run: Run) -> Iterator[Plan]:
+        if plan.fault is None:
+            yield from self._single_faults(run)
+            yield from self._single_actions(plan, run, self.actions)
+        elif self.pairs:
+            yield from self._single_actions(plan, run, ("cancel",))
+
+    def _single_faults(self, run: Run) -> Iterator[Plan]:
+        for index, (sends, receives) in enumerate(run.calls):
+            for kind in self.faults:
+                calls = sends if kind in SEND_FAULTS else receives
+                for number in range(1, calls + 1):
+                    yield Plan(fault=CallFault(kind, number, index))
+
+    def _single_actions(
+        self, plan: Plan, run: Run, actions: tuple[ActionKind, ...]
+    ) -> Iterator[Plan]:
+        for kind in actions:
+            for index in range(run.targets if kind == "cancel" else len(run.servers)):
+                for step in range(1, run.steps + 1):
+                    yield replace(plan, action=Action(kind, step, index))
+
+
+def _deviations(plan: Plan, options: Sequence[int]) -> Iterator[Plan]:
+    """The same plan with one more decision, a later one, taken differently."""
+    for at in range(max(plan.deviations, default=-1) + 1, len(options)):
+        for choice in range(1, options[at]):
+            yield replace(plan, deviations={**plan.deviations, at: choice})
+
+
+def _run_plan(
+    scenario: Scenario,
+    backend: str,
+    plan: Plan,
+    max_delay: int,
+    report: Report,
+    keep_going: bool,
+) -> Run:
+    run = Run(plan, max_delay)
+    report.runs += 1
+    error = _outcome(scenario, backend, run)
+    transcript = "\n\n".join(str(server.transcript) for server in run.servers)
+    report.outcomes.add(hash((tuple(_courses(run)), type(error))))
+    if error is not None:
+        failure = Failure(f"{backend}:{plan}", report.runs, error, transcript)
+        report.failures.append(failure)
+        if not keep_going:
+            raise ExplorationFailed(failure) from error
+    return run
+
+
+def _courses(run: Run) -> Iterator[tuple[str, ...]]:
+    for server in run.servers:
+        yield tuple(server.transcript.lines)
+
+
+def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None:
+    """Run the scenario once; what went wrong."""
+
+    async def main() -> None:
+        before = {task.id for task in anyio.get_running_tasks()}
+        with anyio.CancelScope() as run.guard:
+            await scenario(run)
+        if run.exhausted:
+            raise Livelock(f"the run did not end within {MAX_STEPS} steps")
+        await pause(SETTLE)
+        _check(run, [task.name for task in anyio.get_running_tasks() if task.id not in before])
+
+    try:
+        run_once(backend, main, run)
+    except (Exception, Livelock) as error:  # noqa: BLE001 - whatever it is, the run failed
+        return error
+    return None
+
+
+def _check(run: Run, left: Sequence[str | None]) -> None:
+    """What must hold after every run of everything."""
+    if left:
+        raise Leak(f"tasks were left behind: {', '.join(map(str, left))}")
+    for server in run.servers:
+        if server.transcript.violations:
+            raise AssertionError("; ".join(server.transcript.violations))

@@ -1,0 +1,64 @@
+"""Run an async function once, deterministically, and look at every step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import anyio
+
+from ._virtual_asyncio import VirtualEventLoop
+
+
+class Livelock(BaseException):
+    """The code under test runs in circles.
+
+    Not an ``Exception``: the circle is often a loop around an ``except Exception``.
+    """
+
+
+class Control(Protocol):
+    """What the harness asks while it runs."""
+
+    def on_step(self) -> None:
+        """A task is about to run for one step."""
+
+    def first(self, runnable: int) -> int:
+        """Which of the runnable tasks runs first (trio only)."""
+
+    def check(self) -> None:
+        """Raise :class:`Livelock` to stop the run by force."""
+
+
+def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control) -> None:
+    """Run ``main`` on virtual time.
+
+    Raises:
+        Deadlock: nothing could happen any more.
+        Livelock: the control had to stop it by force.
+    """
+    if backend == "trio":
+        from ._harness_trio import controlled
+
+        with controlled(control) as options:
+            anyio.run(main, backend="trio", backend_options=options)
+    elif backend == "asyncio":
+        options = {"loop_factory": lambda: _SteppedLoop(control)}
+        anyio.run(main, backend="asyncio", backend_options=options)
+    else:
+        raise ValueError(f"the backend is 'asyncio' or 'trio', not {backend!r}")
+
+
+class _SteppedLoop(VirtualEventLoop):
+    """Tells of every callback before it runs."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        super().__init__(control.check)
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
+        return super().call_soon(self._step, callback, args, context=context)
+
+    def _step(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._control.on_step()
+        callback(*args)

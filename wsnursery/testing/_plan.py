@@ -1,0 +1,110 @@
+"""One run of an exploration, as data: what happens at which step, what fails, which order.
+
+``str(plan)`` is the seed that a failure prints, ``Plan.parse`` reads it back.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+ActionKind: TypeAlias = Literal["cancel", "vanish", "close"]
+"""``cancel``: the code under test is cancelled; ``vanish``, ``close``: the peer goes away."""
+
+FaultKind: TypeAlias = Literal["oserror", "gone", "error", "stall", "lost", "garbage", "raises"]
+"""What fails in a raw call.
+
+``oserror``: the send raises an ``OSError``; ``gone``: the same, and the disconnect event follows;
+``error``: the send raises an exception that is none; ``stall``: the send does not return until
+the peer is gone; ``lost``: the receive returns a disconnect event; ``garbage``: the receive
+returns an event that no server knows; ``raises``: the receive raises an ``OSError``.
+"""
+
+SEND_FAULTS: tuple[FaultKind, ...] = ("oserror", "gone", "error", "stall")
+RECEIVE_FAULTS: tuple[FaultKind, ...] = ("lost", "garbage", "raises")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something from outside at the ``step``-th step of the code under test, from 1."""
+
+    kind: ActionKind
+    step: int
+    index: int = 0
+    """Which target is cancelled, or which connection's peer goes away; in the order of making."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.index}@{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFault:
+    """The ``number``-th raw send, or raw receive, of a connection fails; from 1."""
+
+    kind: FaultKind
+    number: int
+    index: int = 0
+    """Which connection, in the order of making."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.index}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done to the code under test in one run."""
+
+    action: Action | None = None
+    fault: CallFault | None = None
+    deviations: dict[int, int] = field(default_factory=dict)
+    """Decision number -> choice, where it is not the first one. Decisions: which of the runnable
+    tasks runs first (trio), and how many checkpoints a raw call takes."""
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing fails and nobody interferes: everything must work, in any order."""
+        return self.action is None and self.fault is None
+
+    def __str__(self) -> str:
+        tape = "".join(f"~{at}={choice}" for at, choice in self.deviations.items())
+        return "+".join(str(part) for part in (self.action, self.fault) if part) + tape or "quiet"
+
+    @classmethod
+    def parse(cls, seed: str) -> Plan:
+        """Read what ``str()`` has written.
+
+        Raises:
+            ValueError: it is not a seed.
+        """
+        text, *tape = seed.split("~")
+        action: Action | None = None
+        fault: CallFault | None = None
+        for part in text.split("+") if text and text != "quiet" else ():
+            match = re.fullmatch(r"([a-z]+)(\d+)([@#])(\d+)", part)
+            if match is None:
+                raise ValueError(f"{seed!r} is not a seed of an exploration")
+            kind, index, sign, number = match.groups()
+            if sign == "@" and kind in get_args(ActionKind):
+                action = Action(kind, int(number), int(index))
+            elif sign == "#" and kind in get_args(FaultKind):
+                fault = CallFault(kind, int(number), int(index))
+            else:
+                raise ValueError(f"{seed!r} is not a seed of an exploration")
+        pairs = (entry.split("=") for entry in tape)
+        return cls(action, fault, {int(at): int(choice) for at, choice in pairs})
+
+
+class Tape:
+    """Answers every question about order and delay, the first choice unless told otherwise."""
+
+    def __init__(self, deviations: dict[int, int]) -> None:
+        self._deviations = deviations
+        self.options: list[int] = []
+        """The number of choices at each decision so far."""
+
+    def choose(self, options: int) -> int:
+        """One of ``range(options)``. The same questions get the same answers in every run."""
+        at = len(self.options)
+        self.options.append(options)
+        return min(self._deviations.get(at, 0), options - 1)

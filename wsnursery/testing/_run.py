@@ -1,0 +1,187 @@
+"""What a scenario gets for one run: its connections, its targets, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+
+from ._faults import Fault, pause
+from ._harness import Livelock
+from ._plan import RECEIVE_FAULTS, SEND_FAULTS, FaultKind, Plan, Tape
+from ._server import Server
+
+MAX_STEPS = 20_000  # a run of a few messages takes a few hundred
+MAX_CALLS_IN_A_STEP = 2_000  # raw calls without any other task running in between
+
+
+class InjectedError(OSError):
+    """The ``OSError`` that an exploration injects."""
+
+
+class InjectedBug(Exception):
+    """The exception that an exploration injects as a bug of the server: not an ``OSError``."""
+
+
+class Run:
+    """One run of a scenario under exploration. Made by :func:`explore`.
+
+    A scenario asks it for its connections and marks the code under test; the exploration then
+    interferes with both.
+    """
+
+    def __init__(self, plan: Plan, max_delay: int) -> None:
+        self.plan = plan
+        """What is done in this run."""
+        self.servers: list[Server] = []
+        """The connections, in the order of making."""
+        self.injected: BaseException | None = None
+        """The exception that a raw call has raised, once it has."""
+        self.interfered = False
+        """Whether the plan's action or fault has taken place."""
+        self.tape = Tape(plan.deviations)
+        self.steps = 0
+        """Steps while a target was open."""
+        self.calls: list[tuple[int, int]] = []
+        """The number of raw sends and raw receives of each connection."""
+        self.guard: anyio.CancelScope | None = None
+        """Around everything: ends a run that takes far too many steps."""
+        self._all_steps = 0
+        self._max_delay = max_delay
+        self._targets: list[anyio.CancelScope] = []
+        self._open = 0
+        self._calls_in_step = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing fails and nobody interferes in this run: everything must work."""
+        return self.plan.quiet
+
+    @property
+    def targets(self) -> int:
+        """How many targets there were so far."""
+        return len(self._targets)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run was cancelled because it took far too many steps."""
+        return self._all_steps >= MAX_STEPS
+
+    def server(self, **arguments: Any) -> Server:
+        """A new connection that the exploration controls; the arguments are those of Server."""
+        return self.adopt(Server(**arguments, faults=[self.fault()]))
+
+    def fault(self) -> Fault:
+        """The fault to give to the server that is passed to :meth:`adopt`."""
+        self.calls.append((0, 0))
+        return _Explored(self, len(self.calls) - 1)
+
+    def adopt(self, server: Server) -> Server:
+        """Let the exploration control a server that was made with :meth:`fault`."""
+        self.servers.append(server)
+        return server
+
+    @contextmanager
+    def target(self) -> Iterator[anyio.CancelScope]:
+        """The code under test: what the exploration cancels and whose steps it counts."""
+        with anyio.CancelScope() as scope:
+            self._targets.append(scope)
+            self._open += 1
+            try:
+                yield scope
+            finally:
+                self._open -= 1
+
+    # What the harness calls.
+
+    def on_step(self) -> None:
+        """Count, and do the plan's action when its step has come."""
+        self._all_steps += 1
+        self._calls_in_step = 0
+        if self._all_steps == MAX_STEPS and self.guard is not None:
+            self.guard.cancel()
+        if self._open:
+            self.steps += 1
+            action = self.plan.action
+            if action is not None and self.steps == action.step:
+                self._act(action.kind, action.index)
+
+    def first(self, runnable: int) -> int:
+        """Which task runs first."""
+        return self.tape.choose(runnable) if self._open else 0
+
+    def check(self) -> None:
+        """Stop a run that did not end although it was cancelled."""
+        if self._all_steps > 2 * MAX_STEPS:
+            raise Livelock(f"the run did not end within {self._all_steps} steps")
+
+    # What the fault calls.
+
+    def count_call(self) -> None:
+        """Stop a loop of raw calls that never lets another task run."""
+        self._calls_in_step += 1
+        if self._calls_in_step > MAX_CALLS_IN_A_STEP:
+            raise Livelock(f"{self._calls_in_step} raw calls and no other task could run")
+
+    def inject(self, error: BaseException) -> BaseException:
+        """Remember the exception that a raw call is going to raise."""
+        self.injected = error
+        return error
+
+    def _act(self, kind: str, index: int) -> None:
+        if index >= len(self._targets if kind == "cancel" else self.servers):
+            return  # it does not exist yet
+        self.interfered = True
+        if kind == "cancel":
+            self._targets[index].cancel()
+        elif kind == "vanish":
+            self.servers[index].peer.vanish()
+        else:
+            self.servers[index].peer.close()
+
+    def delay(self) -> int:
+        """How many checkpoints the raw call takes that is made now."""
+        return self.tape.choose(self._max_delay + 1) if self._max_delay else 0
+
+
+class _Explored(Fault):
+    """Counts the raw calls of one connection, delays them and lets the planned one fail."""
+
+    def __init__(self, run: Run, index: int) -> None:
+        self._run = run
+        self._index = index
+
+    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+        self._run.calls[self._index] = (number, self._run.calls[self._index][1])
+        kind = await self._begin(SEND_FAULTS, number)
+        if kind == "gone":
+            server.peer.vanish()
+        if kind in {"oserror", "gone"}:
+            raise self._run.inject(InjectedError("injected"))
+        if kind == "error":
+            raise self._run.inject(InjectedBug("injected"))
+        if kind == "stall":
+            await server.peer_gone()
+
+    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+        self._run.calls[self._index] = (self._run.calls[self._index][0], number)
+        kind = await self._begin(RECEIVE_FAULTS, number)
+        if kind == "lost":
+            server.peer.vanish()
+        if kind == "raises":
+            raise self._run.inject(InjectedError("injected"))
+        return {"type": "websocket.unknown"} if kind == "garbage" else None
+
+    async def _begin(self, kinds: tuple[FaultKind, ...], number: int) -> FaultKind | None:
+        """Delay the call; the kind of fault that is planned for it."""
+        self._run.count_call()
+        await pause(self._run.delay())
+        fault = self._run.plan.fault
+        if fault is None or fault.kind not in kinds:
+            return None
+        if (fault.index, fault.number) != (self._index, number):
+            return None
+        self._run.interfered = True
+        return fault.kind
