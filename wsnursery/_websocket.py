@@ -437,12 +437,16 @@ def is_about(exc: BaseException, ws: WebSocket) -> bool:
 @asynccontextmanager
 async def _denied(connection: Connection, ws: WebSocket) -> AsyncGenerator[WebSocket]:
     """A block whose body never runs: the origin is not allowed."""
+    await _deny(connection, ws)
+    yield ws
+
+
+async def _deny(connection: Connection, ws: WebSocket) -> None:
     origin = b", ".join(value for name, value in ws.headers if name.lower() == b"origin")
     logger.info("denied a WebSocket from origin %s", shown(origin.decode("latin-1")))
     async with running(connection, ws):
         await ws.reject(403)
     raise connection.own_exception()
-    yield ws
 
 
 def _payload(message: Any) -> Message:
