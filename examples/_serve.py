@@ -10,7 +10,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from wsnursery import WebSocketApp
+from wsnursery.app import WebSocketApp
 
 HOST = "127.0.0.1"
 PORT = 8000

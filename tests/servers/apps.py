@@ -180,6 +180,11 @@ async def echo(ws: WebSocket, conn: Connection) -> None:
     conn.report("read", count=count, code=ws.close_code, reason=ws.close_reason)
 
 
+@ours(idle_timeout=0.1, close_timeout=0.1)
+async def impatient_echo(ws: WebSocket, conn: Connection) -> None:
+    await echo(ws, conn)
+
+
 @ours()
 async def idle(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
@@ -264,6 +269,12 @@ async def raw_echo(receive: Receive, send: Send, conn: Connection) -> None:
     while (event := await receive())["type"] != "websocket.disconnect":
         reply = {key: event[key] for key in ("text", "bytes") if event.get(key) is not None}
         await send({"type": "websocket.send", **reply})
+
+
+@raw
+async def raw_impatient_echo(receive: Receive, send: Send, conn: Connection) -> None:
+    with anyio.move_on_after(0.5):
+        await raw_echo(receive, send, conn)
 
 
 @raw

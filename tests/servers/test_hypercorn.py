@@ -5,6 +5,7 @@ client that is gone succeed. So the disconnect event is the only sign, and 1006 
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from websockets.sync.client import connect
@@ -117,7 +118,7 @@ def test_unread_messages_in_front_of_the_disconnect(server: Running) -> None:
     assert server.wait_for(connection, "read")["messages"] == sent
 
 
-@pytest.mark.parametrize("handler", ["echo", "idle", "push"])
+@pytest.mark.parametrize("handler", ["echo", "never_reads", "push"])
 def test_burst_and_reset(server: Running, handler: str) -> None:
     for _ in range(20):
         connection = server.new_id()
@@ -171,19 +172,19 @@ def test_reader_that_has_stopped(server: Running, row: Server) -> None:
 
 # contract: X5
 def test_sigterm(row: Server) -> None:
-    with running(row, arguments=["--graceful-timeout", "1"]) as server:
-        handlers = ["echo", "idle", "push"]
-        clients = [(server.new_id(), server.client()) for _ in handlers]
-        for handler, (connection, client) in zip(handlers, clients, strict=True):
+    with running(row, arguments=["--graceful-timeout", "1"]) as server, ExitStack() as stack:
+        clients: dict[str, RawClient] = {}
+        for handler in ("echo", "idle", "push"):
+            connection = server.new_id()
+            client = clients[connection] = stack.enter_context(server.client())
             assert client.open(f"/ours/{handler}?id={connection}") == 101
             server.wait_for(connection, "accepted")
         server.terminate()
-        for connection, client in clients:
+        for connection, client in clients.items():
             assert client.read_close()[0] == 1001
             client.close(1001)
             ended = assert_ended_together(server, connection)
             assert ended["error"] in {"Cancelled", "CancelledError"}
-            client.socket.close()
 
 
 # contract: D3
