@@ -17,7 +17,6 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ._codes import CloseCode
 from ._connection import Connection
 from ._outcome import Failure, Source, decide, leaves
-from ._protocol import State
 from ._tasks import enter_lineage, leave_lineage
 
 T = TypeVar("T")
@@ -32,6 +31,8 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
     lineage = enter_lineage(connection.body)
     error: BaseException | None = None
     cancellation: BaseException | None = None
+    cut = False
+    host = connection.host
     try:
         async with create_task_group() as connection.group:
             connection.services.start()
@@ -40,6 +41,9 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
                     yield value
             except BaseException as exc:  # noqa: BLE001 - `_outcome` decides about it
                 error = exc
+            cut = connection.body.scope.cancelled_caught
+            if error is not None and host.is_our_cut(error):
+                error, cut = None, True
             leave_lineage(lineage)
             error = await _leave(connection, error)
             if error is not None:
@@ -49,9 +53,11 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
     except BaseException as exc:  # noqa: BLE001 - `_outcome` decides about it
         # Only an interrupt that hit the group while it was leaving comes this way.
         connection.failures.append(Failure(Source.CONNECTION, exc))
-    outcome = await _outcome(connection, cancellation)
+    if cancellation is None:
+        host.settle()
+    outcome = await _outcome(connection, cancellation, cut=cut)
     connection.release()
-    del cancellation, error
+    del cancellation, error, host
     if outcome is not None:
         # What the body raised is being handled around us; it is not the context of what leaves.
         context = outcome.__context__
@@ -80,8 +86,9 @@ async def _leave(connection: Connection, error: BaseException | None) -> BaseExc
         from_outside = not group.cancel_scope.cancel_called
     if error is not None:
         connection.failures.append(Failure(Source.BODY, error))
-        if connection.is_failure(error):
-            group.cancel_scope.cancel()
+    if cancellation is not None or (error is not None and connection.is_failure(error)):
+        # Like a nursery. A native cancellation of asyncio has reached the body alone.
+        group.cancel_scope.cancel()
     connection.finish_body()
     try:
         try:
@@ -116,13 +123,13 @@ async def _say_goodbye(connection: Connection, *, from_outside: bool) -> None:
     with move_on_after(timeout, shield=True):
         if not await connection.closed_within(timeout):
             connection.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
-        elif not from_outside and connection.protocol.state is State.CLOSING:
+        elif not from_outside:
             await services.answered()
         await services.quiet()
 
 
 async def _outcome(
-    connection: Connection, cancellation: BaseException | None
+    connection: Connection, cancellation: BaseException | None, *, cut: bool
 ) -> BaseException | None:
     is_cancellation = get_cancelled_exc_class()
     lost = connection.lost_unnoticed and not connection.informed
@@ -130,7 +137,7 @@ async def _outcome(
         connection.failures,
         cancellation=cancellation,
         own=None if connection.end is None else connection.own_exception(),
-        owed=connection.body.scope.cancelled_caught or lost,
+        owed=cut or lost,
         is_own=connection.is_own,
         is_cancellation=lambda exc: isinstance(exc, is_cancellation),
     )

@@ -24,6 +24,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
 from ._errors import LocalProtocolError, WebSocketDisconnected, attribute, is_attributed
+from ._host import NO_HOST, Host, current_host
 from ._options import Options
 from ._outcome import Failure, Source, without
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
@@ -94,6 +95,7 @@ class Connection:
         self.failures: list[Failure] = []
 
         # Sleepers. Each lets one task at a time wait; see `Wakeup`.
+        self.host: Host = current_host()
         self.new_wakeup: type[Wakeup] = wakeup_class()
         self._reader = self.new_wakeup()
         self._reading = False
@@ -159,7 +161,7 @@ class Connection:
     async def send(self, message: Message) -> None:
         """Hand a message to the server and wait until it has been taken."""
         await checkpoint_if_cancelled()
-        if self._over():
+        if self.over:
             await checkpoint()
             raise self._sorry()
         self.protocol.apply(Event.MESSAGE_OUT)
@@ -167,20 +169,35 @@ class Connection:
 
     def send_nowait(self, message: Message) -> None:
         """Queue a message."""
-        if self._over():
-            raise self._sorry()
-        self.protocol.apply(Event.MESSAGE_OUT)
-        size = size_of(message)
-        if not self.outbox.has_room(size):
+        self.check_can_send()
+        if not self.offer(message, size_of(message)):
             raise WouldBlock(
                 "the send buffer is full: use `await ws.send(...)`, or treat the peer as too slow"
             )
-        self._queue(Delivery(message, size))
+
+    def check_can_send(self) -> None:
+        """Raise what a call that sends raises now."""
+        if self.over:
+            raise self._sorry()
+        self.protocol.apply(Event.MESSAGE_OUT)
+
+    def offer(self, message: Message, size: int, tag: object = None) -> bool:
+        """Queue a message if there is room for it, and say whether there was.
+
+        Args:
+            message: The message; that it may be sent now is the caller's to know.
+            size: Its payload, in bytes. A room measures it once for all its members.
+            tag: What the caller will find it by in the outbox.
+        """
+        if not self.outbox.has_room(size):
+            return False
+        self._queue(Delivery(message, size, tag))
+        return True
 
     async def flush(self) -> None:
         """Wait until everything queued before this call has been taken."""
         await checkpoint_if_cancelled()
-        if self._over():
+        if self.over:
             await checkpoint()
             raise self._sorry()
         self.protocol.apply(Event.MESSAGE_OUT)
@@ -199,7 +216,7 @@ class Connection:
         self._refuse_after_block()
         if self._reading:
             raise BusyResourceError("receiving from")
-        if not self._over():
+        if not self.over:
             self.protocol.apply(Event.RECEIVE)
         reader = current_participant(self.origin)
         self._note_reader(reader)
@@ -225,9 +242,9 @@ class Connection:
             self._readers.add(reader)
 
     async def _readable(self, reader: Participant | None) -> None:
-        if self._has_message() or self._over():
+        if self._has_message() or self.over:
             await checkpoint()
-        while not self._has_message() and not self._over():
+        while not self._has_message() and not self.over:
             self._reader_waits, self._reader_told = True, False
             self._reader_participant = reader
             try:
@@ -351,9 +368,7 @@ class Connection:
         if self._accept_caller is not None:
             self._accept_caller.tell()
         self._requested.wake()
-        self.services.heard_end()
-        for participant in self.participants:
-            self._limit(participant)
+        self.services.heard_end(self.end)
         self.cut()
 
     def drop_outbox(self) -> None:
@@ -366,10 +381,6 @@ class Connection:
                 self._tell(delivery.caller)
             delivery.lose()
 
-    def _limit(self, participant: Participant) -> None:
-        assert self.end is not None
-        participant.scope.deadline = self.end.time + self.options.grace_period
-
     def cut(self) -> None:
         """Cancel whoever must stop by now; see `who_must_stop`."""
         if self.end is None:
@@ -381,14 +392,22 @@ class Connection:
             may_read=any(not reader.told for reader in self._readers),
             body_finished=self.body_finished,
         )
+        self._raise_cut(cut)
+
+    def end_grace(self) -> None:
+        """The grace period is over: cancel whoever is left."""
+        self._raise_cut(Cut.EVERYONE)
+
+    def _raise_cut(self, cut: Cut) -> None:
         if cut > self._cut:
             self._cut = cut
             for participant in self.participants:
                 self._cut_one(participant)
 
     def _cut_one(self, participant: Participant) -> None:
-        bystander = not participant.reads
-        if not participant.told and self._cut >= (Cut.BYSTANDERS if bystander else Cut.EVERYONE):
+        if self._cut >= participant.falls_at:
+            if participant is self.body:
+                self.host.about_to_cut()
             participant.scope.cancel()
 
     # ------------------------------------------------------------------------------ the children
@@ -436,9 +455,7 @@ class Connection:
         """Make room for one more child."""
         participant = Participant(self.origin)
         self.participants[participant] = None
-        if self.end is not None:
-            self._limit(participant)
-            self._cut_one(participant)
+        self._cut_one(participant)
         return participant
 
     def _part(self, participant: Participant) -> None:
@@ -504,7 +521,9 @@ class Connection:
             participant.untell()
             self._cut_one(participant)
 
-    def _over(self) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether nothing can be sent or received any more."""
         return self.end is not None or self.own_close or self.left
 
     def _sorry(self) -> Exception:
@@ -566,6 +585,7 @@ class Connection:
         """The block has been left: keep the facts, let go of everything else."""
         self.left = True
         self.group = None
+        self.host = NO_HOST
         self.failures.clear()
         self.inbox.clear()
         if self.end is not None:

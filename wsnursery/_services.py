@@ -30,7 +30,7 @@ from ._protocol import Accept, Close, Connect, Disconnect, Event, Incoming, Reje
 from ._types import Message
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    from ._connection import Connection, End
 
 logger = logging.getLogger("wsnursery")
 
@@ -93,6 +93,7 @@ class Services:
         self._next_alarm = math.inf
         self._heard_at: float | None = None
         self._closed_at: float | None = None
+        self._grace_is_over = False
 
     # ---------------------------------------------------------------------------------- lifetime
 
@@ -332,9 +333,9 @@ class Services:
         if gone:
             connection.break_off(exc)
         elif isinstance(delivery.event, Close):
-            # Nobody can do anything about a close that the server will not take.
+            # Nobody can do anything about a close that the server will not take, or answer it.
             logger.debug("the server refused the close: %r", exc)
-            self._closed()
+            connection.close_is_done()
             delivery.finish()
         else:
             if isinstance(delivery.event, Accept):
@@ -390,6 +391,8 @@ class Services:
                 alarms.append((self._heard_at + options.idle_timeout, self._peer_is_idle))
             if self._closed_at is not None:
                 alarms.append((self._closed_at + options.close_timeout, self._answer_is_late))
+        elif not self._grace_is_over:
+            alarms.append((self._connection.end.time + options.grace_period, self._end_grace))
         return alarms
 
     def _send_is_late(self) -> None:
@@ -405,11 +408,18 @@ class Services:
     def _answer_is_late(self) -> None:
         self._connection.close_is_done()
 
+    def _end_grace(self) -> None:
+        self._grace_is_over = True
+        self._connection.end_grace()
+
     # ----------------------------------------------------------------------------------- leaving
 
-    def heard_end(self) -> None:
+    def heard_end(self, end: End) -> None:
         """The connection has ended."""
         self._room.wake()
+        self._answer.wake()
+        if self._connection.participants:
+            self._watch(end.time + self._options.grace_period)
 
     @property
     def _receiver_has_ended(self) -> bool:
@@ -417,7 +427,8 @@ class Services:
 
     async def answered(self) -> None:
         """Wait until the server reports the end after the own close."""
-        while not self._disconnected and not self._receiver_has_ended:
+        protocol = self._connection.protocol
+        while protocol.state is State.CLOSING and not self._receiver_has_ended:
             await self._answer.wait()
 
     async def quiet(self) -> None:

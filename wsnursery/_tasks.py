@@ -13,6 +13,18 @@ from enum import IntEnum
 from anyio import CancelScope
 
 
+class Cut(IntEnum):
+    """How many of the application's tasks must stop. It only ever grows."""
+
+    NOBODY = 0
+    BYSTANDERS = 1
+    """Those that neither were told of the end nor ever read."""
+    UNTOLD = 2
+    """All that were not told of the end."""
+    EVERYONE = 3
+    """Those that were told, too: the grace period is over."""
+
+
 class Participant:
     """The body or a child, with the scope through which the connection can cancel it."""
 
@@ -31,6 +43,13 @@ class Participant:
     def told(self) -> bool:
         """One of its own calls ended because the connection did: it knows, and may unwind."""
         return self._told > 0
+
+    @property
+    def falls_at(self) -> Cut:
+        """The cut at which it is cancelled."""
+        if self.told:
+            return Cut.EVERYONE
+        return Cut.UNTOLD if self.reads else Cut.BYSTANDERS
 
     def tell(self) -> None:
         """One of its calls is ending because the connection did."""
@@ -70,16 +89,6 @@ def leave_lineage(before: tuple[Participant, ...]) -> None:
     _lineage.set(before)
 
 
-class Cut(IntEnum):
-    """How many of the application's tasks must stop. It only ever grows."""
-
-    NOBODY = 0
-    BYSTANDERS = 1
-    """Those that neither were told of the end nor ever read."""
-    EVERYONE = 2
-    """All that were not told of the end."""
-
-
 def who_must_stop(
     *, broken: bool, unread: bool, ever_read: bool, may_read: bool, body_finished: bool
 ) -> Cut:
@@ -88,14 +97,14 @@ def who_must_stop(
     ==================================================  ==========================================
     the end                                             who must stop now
     ==================================================  ==========================================
-    broken                                              everyone
-    orderly, nothing unread, and nobody ever read       everyone
-    orderly, every task that read is told or finished   everyone
+    broken                                              the untold
+    orderly, nothing unread, and nobody ever read       the untold
+    orderly, every task that read is told or finished   the untold
     orderly, a task that reads may still go on          nobody; bystanders once the body finished
     orderly, something unread, and nobody read it yet   nobody; bystanders once the body finished
     ==================================================  ==========================================
 
-    Who was told is never among them: it keeps the rest of the grace period.
+    Who was told keeps the rest of the grace period.
 
     Args:
         broken: The end was broken, not orderly.
@@ -105,5 +114,5 @@ def who_must_stop(
         body_finished: The body of the block has been left.
     """
     if broken or not (may_read if ever_read else unread):
-        return Cut.EVERYONE
+        return Cut.UNTOLD
     return Cut.BYSTANDERS if body_finished else Cut.NOBODY
