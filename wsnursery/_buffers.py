@@ -7,6 +7,7 @@ holds what the application sends until the sender task hands it to the server.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._protocol import Close, Outgoing, Reject
@@ -74,11 +75,13 @@ class Delivery:
     Without an event it is a fence: it is done when everything queued before it is.
     """
 
-    __slots__ = ("caller", "done", "error", "event", "lost", "size", "waiter", "withdrawn")
+    __slots__ = ("caller", "done", "error", "event", "lost", "size", "tag", "waiter", "withdrawn")
 
-    def __init__(self, event: Outgoing | None, size: int = 0) -> None:
+    def __init__(self, event: Outgoing | None, size: int = 0, tag: object = None) -> None:
         self.event = event
         self.size = size
+        self.tag = tag
+        """What a room knows its message by; `None` for everything else."""
         self.done = False
         """Nothing more will become of it."""
         self.lost = False
@@ -115,6 +118,7 @@ class Outbox:
 
     __slots__ = (
         "_bytes",
+        "_empty_places",
         "_max_bytes",
         "_max_messages",
         "_messages",
@@ -125,6 +129,7 @@ class Outbox:
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._queue: deque[Delivery] = deque()
+        self._empty_places = 0
         self._messages = 0
         self._bytes = 0
         self._max_messages = max_messages
@@ -164,6 +169,7 @@ class Outbox:
         while self._queue:
             delivery = self._queue.popleft()
             if delivery.withdrawn:
+                self._empty_places -= 1
                 continue
             if delivery.is_message:
                 self._count(delivery, -1)
@@ -174,21 +180,41 @@ class Outbox:
     def withdraw(self, delivery: Delivery) -> None:
         """Take an event back whose call was cancelled, if it has not begun.
 
-        It stays in the queue as an empty place: to remove it there would cost a search. A close or
-        a denial is never taken back: the connection owes it.
+        It stays in the queue as an empty place, for to remove it there would cost a search; when
+        most places are empty, all of them go at once. A close or a denial is never taken back: the
+        connection owes it.
         """
         if delivery is self.in_flight or isinstance(delivery.event, Close | Reject):
             return
         if delivery.is_message:
             self._count(delivery, -1)
         delivery.withdrawn = delivery.done = True
+        self._empty_places += 1
+        if self._empty_places > len(self._queue) // 2:
+            self._queue = deque(waiting for waiting in self._queue if not waiting.withdrawn)
+            self._empty_places = 0
+
+    def discard_oldest(self, matches: Callable[[object], bool]) -> bool:
+        """Remove the oldest queued message whose tag matches; no call ever waits for a tagged one.
+
+        Unlike `withdraw` it leaves no empty place: a room may do this for as long as a peer stalls.
+
+        Returns:
+            Whether there was one.
+        """
+        for index, delivery in enumerate(self._queue):
+            if delivery.tag is not None and matches(delivery.tag):
+                del self._queue[index]
+                self._count(delivery, -1)
+                return True
+        return False
 
     def drop(self) -> list[Delivery]:
         """Give up everything that is queued or in flight and return it, oldest first."""
         dropped = [] if self.in_flight is None else [self.in_flight]
         dropped += (delivery for delivery in self._queue if not delivery.withdrawn)
         self._queue.clear()
-        self._messages = self._bytes = 0
+        self._empty_places = self._messages = self._bytes = 0
         return dropped
 
     def _count(self, delivery: Delivery, step: int) -> None:
