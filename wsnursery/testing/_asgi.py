@@ -67,18 +67,22 @@ class AsgiSide:
         if self._wire.told:
             return await self._after_disconnect()
         try:
-            await self._wire.until(lambda: bool(self._wire.to_app) or self._wire.end is not None)
+            await self._wire.until(lambda: self._has_message() or self._wire.end is not None)
         except BaseException:
             # The event came in the very moment of the cancellation.
-            if self._rules.cancelled_receive_loses and self._wire.to_app:
+            if self._rules.cancelled_receive_loses and self._has_message():
                 self._wire.to_app.popleft()
             raise
-        if self._wire.to_app:
+        if self._has_message():
             event: Mapping[str, Any] = self._wire.to_app.popleft()
             self._wire.notify()
             return event
         assert self._wire.end is not None
         return self._wire.end
+
+    def _has_message(self) -> bool:
+        # What the peer has sent behind its handshake waits until the server has answered that.
+        return self._wire.accepted and bool(self._wire.to_app)
 
     async def _after_disconnect(self) -> Mapping[str, Any]:
         if self._rules.after_disconnect == "hang":
@@ -111,6 +115,8 @@ class AsgiSide:
             self._wire.transcript.blame("two raw sends at once")
         if self._wire.torn:
             self._wire.transcript.blame(f"{event['type']} after a raw send that was cancelled")
+        if self._wire.told:
+            self._wire.log("app", "late", detail=f"{event['type']} after the disconnect event")
         self._sending = True
         try:
             for fault in self._faults():
@@ -212,7 +218,7 @@ class AsgiSide:
         self._finish_denial()
 
     def _deny_start(self, event: Mapping[str, Any]) -> None:
-        if not self._rules.denial_response:
+        if "websocket.http.response" not in (self._rules.extensions or ()):
             raise unexpected_message(event["type"])
         self._wire.denial = (event["status"], list(event.get("headers") or ()))
 

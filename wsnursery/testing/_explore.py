@@ -164,8 +164,9 @@ class _Space:
         self, plan: Plan, run: Run, actions: tuple[ActionKind, ...]
     ) -> Iterator[Plan]:
         for kind in actions:
-            for index in range(run.targets if kind == "cancel" else len(run.servers)):
-                for step in range(1, run.steps + 1):
+            windows = run.windows if kind == "cancel" else [(0, run.steps)] * len(run.servers)
+            for index, (begin, end) in enumerate(windows):
+                for step in range(begin + 1, end + 1):
                     yield replace(plan, action=Action(kind, step, index))
 
 

@@ -80,8 +80,8 @@ class Personality:
     both_payload_keys: bool = False
     """A message event has both ``text`` and ``bytes``, one of them ``None`` (Hypercorn)."""
 
-    denial_response: bool = True
-    """Whether the scope announces the extension ``websocket.http.response``."""
+    extensions: tuple[str, ...] | None = ("websocket.http.response",)
+    """What ``scope["extensions"]`` announces; ``None``: the key is missing (daphne)."""
 
     ended_code: int | None = 1011
     """The close code the peer gets when the application ends without closing.
@@ -214,7 +214,7 @@ UVICORN_OLD: Final = Personality(
     told_send=unexpected_message,
     reports_reason=False,
     after_disconnect="repeat",
-    denial_response=False,
+    extensions=None,
     ended_code=None,
     receive_queue=32,
 )
@@ -225,7 +225,7 @@ DAPHNE: Final = Personality(
     spec_version=None,
     empty_close_code=None,
     reports_reason=False,
-    denial_response=False,
+    extensions=None,
     receive_queue=None,
     send_queue=None,
 )
@@ -241,6 +241,7 @@ GRANIAN: Final = Personality(
     after_disconnect="repeat",
     close_waits_for_receive=True,
     cancelled_receive_loses=True,
+    extensions=("websocket.http.response", "http.response.pathsend"),
     ended_code=1005,
     unanswered_status=403,
 )
@@ -257,6 +258,7 @@ GRANIAN_OLD: Final = Personality(
     after_disconnect="repeat",
     close_waits_for_receive=True,
     cancelled_receive_loses=True,
+    extensions=("websocket.http.response", "http.response.pathsend"),
     ended_code=1005,
     unanswered_status=403,
 )

@@ -46,6 +46,8 @@ class Run:
         """Steps while a target was open."""
         self.calls: list[tuple[int, int]] = []
         """The number of raw sends and raw receives of each connection."""
+        self.windows: list[tuple[int, int]] = []
+        """The number of steps at which each target began and ended."""
         self.guard: anyio.CancelScope | None = None
         """Around everything: ends a run that takes far too many steps."""
         self._all_steps = 0
@@ -58,11 +60,6 @@ class Run:
     def quiet(self) -> bool:
         """Nothing fails and nobody interferes in this run: everything must work."""
         return self.plan.quiet
-
-    @property
-    def targets(self) -> int:
-        """How many targets there were so far."""
-        return len(self._targets)
 
     @property
     def exhausted(self) -> bool:
@@ -87,12 +84,15 @@ class Run:
     def target(self) -> Iterator[anyio.CancelScope]:
         """The code under test: what the exploration cancels and whose steps it counts."""
         with anyio.CancelScope() as scope:
+            number = len(self._targets)
             self._targets.append(scope)
+            self.windows.append((self.steps, self.steps))
             self._open += 1
             try:
                 yield scope
             finally:
                 self._open -= 1
+                self.windows[number] = (self.windows[number][0], self.steps)
 
     # What the harness calls.
 

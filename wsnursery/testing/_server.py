@@ -89,11 +89,10 @@ class Server:
             "server": ("test", 80),
             "subprotocols": list(subprotocols),
             "state": {},
-            "extensions": (
-                {"websocket.http.response": {}} if personality.denial_response else {}
-            ),
         }
         """The ASGI scope."""
+        if personality.extensions is not None:
+            self.scope["extensions"] = {name: {} for name in personality.extensions}
         self.scope.update(scope or {})
 
     def _make_peer(self, wire: Wire, timeout: float, answers_close: bool) -> Peer:
