@@ -248,3 +248,5 @@ class WebSocketStatistics:
     """The most messages that ever waited to be sent."""
     tasks_waiting_send: int
     """Calls of `send`, `flush` and the like that wait for the server."""
+    round_trip_time: float | None
+    """Seconds from the last answered ping to its answer; `None` over ASGI, and before the first."""

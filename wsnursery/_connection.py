@@ -607,6 +607,7 @@ class Connection:
             send_buffer_used_bytes=self.outbox.bytes,
             send_buffer_high_water=self.outbox.high_water,
             tasks_waiting_send=self.outbox.waiting_calls,
+            round_trip_time=self.transport.round_trip_time,
         )
 
 

@@ -61,6 +61,15 @@ class Options:
     the default, waits for ever: a quiet peer may be healthy. Set it where the server does not
     notice dead peers (Hypercorn and granian do not by default)."""
 
+    ping_interval: float | None = 20.0
+    """Seconds between two pings, over trio-websocket; `None` sends none. Without traffic nothing else
+    tells a quiet peer from one that vanished, and many proxies drop a connection that is idle for a
+    minute. An ASGI server has a setting of its own for it, and this one is nothing there."""
+
+    ping_timeout: float | None = 20.0
+    """Seconds that a peer may leave a ping unanswered, while it sends nothing else, before the
+    connection counts as broken, with a `TimeoutError` as the cause. `None` waits for ever."""
+
     incoming: Literal["buffer", "discard"] = "buffer"
     """What becomes of the peer's messages. ``"discard"`` is for connections that only push: the
     messages are dropped unread, so the disconnect behind them is always seen."""
@@ -139,6 +148,8 @@ _CHECKS = {
     "close_timeout": _check_seconds,
     "send_timeout": _check_timeout,
     "idle_timeout": _check_timeout,
+    "ping_interval": _check_timeout,
+    "ping_timeout": _check_timeout,
     "incoming": _check_incoming,
     "max_message_size": _check_count,
     "allowed_origins": _check_origins,

@@ -26,6 +26,9 @@ class Transport(Protocol):
     receive_blocks_close: bool
     """Whether a pending ``receive`` must be cancelled before a close can go out (granian)."""
 
+    round_trip_time: float | None
+    """Seconds that the last ping took to be answered, where the transport sends pings."""
+
     async def receive(self) -> Incoming:
         """Return the next event.
 

@@ -68,6 +68,8 @@ def open_websocket(
 class _ASGITransport:
     """An ASGI triple as the engine wants it."""
 
+    round_trip_time: float | None = None
+
     def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
         traits = traits_of(scope)
         self.scope = scope
