@@ -195,7 +195,7 @@ class WebSocket(AsyncContextManagerMixin):
         *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
         been given is withdrawn; one that it has goes out whole. Never in between.
         """
-        await self._connection.send(_payload(message))
+        await self._connection.send(payload(message))
 
     def send_nowait(self, message: str | bytes | bytearray | memoryview) -> None:
         """Queue a message without waiting, in order with `send`. For broadcasts.
@@ -212,7 +212,7 @@ class WebSocket(AsyncContextManagerMixin):
         *Checkpoint*: no. What becomes of the message later is told by the block: when it is lost
         and nobody was told of the end, the block raises `WebSocketDisconnected`.
         """
-        self._connection.send_nowait(_payload(message))
+        self._connection.send_nowait(payload(message))
 
     async def send_json(self, obj: Any) -> None:
         """Send an object as JSON text. As `send` otherwise.
@@ -223,8 +223,7 @@ class WebSocket(AsyncContextManagerMixin):
         Raises:
             TypeError, ValueError: It cannot be written as JSON. Nothing was queued.
         """
-        text = json.dumps(obj, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        await self.send(text)
+        await self.send(json_text(obj))
 
     async def flush(self) -> None:
         """Wait until the server has taken everything that was queued before this call.
@@ -428,6 +427,11 @@ class WebSocket(AsyncContextManagerMixin):
         return self._connection.statistics()
 
 
+def connection_of(ws: WebSocket) -> Connection:
+    """The engine behind a WebSocket, for the library's own modules."""
+    return ws._connection  # pyright: ignore[reportPrivateUsage]
+
+
 def is_about(exc: BaseException, ws: WebSocket) -> bool:
     """Whether an exception speaks of the end of this very connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
@@ -449,7 +453,13 @@ async def _deny(connection: Connection, ws: WebSocket) -> None:
     raise connection.own_exception()
 
 
-def _payload(message: Any) -> Message:
+def json_text(obj: Any) -> str:
+    """An object as JSON text, or the `TypeError` or `ValueError` that says why it is none."""
+    return json.dumps(obj, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def payload(message: Any) -> Message:
+    """A message as it is queued, or the `TypeError` or `ValueError` that says why it is none."""
     if isinstance(message, str):
         if not message.isascii():
             _check_surrogates(message)
