@@ -62,9 +62,9 @@ class Options:
     notice dead peers (Hypercorn and granian do not by default)."""
 
     ping_interval: float | None = 20.0
-    """Seconds between two pings, over trio-websocket; `None` sends none. Without traffic nothing else
-    tells a quiet peer from one that vanished, and many proxies drop a connection that is idle for a
-    minute. An ASGI server has a setting of its own for it, and this one is nothing there."""
+    """Seconds between two pings, over trio-websocket; `None` sends none. Nothing else tells a quiet
+    peer from one that vanished, and many proxies drop a connection that is idle for a minute. An
+    ASGI server has a setting of its own for it, and this one is nothing there."""
 
     ping_timeout: float | None = 20.0
     """Seconds that a peer may leave a ping unanswered, while it sends nothing else, before the
