@@ -43,7 +43,7 @@ BUGS = (
         "_block.py",
         "with move_on_after(timeout, shield=True):",
         "with move_on_after(timeout):",
-        "echo",
+        "slow_server",
     ),
     Bug(
         "a message is taken before the last checkpoint",
@@ -53,17 +53,17 @@ BUGS = (
         "timeouts",
     ),
     Bug(
-        "the last failure overwrites the first",
-        "_connection.py",
-        "        if self.end is not None:\n            return\n        self.end = End(",
-        "        self.end = End(",
-        "echo",
+        "the last word overwrites the first",
+        "_protocol.py",
+        "if before not in _SPOKEN and after in _SPOKEN:",
+        "if after in _SPOKEN:",
+        "both_close",
     ),
     Bug(
         "a wide except swallows a cancellation",
         "_connection.py",
-        "        except BaseException:\n            self._abandon(delivery)\n            raise\n",
-        "        except BaseException:\n            self._abandon(delivery)\n",
+        "            self._abandon(delivery)\n            raise\n",
+        "            self._abandon(delivery)\n",
         "echo",
     ),
     Bug(
@@ -76,8 +76,8 @@ BUGS = (
     Bug(
         "who waits to send does not look again",
         "_connection.py",
-        "        self.drop_outbox()\n        if broken:",
-        "        if broken:",
+        "        self._lose(self.outbox.drop())\n",
+        "",
         "busy_senders",
     ),
     Bug(
@@ -101,14 +101,14 @@ BUGS = (
         "            self._say_closed()\n            await checkpoint()\n"
         "            self.own_close = False\n"
         "            self.begin_close(code, reason)\n        self._tell",
-        "both_close",
+        "ping_pong",
     ),
     Bug(
         "the farewell comes before the children have ended",
         "_block.py",
-        "            await connection.wait_for_children()\n        except get_cancelled",
-        "            await _say_goodbye(connection, from_outside=from_outside)\n"
-        "            await connection.wait_for_children()\n        except get_cancelled",
+        "            cancellation = await _children(connection)\n",
+        "            await _say_goodbye(connection, from_outside=False)\n"
+        "            cancellation = await _children(connection)\n",
         "push",
     ),
 )

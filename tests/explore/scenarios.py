@@ -21,8 +21,10 @@ from wsnursery import (
     open_websocket,
 )
 from wsnursery.testing import (
+    HYPERCORN_ASYNCIO,
     SILENT,
     ConnectionEnded,
+    Delay,
     InjectedBug,
     Peer,
     Personality,
@@ -101,10 +103,14 @@ async def play(
     *,
     personality: Personality,
     send_queue: int | None = None,
+    delay: int = 0,
     **options: Any,
 ) -> Session:
     """One connection: its handler and its peer."""
-    session = Session(run.server(personality=personality, send_queue=send_queue, timeout=LONGEST))
+    server = run.server(
+        personality=personality, send_queue=send_queue, timeout=LONGEST, faults=[Delay(delay)]
+    )
+    session = Session(server)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(converse, run, session.server, talk)
         await serve(run, session, body, **options)
@@ -129,6 +135,7 @@ def judge(
     judge_exception(run, session, children=children, peer_may_be_first=peer_may_be_first)
     judge_messages(run, session)
     judge_farewell(run, session)
+    judge_facts(session)
     assert anyio.current_time() <= LONGEST
     assert session.ws is not None
     assert session.ws.statistics().receive_buffer_used == 0
@@ -180,9 +187,35 @@ def judge_farewell(run: Run, session: Session) -> None:
     if failed:
         after = [line for line in lines[failed[0] + 1 :] if line.startswith("app")]
         assert not [line for line in after if line.startswith(("app send", "app close"))], after
-    broken = ("app fail", "app late", "peer close", "peer vanish", "server close")
-    if not any(line.startswith(broken) for line in lines):
-        assert closes, "left without a farewell"
+    stalled = run.plan.fault is not None and run.plan.fault.kind == "stall"
+    if not (closes or stalled or any(ends_it(line) for line in lines)):
+        raise AssertionError("left without a farewell")
+
+
+def ends_it(line: str) -> bool:
+    """Whether nothing needs to be sent after what this line of the transcript says."""
+    raised = line.startswith("app fail") and " raised " in line
+    return raised or line.startswith(("app late", "peer close", "peer vanish"))
+
+
+def judge_facts(session: Session) -> None:
+    """Who spoke first decides what the connection says about its end."""
+    spoken = [
+        entry.code
+        for entry in session.server.transcript
+        if entry.party == "app" and entry.verb in {"close", "disconnect"}
+    ]
+    assert session.ws is not None
+    if len(spoken) > 1:
+        assert session.ws.close_code == spoken[0]
+
+
+def must_be_complete(run: Run, session: Session) -> bool:
+    """Nothing cut it short, so all of it must have happened."""
+    only_cancelled = (
+        run.plan.fault is None and run.plan.action is not None and run.plan.action.kind == "cancel"
+    )
+    return run.quiet or (only_cancelled and not session.cancelled)
 
 
 # ------------------------------------------------------------------------------- the scenarios
@@ -206,8 +239,30 @@ async def echo(run: Run, personality: Personality = SILENT) -> None:
 
     session = await play(run, body, talk, personality=personality)
     judge(run, session)
-    if run.quiet:
+    if must_be_complete(run, session):
         assert session.got == ["a", "b", "c"]
+
+
+async def slow_server(run: Run, personality: Personality = SILENT) -> None:
+    """The same on a server that takes its time for every call."""
+
+    async def body(ws: WebSocket, session: Session) -> None:
+        await ws.accept()
+        async for message in ws:
+            session.got.append(str(message))
+            session.sent.append(str(message))
+            await ws.send(message)
+
+    async def talk(peer: Peer) -> None:
+        for message in "ab":
+            await peer.send(message)
+            assert await peer.receive() == message
+        peer.close()
+
+    session = await play(run, body, talk, personality=personality, delay=2)
+    judge(run, session)
+    if must_be_complete(run, session):
+        assert session.got == ["a", "b"]
 
 
 async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
@@ -219,6 +274,7 @@ async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
             session.sent.append(str(number))
             await ws.send(str(number))
             session.got.append(str(await ws.receive()))
+        await ws.close(4000, "enough")
 
     async def talk(peer: Peer) -> None:
         async for message in peer:
@@ -226,9 +282,9 @@ async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
 
     session = await play(run, body, talk, personality=personality)
     judge(run, session)
-    if run.quiet:
+    if must_be_complete(run, session):
         assert session.got == ["re 0", "re 1", "re 2"]
-        assert session.server.transcript.app_close == (1000, "")
+        assert session.server.transcript.app_close == (4000, "enough")
 
 
 async def push(run: Run, personality: Personality = SILENT) -> None:
@@ -251,7 +307,7 @@ async def push(run: Run, personality: Personality = SILENT) -> None:
 
     session = await play(run, body, talk, personality=personality, incoming="discard")
     judge(run, session, children=True)
-    if run.quiet:
+    if must_be_complete(run, session):
         assert session.server.transcript.from_app == ["0", "1", "2"]
         assert session.server.transcript.app_close == (1000, "")
 
@@ -286,11 +342,11 @@ async def busy_senders(run: Run, personality: Personality = SILENT) -> None:
         # A message that the server refused without the connection being gone is missing alone.
         refused = run.plan.fault is not None and run.plan.fault.kind == "error"
         assert mine == sorted(set(mine)) if refused else is_prefix(mine, [f"{name}0", f"{name}1"])
-    if run.quiet:
+    if must_be_complete(run, session):
         assert len(from_app) == 8
 
 
-async def both_close(run: Run, personality: Personality = SILENT) -> None:
+async def both_close(run: Run, personality: Personality = HYPERCORN_ASYNCIO) -> None:
     """The handler and the peer close at about the same time, while a child sends."""
 
     async def sender(ws: WebSocket) -> None:
@@ -322,8 +378,12 @@ async def timeouts(run: Run, personality: Personality = SILENT) -> None:
         while len(session.got) < 3:
             with run.target():
                 session.got.append(str(await ws.receive()))
-            with run.target():
-                await ws.send(str(len(session.got)))
+        for number in range(3):
+            session.sent.append(str(number))
+            with run.target() as scope:
+                await ws.send(str(number))
+            if scope.cancelled_caught and str(number) not in session.server.transcript.from_app:
+                session.sent.pop()
 
     async def talk(peer: Peer) -> None:
         for message in "abc":
@@ -333,10 +393,9 @@ async def timeouts(run: Run, personality: Personality = SILENT) -> None:
 
     session = await play(run, body, talk, personality=personality, receive_buffer=1)
     judge(run, session)
-    action = run.plan.action
-    if run.quiet or (run.plan.fault is None and action and action.kind == "cancel" and action.index):
-        assert session.finished
+    if must_be_complete(run, session):
         assert session.got == ["a", "b", "c"]
+        assert session.server.transcript.from_app == session.sent
 
 
 async def broadcast(run: Run, personality: Personality = SILENT) -> None:
@@ -421,4 +480,4 @@ async def proxy(run: Run, personality: Personality = SILENT) -> None:
         assert back.got == ["A", "B"]
 
 
-SCENARIOS = (echo, ping_pong, push, busy_senders, both_close, timeouts, broadcast, proxy)
+SCENARIOS = (echo, slow_server, ping_pong, push, busy_senders, both_close, timeouts, broadcast, proxy)

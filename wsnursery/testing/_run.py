@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,9 +66,9 @@ class Run:
         """Whether the run was cancelled because it took far too many steps."""
         return self._all_steps >= MAX_STEPS
 
-    def server(self, **arguments: Any) -> Server:
+    def server(self, *, faults: Iterable[Fault] = (), **arguments: Any) -> Server:
         """A new connection that the exploration controls; the arguments are those of Server."""
-        return self.adopt(Server(**arguments, faults=[self.fault()]))
+        return self.adopt(Server(**arguments, faults=[*faults, self.fault()]))
 
     def fault(self) -> Fault:
         """The fault to give to the server that is passed to :meth:`adopt`."""
