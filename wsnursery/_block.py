@@ -1,8 +1,8 @@
 """Entering and leaving: the life of one ``async with`` block around a connection.
 
-The body and the children run in one task group, whose cancel scope is ``ws.cancel_scope``. The
-connection's own tasks run in the same group, each shielded, so that they serve the flush and the
-close after everything else has been cancelled.
+Two task groups, one in the other. The outer one has the connection's own tasks, which serve the
+flush and the close after everything else has ended. The inner one has the body and the children;
+its cancel scope is ``ws.cancel_scope``.
 """
 
 from __future__ import annotations
@@ -29,35 +29,44 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
     Entering is no checkpoint and cannot fail half-way. ``value`` is what the block's ``as`` gets.
     """
     lineage = enter_lineage(connection.body)
+    host = connection.host
     error: BaseException | None = None
     cancellation: BaseException | None = None
     cut = False
-    host = connection.host
     try:
-        async with create_task_group() as connection.group:
+        async with create_task_group() as connection.services.group:
             connection.services.start()
             try:
-                with connection.body.scope:
-                    yield value
-            except BaseException as exc:  # noqa: BLE001 - `_outcome` decides about it
-                error = exc
-            cut = connection.body.scope.cancelled_caught
-            if error is not None and host.is_our_cut(error):
-                error, cut = None, True
-            leave_lineage(lineage)
-            error = await _leave(connection, error)
-            if error is not None:
-                raise error
+                async with create_task_group() as connection.group:
+                    try:
+                        with connection.body.scope:
+                            yield value
+                    except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
+                        error = exc
+                    cut = connection.body.scope.cancelled_caught
+                    if error is not None and host.is_our_cut(error):
+                        error, cut = None, True
+                    leave_lineage(lineage)
+                    connection.finish_body(error)
+                    # A cancellation goes on, through the children's group to wherever it is meant.
+                    error = _cancellation_in(error)
+                    if error is not None:
+                        raise error
+            except get_cancelled_exc_class() as exc:
+                cancellation = exc
+            await _leave(connection, from_outside=cancellation is not None)
+            if cancellation is not None:
+                raise cancellation
     except get_cancelled_exc_class() as exc:
         cancellation = exc
-    except BaseException as exc:  # noqa: BLE001 - `_outcome` decides about it
-        # Only an interrupt that hit the group while it was leaving comes this way.
+    except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
+        # Only an interrupt that hit a group while it was leaving comes this way.
         connection.failures.append(Failure(Source.CONNECTION, exc))
     if cancellation is None:
         host.settle()
     outcome = await _outcome(connection, cancellation, cut=cut)
     connection.release()
-    del cancellation, error, host
+    del cancellation, error, host  # this frame is in their tracebacks
     if outcome is not None:
         # What the body raised is being handled around us; it is not the context of what leaves.
         context = outcome.__context__
@@ -68,42 +77,15 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
             del outcome, context
 
 
-async def _leave(connection: Connection, error: BaseException | None) -> BaseException | None:
-    """Wait for the children, say goodbye, stop the services.
-
-    Args:
-        connection: The connection whose body has been left.
-        error: What the body raised.
-
-    Returns:
-        The cancellation that goes on when everything is done, if there is one.
-    """
-    group = connection.group
-    assert group is not None
-    from_outside = False
-    cancellation = _cancellation_in(error)
-    if cancellation is not None:
-        from_outside = not group.cancel_scope.cancel_called
-    if error is not None:
-        connection.failures.append(Failure(Source.BODY, error))
-    if cancellation is not None or (error is not None and connection.is_failure(error)):
-        # Like a nursery. A native cancellation of asyncio has reached the body alone.
-        group.cancel_scope.cancel()
-    connection.finish_body()
+async def _leave(connection: Connection, *, from_outside: bool) -> None:
+    """Say goodbye and stop the connection's own tasks. Body and children have ended."""
     try:
-        try:
-            await connection.wait_for_children()
-        except get_cancelled_exc_class() as exc:
-            cancellation = exc
-            from_outside = from_outside or not group.cancel_scope.cancel_called
-            group.cancel_scope.cancel()
-            with CancelScope(shield=True):
-                await connection.wait_for_children()
         await _say_goodbye(connection, from_outside=from_outside)
     finally:
+        # Whoever still waits is a task of somebody else; it must not wait for nobody.
+        connection.give_up()
         with CancelScope(shield=True):
             await connection.services.stop()
-    return cancellation
 
 
 async def _say_goodbye(connection: Connection, *, from_outside: bool) -> None:
@@ -116,16 +98,19 @@ async def _say_goodbye(connection: Connection, *, from_outside: bool) -> None:
         else:
             code = CloseCode.NORMAL_CLOSURE
         if from_outside:
-            connection.drop_outbox()
+            connection.drop_messages()
         connection.begin_close(code, "")
     timeout = connection.options.close_timeout
     services = connection.services
+    closed = False
     with move_on_after(timeout, shield=True):
-        if not await connection.closed_within(timeout):
-            connection.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
-        elif not from_outside:
+        await connection.close_taken()
+        closed = True
+        if not from_outside:
             await services.answered()
         await services.quiet()
+    if not closed:
+        connection.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
 
 
 async def _outcome(

@@ -212,10 +212,17 @@ class Outbox:
     def drop(self) -> list[Delivery]:
         """Give up everything that is queued or in flight and return it, oldest first."""
         dropped = [] if self.in_flight is None else [self.in_flight]
-        dropped += (delivery for delivery in self._queue if not delivery.withdrawn)
+        dropped += self._queue
         self._queue.clear()
         self._empty_places = self._messages = self._bytes = 0
-        return dropped
+        return [delivery for delivery in dropped if not delivery.done]
+
+    def drop_messages(self) -> list[Delivery]:
+        """Give up the messages that are queued and return them, oldest first."""
+        dropped = [delivery for delivery in self._queue if delivery.is_message]
+        self._queue = deque(delivery for delivery in self._queue if not delivery.is_message)
+        self._empty_places = self._messages = self._bytes = 0
+        return [delivery for delivery in dropped if not delivery.done]
 
     def _count(self, delivery: Delivery, step: int) -> None:
         self._messages += step

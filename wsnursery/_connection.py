@@ -9,7 +9,7 @@ them: whoever learns of an end calls `Connection.finish`, once, and everybody el
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import (
@@ -105,7 +105,6 @@ class Connection:
         self._requested = self.new_wakeup()
         self._accepting = False
         self._accept_caller: Participant | None = None
-        self._children_finished = self.new_wakeup()
 
         self.services = Services(self)
 
@@ -156,6 +155,7 @@ class Connection:
             raise self.told()
         self.protocol.apply(Event.REJECT)
         self._say_closed()
+        self._tell(current_participant(self.origin))
         await self._delivered(self._queue(Delivery(event)))
 
     async def send(self, message: Message) -> None:
@@ -272,24 +272,17 @@ class Connection:
         if self.end is None:
             self.begin_close(code, reason)
         self._tell(current_participant(self.origin))
-        if not await self.closed_within(self.options.close_timeout):
-            self.break_off(TimeoutError(f"could not close within {self.options.close_timeout} s"))
+        timeout = self.options.close_timeout
+        with move_on_after(timeout) as limit:
+            await self.close_taken()
+        if limit.cancelled_caught:
+            self.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
 
-    async def closed_within(self, timeout: float) -> bool:
-        """Wait until the close has been taken, or the connection has ended without it.
-
-        Args:
-            timeout: In seconds.
-
-        Returns:
-            Whether that happened in time.
-        """
-        with move_on_after(timeout):
-            await checkpoint()
-            if self.services.can_send:
-                await self._settled(self._queue(Delivery(None)))
-            return True
-        return False
+    async def close_taken(self) -> None:
+        """Wait until the server has taken the close, or the connection has ended without it."""
+        await checkpoint()
+        if self.services.can_send:
+            await self._settled(self._queue(Delivery(None)))
 
     # ---------------------------------------------------------------------------- the own close
 
@@ -329,21 +322,30 @@ class Connection:
         Args:
             code: The close code, if the server gave one.
             reason: The close reason.
-            doubt: What a raw send has just raised and nobody could explain until now.
+            doubt: What a raw send has just raised; the disconnect explains it.
         """
         self.protocol.apply(Event.DISCONNECT, code, reason)
-        self.services.give_up_sending(but_close=doubt is None)
-        self._finish(broken=doubt is not None, cause=doubt)
+        if not self.services.is_closing:
+            self._stop_sending()
+        self._finish(broken=False, cause=doubt)
+
+    def heard_cause(self, exc: Exception) -> None:
+        """A raw send that was under way when the end came has raised: that is why it came."""
+        if self.end is not None and self.end.cause is None and isinstance(exc, OSError):
+            self.end = replace(self.end, cause=exc)
 
     def break_off(self, cause: BaseException | None) -> None:
         """End it as broken: nothing is sent any more, not even a close."""
         self.protocol.apply(Event.END)
-        self.services.give_up_sending(but_close=False)
+        self._stop_sending()
         self._finish(broken=True, cause=cause)
 
     def close_by_itself(self, code: int, reason: str, cause: BaseException | None) -> None:
         """End it for a limit that the peer exceeded: what it sent before is still good."""
+        if self.own_close or self.end is not None:
+            return
         self.protocol.apply(Event.CLOSE, code, reason)
+        self._lose(self.outbox.drop())
         self._finish(broken=False, cause=cause)
         self._queue(Delivery(Close(code, reason)))
 
@@ -351,6 +353,11 @@ class Connection:
         """End it: the own close went out and nothing more can come."""
         self.protocol.apply(Event.END)
         self._finish(broken=False, cause=None)
+
+    def give_up(self) -> None:
+        """End it, because nobody is left to use it."""
+        if self.end is None:
+            self.break_off(None)
 
     def _finish(self, *, broken: bool, cause: BaseException | None) -> None:
         """The end. Drop what is worth nothing, tell everyone who waits, cancel who must stop.
@@ -360,7 +367,6 @@ class Connection:
         if self.end is not None:
             return
         self.end = End(broken=broken, cause=cause, time=current_time())
-        self.drop_outbox()
         if broken:
             self.inbox.clear()
         if not self._has_message():
@@ -371,9 +377,17 @@ class Connection:
         self.services.heard_end(self.end)
         self.cut()
 
-    def drop_outbox(self) -> None:
-        """Give up what is queued and in flight; the calls that wait for it are told."""
-        for delivery in self.outbox.drop():
+    def _stop_sending(self) -> None:
+        self.services.give_up_sending()
+        self._lose(self.outbox.drop())
+
+    def drop_messages(self) -> None:
+        """Give up the messages that are queued; what is in flight and a close may go out."""
+        self._lose(self.outbox.drop_messages())
+
+    def _lose(self, deliveries: list[Delivery]) -> None:
+        """Count what is lost; the calls that wait for it are told."""
+        for delivery in deliveries:
             if delivery.is_message:
                 self.undelivered += 1
                 self.lost_unnoticed |= delivery.waiter is None
@@ -462,17 +476,16 @@ class Connection:
         del self.participants[participant]
         self._readers.discard(participant)
         self.cut()
-        self._children_finished.wake()
 
-    def finish_body(self) -> None:
-        """The body of the block has been left."""
+    def finish_body(self, error: BaseException | None) -> None:
+        """The body of the block has been left; ``error`` is what it raised."""
         self.body_finished = True
         self._part(self.body)
-
-    async def wait_for_children(self) -> None:
-        """Wait until every child has finished."""
-        while self.participants:
-            await self._children_finished.wait()
+        if error is not None:
+            failed = self.is_failure(error)
+            self.failures.append(Failure(Source.BODY, error))
+            if failed and self.group is not None:
+                self.group.cancel_scope.cancel()
 
     def _child_failed(self, exc: BaseException) -> None:
         if self.is_failure(exc):
@@ -584,7 +597,7 @@ class Connection:
     def release(self) -> None:
         """The block has been left: keep the facts, let go of everything else."""
         self.left = True
-        self.group = None
+        self.group = self.services.group = None
         self.host = NO_HOST
         self.failures.clear()
         self.inbox.clear()

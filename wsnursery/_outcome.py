@@ -15,7 +15,8 @@ only something without a caller failed                     that exception itself
 a child failed, or several things did                      an `ExceptionGroup` of all the errors in
                                                            the order in which they happened
 cancelled from outside                                     the cancellation, unchanged
-own escaped from the body                                  that very exception, bare
+own escaped from the body                                  that very exception
+own escaped from the body in a group                       own, bare
 the end cut the body short                                 own, bare
 messages were lost and nobody was told                     own, bare
 anything else: the body ended by itself                    nothing
@@ -87,9 +88,11 @@ def decide(
         return cancellation
     for failure in failures:
         if failure.source is Source.BODY:
-            for leaf in leaves(failure.error):
-                if is_own(leaf):
-                    return leaf
+            if is_own(failure.error):
+                return failure.error
+            # From a group a new one: raised through frames that hold the group, the old one would
+            # be part of a reference cycle, and the handler's frame with it.
+            owed = owed or any(map(is_own, leaves(failure.error)))
     return own if owed else None
 
 

@@ -30,6 +30,8 @@ from ._protocol import Accept, Close, Connect, Disconnect, Event, Incoming, Reje
 from ._types import Message
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from ._connection import Connection, End
 
 logger = logging.getLogger("wsnursery")
@@ -64,8 +66,9 @@ class Services:
         self._connection = connection
         self._transport = connection.transport
         self._options = connection.options
+        self.group: TaskGroup | None = None
         self._running: dict[CancelScope, None] = {}
-        self._idle = connection.new_wakeup()  # the block waits until the services have ended
+        self._idle = connection.new_wakeup()  # the block waits until no raw send is under way
 
         self.messages_received = 0
         self.bytes_received = 0
@@ -104,9 +107,8 @@ class Services:
     def _start(self, work: Callable[[], Awaitable[None]], name: str) -> CancelScope:
         scope = CancelScope(shield=True)
         self._running[scope] = None
-        group = self._connection.group
-        assert group is not None
-        group.start_soon(self._run, work, scope, name=f"wsnursery {name}")
+        assert self.group is not None
+        self.group.start_soon(self._run, work, scope, name=f"wsnursery {name}")
         return scope
 
     async def _run(self, work: Callable[[], Awaitable[None]], scope: CancelScope) -> None:
@@ -123,29 +125,23 @@ class Services:
             self._connection.fail(Source.CONNECTION, exc)
         finally:
             del self._running[scope]
-            self._idle.wake()
             self._answer.wake()
 
     async def stop(self) -> None:
-        """Cancel all of them and wait until they have ended.
+        """Cancel all of them, and say so if the server keeps one.
 
-        A raw send that its server neither finishes nor gives up is waited for: a task must not be
-        left behind.
+        Their task group waits for them: no task may be left behind.
         """
         for scope in self._running:
             scope.cancel()
         with move_on_after(STUCK_SECONDS):
-            await self._ended()
-        if self._running:
+            while self._sending_since is not None:
+                await self._idle.wait()
+        if self._sending_since is not None:
             logger.warning(
                 "a raw send neither ends nor can be cancelled on this server: the block of this "
                 "WebSocket waits for it; see the page on servers for what frees it"
             )
-            await self._ended()
-
-    async def _ended(self) -> None:
-        while self._running:
-            await self._idle.wait()
 
     # ---------------------------------------------------------------------------------- receiver
 
@@ -193,13 +189,15 @@ class Services:
         size = size_of(message)
         self.messages_received += 1
         self.bytes_received += size
-        if self._options.idle_timeout is not None:
-            self._heard_at = current_time()
+        self._heard_at = None  # while it waits for room, the peer is not the one who is idle
         if size > self._options.max_message_size:
             self._connection.close_by_itself(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
             return
-        if self._options.incoming == "discard":
-            return
+        if self._options.incoming == "buffer":
+            await self._deliver(message, size)
+        self._watch_idle()
+
+    async def _deliver(self, message: Message, size: int) -> None:
         while not self._has_room():
             self._warn_if_nobody_reads()
             await self._room.wait()
@@ -220,7 +218,7 @@ class Services:
             self._warned = True
             logger.warning(
                 "the receive buffer of a WebSocket is full and its handler has never read: the "
-                "disconnect behind it cannot be seen. Read, or use Options(incoming='discard')"
+                'disconnect behind it cannot be seen. Read, or use Options(incoming="discard")'
             )
 
     async def _drain(self) -> None:
@@ -250,16 +248,16 @@ class Services:
         else:
             self._work.wake()
 
-    def give_up_sending(self, *, but_close: bool) -> None:
-        """Send nothing more, and take back what is being sent if the server lets us.
-
-        Args:
-            but_close: Leave a close that is already under way to its end.
-        """
-        self._given_up = True
+    @property
+    def is_closing(self) -> bool:
+        """Whether a close or a denial is with the server right now."""
         in_flight = self._connection.outbox.in_flight
-        closing = in_flight is not None and isinstance(in_flight.event, Close | Reject)
-        if self._sender is not None and not (but_close and closing):
+        return in_flight is not None and isinstance(in_flight.event, Close | Reject)
+
+    def give_up_sending(self) -> None:
+        """Send nothing more, and take back what is being sent if the server lets us."""
+        self._given_up = True
+        if self._sender is not None:
             self._sender.cancel()
 
     async def _send_all(self) -> None:
@@ -287,13 +285,16 @@ class Services:
         try:
             await self._transport.send(event)
         except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
-            if not delivery.done:
+            if delivery.done:
+                self._connection.heard_cause(exc)
+            else:
                 await self._refused(delivery, exc)
         else:
             if not delivery.done:
                 self._taken(delivery)
         finally:
             self._sending_since = None
+            self._idle.wake()
 
     def _stop_receiving(self) -> None:
         assert self._receiver is not None
@@ -307,12 +308,10 @@ class Services:
         elif isinstance(event, Accept):
             self._connection.protocol.apply(Event.ACCEPTED)
             self._connection.subprotocol = event.subprotocol
-            if self._options.idle_timeout:
-                self._heard_at = current_time()
-                self._watch(self._heard_at + self._options.idle_timeout)
-        else:
-            self._closed()
+            self._watch_idle()
         delivery.finish()
+        if isinstance(event, Close | Reject):
+            self._closed()
 
     def _closed(self) -> None:
         """The close or the denial is out: the rest is up to the peer, for a while."""
@@ -335,8 +334,8 @@ class Services:
         elif isinstance(delivery.event, Close):
             # Nobody can do anything about a close that the server will not take, or answer it.
             logger.debug("the server refused the close: %r", exc)
-            connection.close_is_done()
             delivery.finish()
+            connection.close_is_done()
         else:
             if isinstance(delivery.event, Accept):
                 # Hypercorn's trio worker dies of a handshake that is left half-answered.
@@ -358,6 +357,11 @@ class Services:
         return certain or self._connection.end is not None or self._transport.says_gone(exc)
 
     # ---------------------------------------------------------------------------------- watchdog
+
+    def _watch_idle(self) -> None:
+        if self._options.idle_timeout is not None:
+            self._heard_at = current_time()
+            self._watch(self._heard_at + self._options.idle_timeout)
 
     def _watch(self, alarm: float) -> None:
         """Have the watchdog awake at ``alarm`` at the latest.
@@ -387,7 +391,7 @@ class Services:
         if self._sending_since is not None and options.send_timeout and not self._given_up:
             alarms.append((self._sending_since + options.send_timeout, self._send_is_late))
         if self._connection.end is None:
-            if self._heard_at is not None and options.idle_timeout:
+            if self._heard_at is not None and options.idle_timeout and self._wants_messages():
                 alarms.append((self._heard_at + options.idle_timeout, self._peer_is_idle))
             if self._closed_at is not None:
                 alarms.append((self._closed_at + options.close_timeout, self._answer_is_late))

@@ -6,9 +6,10 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, final
 
-from anyio import AsyncContextManagerMixin, CancelScope, ClosedResourceError
+from anyio import CancelScope, ClosedResourceError
 
 from ._block import running
 from ._buffers import WebSocketStatistics
@@ -53,7 +54,7 @@ def make_websocket(transport: Transport, options: Options) -> WebSocket:
 
 
 @final
-class WebSocket(AsyncContextManagerMixin):
+class WebSocket:
     """One WebSocket connection with a task group of its own.
 
     ``open_websocket``, ``websocket_app`` and the other transports make it.
@@ -69,6 +70,7 @@ class WebSocket(AsyncContextManagerMixin):
     _transport: Transport
     _options: Options
     _connection_or_none: Connection | None
+    _block: AbstractAsyncContextManager[WebSocket, bool | None]
 
     def __init__(self) -> None:
         raise TypeError(
@@ -76,16 +78,30 @@ class WebSocket(AsyncContextManagerMixin):
             "send) as ws`, or websocket_app"
         )
 
-    def __asynccontextmanager__(self) -> AbstractAsyncContextManager[WebSocket]:
+    async def __aenter__(self) -> WebSocket:
+        """Start the receiver. No checkpoint, unless the origin is denied."""
         if self._connection_or_none is not None:
             raise LocalProtocolError(
                 "this WebSocket's block has been entered before: a connection has one block, "
                 "so call open_websocket() once per ASGI scope"
             )
         connection = self._connection_or_none = Connection(self._transport, self._options)
-        if origin_is_allowed(self.scope, self._options.allowed_origins):
-            return running(connection, self)
-        return _denied(connection, self)
+        allowed = origin_is_allowed(self.scope, self._options.allowed_origins)
+        block = running(connection, self) if allowed else _denied(connection, self)
+        await block.__aenter__()
+        self._block = block
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Wait for the children, flush, close and hear the peer out."""
+        block = self._block
+        del self._block  # it holds this frame's exception while it leaves
+        return await block.__aexit__(exc_type, exc, traceback)
 
     def __repr__(self) -> str:
         connection = self._connection_or_none
