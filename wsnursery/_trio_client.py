@@ -8,17 +8,20 @@ from contextlib import asynccontextmanager
 
 import anyio
 import trio
-from trio_websocket import ConnectionRejected
+from trio_websocket import ConnectionRejected, WebSocketConnection
 
 from wsnursery._options import Options
-from wsnursery._trio_link import Background, open_client, sheltered
+from wsnursery._trio_link import Background, Request, lingering, open_client, sheltered
 from wsnursery._trio_scope import Target, client_scope
-from wsnursery._trio_stream import WatchedStream, broken_stream_in
+from wsnursery._trio_stream import WatchedStream
 from wsnursery._trio_transport import TrioTransport, opened
 from wsnursery._websocket import WebSocket
 
 DIAL_SECONDS = 30.0
 """The longest that the connection may take to be made, and once more the handshake."""
+
+CLOSE_SECONDS = 1.0
+"""More than enough for `trio.aclose_forcefully`, which does not wait for the peer."""
 
 
 class HandshakeRejected(ConnectionError):
@@ -53,32 +56,22 @@ class HandshakeRejected(ConnectionError):
 
 
 async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
-    """Connect to the host of a URL, with TLS if the URL says so.
+    """Connect to the host of a URL; TLS, if the URL says so, begins with the handshake.
 
     Raises:
-        OSError: It could not be reached, or its certificate is not good (`ssl.SSLError`).
+        OSError: The host could not be reached.
         TimeoutError: It took more than `DIAL_SECONDS`.
     """
     with anyio.fail_after(DIAL_SECONDS):
         stream = await trio.open_tcp_stream(target.host, target.port)
-        if not target.secure:
-            return stream
-        secured = trio.SSLStream(
-            stream,
-            ssl_context or ssl.create_default_context(),
-            server_hostname=target.host,
-            https_compatible=True,
-        )
-        try:
-            await secured.do_handshake()
-        except BaseException as exc:
-            await trio.aclose_forcefully(stream)
-            error = broken_stream_in(exc)
-            if error is None:
-                raise
-        else:
-            return secured
-    raise error
+    if not target.secure:
+        return stream
+    return trio.SSLStream(
+        stream,
+        ssl_context or ssl.create_default_context(),
+        server_hostname=target.host,
+        https_compatible=True,
+    )
 
 
 @asynccontextmanager
@@ -89,30 +82,32 @@ async def client_over(
     headers: list[tuple[bytes, bytes]],
     options: Options,
 ) -> AsyncGenerator[WebSocket]:
-    """A client's WebSocket over a stream to the server, which is closed at the end."""
+    """A client's WebSocket over a stream to the server, which is closed at the end.
+
+    Raises:
+        HandshakeRejected: The server has answered with another HTTP response.
+        OSError: The stream broke, or the server has not answered with a WebSocket handshake.
+    """
     stream = WatchedStream(raw)
-    async with sheltered() as nursery:
-        tasks = Background(nursery)
-        try:
-            with anyio.fail_after(DIAL_SECONDS):
-                connection = await open_client(
-                    tasks,
-                    stream,
-                    target.host_header,
-                    target.resource,
-                    subprotocols,
-                    headers,
-                    options,
-                )
-        except BaseException as exc:
-            await trio.aclose_forcefully(stream)
-            if isinstance(exc, ConnectionRejected):
-                raise HandshakeRejected(exc.status_code, exc.headers, exc.body or b"") from None
-            raise
-        scope = client_scope(target, subprotocols, connection, raw)
-        transport = TrioTransport(connection, scope, tasks, options, stream=stream)
-        try:
-            async with opened(transport, options) as ws:
+    request = Request(target.host_header, target.resource, subprotocols, headers)
+    try:
+        async with sheltered() as nursery:
+            tasks = Background(nursery)
+            connection = await _shake_hands(tasks, stream, request, options)
+            scope = client_scope(target, subprotocols, connection, raw)
+            transport = TrioTransport(connection, scope, tasks, options, stream=stream)
+            async with lingering(stream, tasks), opened(transport, options) as ws:
                 yield ws
-        finally:
-            await transport.part()
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await trio.aclose_forcefully(stream)
+
+
+async def _shake_hands(
+    tasks: Background, stream: WatchedStream, request: Request, options: Options
+) -> WebSocketConnection:
+    try:
+        with anyio.fail_after(DIAL_SECONDS):
+            return await open_client(tasks, stream, request, options)
+    except ConnectionRejected as exc:
+        raise HandshakeRejected(exc.status_code, exc.headers, exc.body or b"") from None

@@ -8,7 +8,8 @@ who wait for the handshake are not told. `Background` cures both.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import trio
@@ -25,6 +26,10 @@ from wsnursery._outcome import leaves
 from wsnursery._trio_stream import WatchedStream
 
 T = TypeVar("T")
+
+LINGER_SECONDS = 0.5
+"""The longest that a stream stays open behind the close frame, for the peer to take it: closing a
+socket with unread data resets the connection, and the reset overtakes the frame."""
 
 
 class Background:
@@ -92,12 +97,12 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
             inner = await nursery.start(_shelter)
             try:
                 yield inner
-            except BaseException as exc:  # noqa: BLE001 - it leaves below, in no nursery's group
+            except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves below, bare
                 error = exc
             inner.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         # The tasks do not raise, but Ctrl-C may hit any of them.
-        error = leaves(group)[0]
+        error = next(leaf for leaf in leaves(group) if not isinstance(leaf, trio.Cancelled))
     if error is not None:
         try:
             raise error
@@ -105,37 +110,55 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
             del error
 
 
-async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:  # noqa: ASYNC114
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)
             await trio.sleep_forever()
 
 
+@asynccontextmanager
+async def lingering(stream: WatchedStream, tasks: Background) -> AsyncGenerator[None]:
+    """Leave the stream open for a moment after the block, so that the peer can read to its end."""
+    try:
+        yield
+    finally:
+        if not stream.torn and stream.error is None:
+            with trio.move_on_after(LINGER_SECONDS, shield=True):
+                await tasks.over.wait()
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    while await stream.receive_some():
+                        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks a server for."""
+
+    host: str
+    resource: str
+    subprotocols: list[str]
+    headers: list[tuple[bytes, bytes]]
+
+
 async def open_client(
-    tasks: Background,
-    stream: WatchedStream,
-    host: str,
-    resource: str,
-    subprotocols: list[str],
-    headers: list[tuple[bytes, bytes]],
-    options: Options,
+    tasks: Background, stream: WatchedStream, request: Request, options: Options
 ) -> WebSocketConnection:
     """Ask for a WebSocket and wait for the answer.
 
     Raises:
         ConnectionRejected: The server has answered with something else.
-        ConnectionError: The server has not answered with a WebSocket handshake.
+        OSError: The stream broke, or the server has not answered with a WebSocket handshake.
     """
 
     async def shake_hands(nursery: trio.Nursery) -> WebSocketConnection:
         return await wrap_client_stream(
             nursery,
             cast("trio.SocketStream", stream),  # it takes any stream, its annotation does not
-            host,
-            resource,
-            subprotocols=subprotocols,
-            extra_headers=headers,
+            request.host,
+            request.resource,
+            subprotocols=request.subprotocols,
+            extra_headers=request.headers,
             # The reader hands each message over, so that none is lost when it stops in between.
             message_queue_size=0,
             max_message_size=options.max_message_size,
@@ -145,11 +168,12 @@ async def open_client(
     connection = await tasks.unless_over(shake_hands)
     if connection is not None:
         return connection
-    if isinstance(tasks.error, ConnectionRejected):
-        raise tasks.error
+    error = tasks.error or stream.error
+    if isinstance(error, ConnectionRejected | OSError):
+        raise error
     raise ConnectionError(
-        f"{host} has not answered with a WebSocket handshake: is it a WebSocket server?"
-    ) from (stream.error or tasks.error)
+        f"{request.host} has not answered with a WebSocket handshake: is it a WebSocket server?"
+    ) from error
 
 
 async def open_server(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import trio
@@ -141,7 +141,7 @@ def server_scope(request: WebSocketRequest, stream: trio.abc.Stream) -> Scope:
     if offered:
         headers.append((b"sec-websocket-protocol", ", ".join(offered).encode("latin-1")))
     return _scope(
-        "wss" if isinstance(stream, trio.SSLStream) else "ws",
+        "wss" if is_secure(stream) else "ws",
         request.path,
         headers,
         offered,
@@ -193,10 +193,13 @@ def _scope(
     }
 
 
+def is_secure(stream: trio.abc.Stream) -> bool:
+    """Whether a stream is TLS."""
+    return isinstance(stream, trio.SSLStream)
+
+
 def _address(stream: trio.abc.Stream, which: str) -> tuple[str, int] | None:
-    below: Any = stream
-    while isinstance(below, trio.SSLStream):
-        below = below.transport_stream  # pyright: ignore[reportUnknownMemberType]
+    below = cast("Any", stream).transport_stream if is_secure(stream) else stream
     if not isinstance(below, trio.SocketStream):
         return None
     try:

@@ -15,7 +15,7 @@ from trio_websocket import WebSocketRequest
 from wsnursery._codes import CloseCode
 from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
-from wsnursery._trio_link import Background, open_server, sheltered
+from wsnursery._trio_link import Background, lingering, open_server, sheltered
 from wsnursery._trio_scope import server_scope
 from wsnursery._trio_stream import WatchedStream
 from wsnursery._trio_transport import TrioTransport
@@ -72,17 +72,17 @@ class Server:
                     self.serve_stream, list(listeners), handler_nursery=handlers
                 )
             finally:
-                await self._drain(handlers)
+                with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                    await self._drain(handlers)
         raise AssertionError("serve_listeners() never returns")
 
     async def _drain(self, handlers: trio.Nursery) -> None:
-        """Close every connection with 1001 and wait, for a while, until the handlers have ended."""
+        """Close every connection with 1001 and wait until the handlers have ended."""
         self._draining = True
-        with trio.move_on_after(DRAIN_SECONDS, shield=True):
-            for ws in self._open:
-                handlers.start_soon(_go_away, ws)
-            while self._open:
-                await self._emptied.wait()
+        for ws in self._open:
+            handlers.start_soon(_go_away, ws)
+        if self._open:
+            await self._emptied.wait()
 
     async def serve_stream(self, raw: trio.abc.Stream) -> None:
         """Serve one connection. Whatever happens in it, the server goes on."""
@@ -105,10 +105,8 @@ class Server:
         transport = TrioTransport(
             connection, scope, tasks, self._options, request=request, stream=stream
         )
-        try:
+        async with lingering(stream, tasks):
             await self._handle(make_websocket(transport, self._options))
-        finally:
-            await transport.part()
 
     async def _handle(self, ws: WebSocket) -> None:
         try:
@@ -121,7 +119,7 @@ class Server:
             logger.debug("%s", exc)
         finally:
             self._open.pop(ws, None)
-            if not self._open:
+            if self._draining and not self._open:
                 self._emptied.set()
 
 
@@ -132,10 +130,11 @@ async def _go_away(ws: WebSocket) -> None:
 
 def listening(listeners: Sequence[Listener]) -> Listening:
     """Where the listeners listen."""
-    sockets = [
-        listener.transport_listener.socket
-        if isinstance(listener, trio.SSLListener)
-        else listener.socket
-        for listener in listeners
-    ]
-    return Listening(tuple(socket.getsockname()[:2] for socket in sockets))
+    return Listening(tuple(_address(listener) for listener in listeners))
+
+
+def _address(listener: Listener) -> tuple[str, int]:
+    below = listener if isinstance(listener, trio.SocketListener) else listener.transport_listener
+    assert isinstance(below, trio.SocketListener)
+    host, port, *_ = below.socket.getsockname()
+    return host, port

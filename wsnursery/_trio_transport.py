@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NoReturn
 
@@ -21,10 +21,6 @@ from wsnursery._websocket import WebSocket, make_websocket
 
 CHECKPOINTS_OF_DOUBT = 5
 """Checkpoints that a send gets to say why the stream broke when the reader only saw that it did."""
-
-LINGER_SECONDS = 0.5
-"""The longest that a stream stays open behind the close frame, for the peer to take it: closing a
-socket with unread data resets the connection, and the reset overtakes the frame."""
 
 
 class TrioTransport:
@@ -212,19 +208,6 @@ class TrioTransport:
         timeout = self._options.ping_timeout
         self._error = TimeoutError(f"the peer has not answered a ping within {timeout} s")
         await trio.aclose_forcefully(self._connection)
-
-    # ------------------------------------------------------------------------------------ parting
-
-    async def part(self) -> None:
-        """Let go of a stream that is ours, once the block has been left."""
-        assert self._stream is not None
-        with trio.move_on_after(LINGER_SECONDS, shield=True):
-            if not self._stream.torn and self._broken() is None:
-                await self._tasks.over.wait()
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    while await self._stream.receive_some():
-                        pass
-        await trio.aclose_forcefully(self._stream)
 
 
 async def _deny(request: WebSocketRequest, event: Close | Reject) -> None:

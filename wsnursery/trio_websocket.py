@@ -19,7 +19,7 @@ except ImportError as exc:
     ) from exc
 
 from wsnursery._options import Options
-from wsnursery._trio_client import HandshakeRejected, client_over, dial
+from wsnursery._trio_client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
 from wsnursery._trio_link import Background, sheltered
 from wsnursery._trio_scope import check_offer, check_request_headers, connection_scope, parse_url
 from wsnursery._trio_server import Handler, Listener, Listening, Server, listening
@@ -39,7 +39,9 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     options: Options = Options(),
 ) -> AbstractAsyncContextManager[WebSocket]:
-    """Connect to a server, as an async context manager::
+    """Connect to a server.
+
+    Use it as an async context manager, once::
 
         async with connect("ws://127.0.0.1:8000/") as ws:
             await ws.send("hello")
@@ -125,7 +127,8 @@ def from_connection(
                 async with opened(transport, options) as ws:
                     yield ws
             finally:
-                await trio.aclose_forcefully(connection)
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await trio.aclose_forcefully(connection)
 
     return adopted()
 
