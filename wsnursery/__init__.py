@@ -11,6 +11,7 @@ from ._options import Options as Options
 from ._websocket import WebSocket as WebSocket
 from .app import websocket_app as websocket_app
 from .asgi import open_websocket as open_websocket
+from .rooms import Room as Room
 
 __all__ = [
     "CloseCode",
@@ -18,6 +19,7 @@ __all__ = [
     "LocalProtocolError",
     "Options",
     "RemoteProtocolError",
+    "Room",
     "UnexpectedMessage",
     "WebSocket",
     "WebSocketDisconnected",
