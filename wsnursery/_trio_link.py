@@ -97,7 +97,7 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
             inner = await nursery.start(_shelter)
             try:
                 yield inner
-            except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves below, bare
+            except BaseException as exc:  # noqa: BLE001 - it leaves below, bare
                 error = exc
             inner.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -110,7 +110,7 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
             del error
 
 
-async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:  # noqa: ASYNC114
+async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)
