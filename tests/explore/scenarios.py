@@ -67,7 +67,7 @@ Talk = Callable[[Peer], Awaitable[None]]
 async def serve(run: Run, session: Session, body: Body, **options: Any) -> None:
     """Run one block as an ASGI application would, as the target of the exploration."""
     server = session.server
-    with run.target() as scope:
+    async with run.target() as target:
         try:
             async with open_websocket(
                 server.scope, server.receive, server.send, options=Options(**options)
@@ -83,7 +83,7 @@ async def serve(run: Run, session: Session, body: Body, **options: Any) -> None:
                 raise
         except Exception as error:
             session.error = error
-    assert session.cancelled == scope.cancelled_caught
+    assert session.cancelled == target.cancelled_caught
     server.app_ended(session.error)
 
 
@@ -148,7 +148,7 @@ def judge_exception(
 ) -> None:
     error, plan = session.error, run.plan
     fault = None if plan.fault is None else plan.fault.kind
-    cancelled = plan.action is not None and plan.action.kind == "cancel"
+    cancelled = plan.action is not None and plan.action.kind in {"cancel", "native"}
     gone = fault in GONE or peer_may_be_first or (plan.action is not None and not cancelled)
     if isinstance(error, BaseExceptionGroup):
         assert children and fault == "error"
@@ -213,7 +213,7 @@ def judge_facts(session: Session) -> None:
 def must_be_complete(run: Run, session: Session) -> bool:
     """Nothing cut it short, so all of it must have happened."""
     only_cancelled = (
-        run.plan.fault is None and run.plan.action is not None and run.plan.action.kind == "cancel"
+        run.plan.fault is None and run.plan.action is not None and run.plan.action.kind in {"cancel", "native"}
     )
     return run.quiet or (only_cancelled and not session.cancelled)
 
@@ -376,13 +376,13 @@ async def timeouts(run: Run, personality: Personality = SILENT) -> None:
     async def body(ws: WebSocket, session: Session) -> None:
         await ws.accept()
         while len(session.got) < 3:
-            with run.target():
+            async with run.target():
                 session.got.append(str(await ws.receive()))
         for number in range(3):
             session.sent.append(str(number))
-            with run.target() as scope:
+            async with run.target() as target:
                 await ws.send(str(number))
-            if scope.cancelled_caught and str(number) not in session.server.transcript.from_app:
+            if target.cancelled_caught and str(number) not in session.server.transcript.from_app:
                 session.sent.pop()
 
     async def talk(peer: Peer) -> None:

@@ -45,7 +45,7 @@ def conversation(
 
     async def scenario(run: Run) -> None:
         async def explored(scope: Any, receive: Any, send: Any) -> None:
-            with run.target():
+            async with run.target():
                 await app(scope, receive, send)
 
         server = ClientServer(**arguments, faults=[run.fault()])

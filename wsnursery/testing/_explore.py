@@ -18,7 +18,15 @@ from ._conversation import Scenario
 from ._errors import Leak
 from ._faults import pause
 from ._harness import Livelock, run_once
-from ._plan import SEND_FAULTS, Action, ActionKind, CallFault, FaultKind, Plan
+from ._plan import (
+    SEND_FAULTS,
+    TARGET_ACTIONS,
+    Action,
+    ActionKind,
+    CallFault,
+    FaultKind,
+    Plan,
+)
 from ._run import MAX_STEPS, Run
 
 SETTLE = 3  # checkpoints that a task which is about to end may still need
@@ -69,7 +77,7 @@ def explore(
     scenario: Scenario,
     *,
     backends: Sequence[str] | None = None,
-    actions: Sequence[ActionKind] = ("cancel", "vanish", "close"),
+    actions: Sequence[ActionKind] = ("cancel", "native", "vanish", "close"),
     faults: Sequence[FaultKind] = ("oserror", "gone", "lost"),
     pairs: bool = True,
     bound: int = 0,
@@ -86,7 +94,8 @@ def explore(
         scenario: An async function that takes a :class:`Run`; :func:`conversation` makes one out
             of an application. It must do the same every time.
         backends: ``"asyncio"``, ``"trio"`` or both; ``None``: all that are installed.
-        actions: What happens at every step: the code is cancelled, the peer goes away.
+        actions: What happens at every step: the code is cancelled (``native``: on asyncio, by
+            ``Task.cancel()``), the peer goes away.
         faults: What goes wrong in every raw call.
         pairs: Whether every fault is combined with a cancellation at every step.
         bound: How many decisions about the order of tasks (trio) and about delays in the server
@@ -102,12 +111,13 @@ def explore(
         ExplorationFailed: a run failed; its ``__cause__`` is what went wrong.
     """
     report = Report()
-    space = _Space(tuple(actions), tuple(faults), pairs=pairs, bound=bound)
     if replay is not None:
         backend, _, seed = replay.partition(":")
         _run_plan(scenario, backend, Plan.parse(seed), max_delay, report, keep_going)
         return report
     for backend in backends or anyio.get_available_backends():
+        possible = [kind for kind in actions if kind != "native" or backend == "asyncio"]
+        space = _Space(tuple(possible), tuple(faults), pairs=pairs, bound=bound)
         frontier = _Frontier(bound)
         frontier.add(0, iter([Plan()]))
         for plan in itertools.islice(frontier, limit):
@@ -164,9 +174,12 @@ class _Space:
         self, plan: Plan, run: Run, actions: tuple[ActionKind, ...]
     ) -> Iterator[Plan]:
         for kind in actions:
-            windows = run.windows if kind == "cancel" else [(0, run.steps)] * len(run.servers)
-            for index, (begin, end) in enumerate(windows):
-                for step in range(begin + 1, end + 1):
+            if kind in TARGET_ACTIONS:
+                windows = [(target.first_step, target.last_step) for target in run.targets]
+            else:
+                windows = [(0, run.steps)] * len(run.servers)
+            for index, (before, last) in enumerate(windows):
+                for step in range(before + 1, last + 1):
                     yield replace(plan, action=Action(kind, step, index))
 
 

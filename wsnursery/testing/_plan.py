@@ -9,8 +9,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-ActionKind: TypeAlias = Literal["cancel", "vanish", "close"]
-"""``cancel``: the code under test is cancelled; ``vanish``, ``close``: the peer goes away."""
+ActionKind: TypeAlias = Literal["cancel", "native", "vanish", "close"]
+"""What happens from outside.
+
+``cancel``: the code under test is cancelled through a cancel scope; ``native``: its asyncio task
+is cancelled, as ``asyncio.timeout`` does; ``vanish``, ``close``: the peer goes away.
+"""
+
+TARGET_ACTIONS: tuple[ActionKind, ...] = ("cancel", "native")
 
 FaultKind: TypeAlias = Literal["oserror", "gone", "error", "stall", "lost", "garbage", "raises"]
 """What fails in a raw call.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
 from ._faults import Fault, pause
 from ._harness import Livelock
-from ._plan import RECEIVE_FAULTS, SEND_FAULTS, FaultKind, Plan, Tape
+from ._plan import RECEIVE_FAULTS, SEND_FAULTS, TARGET_ACTIONS, FaultKind, Plan, Tape
 from ._server import Server
+from ._target import Target
 
 MAX_STEPS = 20_000  # a run of a few messages takes a few hundred
 MAX_CALLS_IN_A_STEP = 2_000  # raw calls without any other task running in between
@@ -46,13 +47,12 @@ class Run:
         """Steps while a target was open."""
         self.calls: list[tuple[int, int]] = []
         """The number of raw sends and raw receives of each connection."""
-        self.windows: list[tuple[int, int]] = []
-        """The number of steps at which each target began and ended."""
+        self.targets: list[Target] = []
+        """The targets, in the order of their beginning."""
         self.guard: anyio.CancelScope | None = None
         """Around everything: ends a run that takes far too many steps."""
         self._all_steps = 0
         self._max_delay = max_delay
-        self._targets: list[anyio.CancelScope] = []
         self._open = 0
         self._calls_in_step = 0
 
@@ -80,19 +80,18 @@ class Run:
         self.servers.append(server)
         return server
 
-    @contextmanager
-    def target(self) -> Iterator[anyio.CancelScope]:
+    @asynccontextmanager
+    async def target(self) -> AsyncGenerator[Target]:
         """The code under test: what the exploration cancels and whose steps it counts."""
-        with anyio.CancelScope() as scope:
-            number = len(self._targets)
-            self._targets.append(scope)
-            self.windows.append((self.steps, self.steps))
-            self._open += 1
-            try:
-                yield scope
-            finally:
-                self._open -= 1
-                self.windows[number] = (self.windows[number][0], self.steps)
+        target = Target(self.steps)
+        self.targets.append(target)
+        self._open += 1
+        try:
+            async with target.cancellable():
+                yield target
+        finally:
+            self._open -= 1
+            target.last_step = self.steps
 
     # What the harness calls.
 
@@ -131,11 +130,13 @@ class Run:
         return error
 
     def _act(self, kind: str, index: int) -> None:
-        if index >= len(self._targets if kind == "cancel" else self.servers):
+        if index >= len(self.targets if kind in TARGET_ACTIONS else self.servers):
             return  # it does not exist yet
         self.interfered = True
         if kind == "cancel":
-            self._targets[index].cancel()
+            self.targets[index].cancel()
+        elif kind == "native":
+            self.targets[index].cancel_natively()
         elif kind == "vanish":
             self.servers[index].peer.vanish()
         else:
