@@ -93,10 +93,10 @@ def test_bursts_leave_tasks_and_descriptors_behind_a_bare_application() -> None:
 def test_leaving_early_leaves_tasks_behind_a_bare_application() -> None:
     with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
         before = server.settled_stats()
-        for _ in range(20):
+        for _ in range(30):
             leave_early(server, "raw")
         after = server.settled_stats()
-    assert after["tasks"] >= before["tasks"] + 10
+    assert after["tasks"] > before["tasks"]  # how many is a race, from 5 to 19 of 20
 
 
 def leave_early(server: Running, kind: str) -> None:
