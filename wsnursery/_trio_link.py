@@ -44,8 +44,10 @@ class Background:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.reader_ended = trio.Event()
+        """The reader has ended: nobody else reads the stream any more."""
         self.over = trio.Event()
-        """The reader has ended: nothing more will come from the peer."""
+        """Nothing more will come from the peer: the reader has ended, or both sides have closed."""
         self.error: Exception | None = None
         """What ended the reader, if it did not end by itself."""
 
@@ -59,6 +61,7 @@ class Background:
         except Exception as exc:  # noqa: BLE001 - the transport tells it
             self.error = exc
         finally:
+            self.reader_ended.set()
             self.over.set()
 
     def run(self, async_fn: Callable[[], Awaitable[None]]) -> None:
@@ -75,7 +78,7 @@ class Background:
         async with trio.open_nursery() as nursery:
 
             async def cancel_when_over() -> None:
-                await self.over.wait()
+                await self.reader_ended.wait()
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(cancel_when_over)
@@ -125,7 +128,7 @@ async def lingering(stream: WatchedStream, tasks: Background) -> AsyncGenerator[
     finally:
         if not stream.torn and stream.error is None:
             with trio.move_on_after(LINGER_SECONDS, shield=True):
-                await tasks.over.wait()
+                await tasks.reader_ended.wait()
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     while await stream.receive_some():
                         pass

@@ -148,7 +148,6 @@ class TrioTransport:
             raise error
         # It was closed by the peer: the receiver is about to hear how, and cancels this.
         await trio.sleep_forever()
-        raise AssertionError("unreachable")
 
     async def _accept(self, accept: Accept) -> None:
         if self._request is not None:
