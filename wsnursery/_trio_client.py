@@ -96,7 +96,10 @@ async def client_over(
             connection = await _shake_hands(tasks, stream, request, options)
             scope = client_scope(target, subprotocols, connection, raw)
             transport = TrioTransport(connection, scope, tasks, options, stream=stream)
-            async with lingering(stream, tasks), opened(transport, options) as ws:
+            async with (
+                lingering(stream, tasks, transport.said_close),
+                opened(transport, options) as ws,
+            ):
                 yield ws
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):

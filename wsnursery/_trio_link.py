@@ -121,12 +121,21 @@ async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
 
 
 @asynccontextmanager
-async def lingering(stream: WatchedStream, tasks: Background) -> AsyncGenerator[None]:
-    """Leave the stream open for a moment after the block, so that the peer can read to its end."""
+async def lingering(
+    stream: WatchedStream, tasks: Background, said_close: Callable[[], bool]
+) -> AsyncGenerator[None]:
+    """Leave the stream open for a moment after the block, so that the peer can read to its end.
+
+    Args:
+        stream: The stream.
+        tasks: What runs behind the connection.
+        said_close: Whether there is a close frame of ours to be read. Where the peer has broken the
+            protocol there is none, and the stream has to be closed at once (RFC 6455 §7.1.7).
+    """
     try:
         yield
     finally:
-        if not stream.torn and stream.error is None:
+        if said_close() and not stream.torn and stream.error is None:
             with trio.move_on_after(LINGER_SECONDS, shield=True):
                 await tasks.reader_ended.wait()
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):

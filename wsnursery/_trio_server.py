@@ -105,7 +105,7 @@ class Server:
         transport = TrioTransport(
             connection, scope, tasks, self._options, request=request, stream=stream
         )
-        async with lingering(stream, tasks):
+        async with lingering(stream, tasks, transport.said_close):
             await self._handle(make_websocket(transport, self._options))
 
     async def _handle(self, ws: WebSocket) -> None:

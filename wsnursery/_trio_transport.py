@@ -12,6 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 from wsproto.utilities import LocalProtocolError
 
+from wsnursery._codes import CloseCode
 from wsnursery._options import Options
 from wsnursery._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
 from wsnursery._trio_link import Background
@@ -169,6 +170,16 @@ class TrioTransport:
         await self._connection.aclose(close.code, close.reason)
         self._close_is_out.set()
         self._tasks.over.set()
+
+    def said_close(self) -> bool:
+        """Whether this side has sent a close frame of its own accord.
+
+        trio-websocket sends one by itself when a message exceeds the limit.
+        """
+        closed = self._connection.closed
+        return self._closing or (
+            closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG
+        )
 
     def says_gone(self, exc: Exception) -> bool:
         """As `Transport.says_gone`: an error of a broken stream does."""
