@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from anyio import CancelScope, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -17,22 +16,21 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ._codes import CloseCode
 from ._connection import Connection
 from ._outcome import Failure, Source, decide, leaves
-from ._tasks import enter_lineage, leave_lineage
-
-T = TypeVar("T")
+from ._tasks import set_lineage
 
 
 @asynccontextmanager
-async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
-    """Run a connection while the body of the block runs; raise what `_outcome.decide` says.
+async def running(connection: Connection) -> AsyncGenerator[None]:
+    """Run a connection while the body of the block runs.
 
-    Entering is no checkpoint and cannot fail half-way. ``value`` is what the block's ``as`` gets.
+    Entering is no checkpoint and cannot fail half-way. Nothing is raised: what the block is to
+    raise is in ``connection.outcome``, so that the exception of the body can go on untouched.
     """
-    lineage = enter_lineage(connection.body)
     host = connection.host
     error: BaseException | None = None
     cancellation: BaseException | None = None
     cut = False
+    set_lineage((*connection.outer_lineage, connection.body))
     try:
         async with create_task_group() as connection.services.group:
             connection.services.start()
@@ -40,20 +38,27 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
                 async with create_task_group() as connection.group:
                     try:
                         with connection.body.scope:
-                            yield value
+                            yield
                     except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
                         error = exc
+                    set_lineage(connection.outer_lineage)
                     cut = connection.body.scope.cancelled_caught
                     if error is not None and host.is_our_cut(error):
                         error, cut = None, True
-                    leave_lineage(lineage)
                     connection.finish_body(error)
                     # A cancellation goes on, through the children's group to wherever it is meant.
                     error = _cancellation_in(error)
-                    if error is not None:
+                    if error is None:
+                        host.settle()
+                    else:
                         raise error
+                # The children keep to themselves that they were cancelled from outside.
+                await checkpoint_if_cancelled()
             except get_cancelled_exc_class() as exc:
-                cancellation = exc
+                if host.is_our_cut(exc):
+                    host.settle()
+                else:
+                    cancellation = exc
             await _leave(connection, from_outside=cancellation is not None)
             if cancellation is not None:
                 raise cancellation
@@ -62,19 +67,10 @@ async def running(connection: Connection, value: T) -> AsyncGenerator[T]:
     except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
         # Only an interrupt that hit a group while it was leaving comes this way.
         connection.failures.append(Failure(Source.CONNECTION, exc))
-    if cancellation is None:
-        host.settle()
-    outcome = await _outcome(connection, cancellation, cut=cut)
-    connection.release()
+    if cancellation is None and error is not None and connection.body.scope.cancel_called:
+        cut = True
+    connection.outcome = await _outcome(connection, cancellation, cut=cut)
     del cancellation, error, host  # this frame is in their tracebacks
-    if outcome is not None:
-        # What the body raised is being handled around us; it is not the context of what leaves.
-        context = outcome.__context__
-        try:
-            raise outcome
-        finally:
-            outcome.__context__ = context
-            del outcome, context
 
 
 async def _leave(connection: Connection, *, from_outside: bool) -> None:
@@ -123,6 +119,7 @@ async def _outcome(
         cancellation=cancellation,
         own=None if connection.end is None else connection.own_exception(),
         owed=cut or lost,
+        noted=connection.end is not None and not connection.own_close,
         is_own=connection.is_own,
         is_cancellation=lambda exc: isinstance(exc, is_cancellation),
     )

@@ -2,18 +2,19 @@
 
 Three modules share the work. This one holds the state and everything that changes it without I/O;
 `_services` holds the tasks that talk to the server; `_block` enters and leaves. The rule between
-them: whoever learns of an end calls `Connection.finish`, once, and everybody else looks at
-``Connection.end``.
+them: whoever learns of an end tells the connection, and everybody else looks at ``Connection.end``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anyio import (
     BusyResourceError,
+    CancelScope,
     ClosedResourceError,
     WouldBlock,
     current_time,
@@ -29,7 +30,14 @@ from ._options import Options
 from ._outcome import Failure, Source, without
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
 from ._services import Services
-from ._tasks import Cut, Participant, current_participant, enter_lineage, who_must_stop
+from ._tasks import (
+    Cut,
+    Participant,
+    current_lineage,
+    current_participant,
+    set_lineage,
+    who_must_stop,
+)
 from ._transport import Transport
 from ._types import Message
 from ._wakeup import Wakeup, wakeup_class
@@ -84,6 +92,8 @@ class Connection:
 
         # The application.
         self.group: TaskGroup | None = None
+        self.outer_lineage = current_lineage()
+        """What the block is part of; its children are part of that too."""
         self.body = Participant(self.origin)
         self.participants: dict[Participant, None] = {self.body: None}
         """The body and the children that have not finished, in the order of their start."""
@@ -93,6 +103,8 @@ class Connection:
         self.body_finished = False
         self.ever_read = False
         self.failures: list[Failure] = []
+        self.outcome: BaseException | None = None
+        """What the block is to raise, once it has been left."""
 
         # Sleepers. Each lets one task at a time wait; see `Wakeup`.
         self.host: Host = current_host()
@@ -148,11 +160,11 @@ class Connection:
 
     async def reject(self, event: Reject | Close) -> None:
         """Deny the handshake."""
-        await checkpoint_if_cancelled()
         self._refuse_after_block()
         if self.end is not None:
             await checkpoint()
             raise self.told()
+        # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
         self._say_closed()
         self._tell(current_participant(self.origin))
@@ -160,12 +172,16 @@ class Connection:
 
     async def send(self, message: Message) -> None:
         """Hand a message to the server and wait until it has been taken."""
-        await checkpoint_if_cancelled()
-        if self.over:
-            await checkpoint()
-            raise self._sorry()
-        self.protocol.apply(Event.MESSAGE_OUT)
+        await self._until_can_send()
         await self._delivered(self._queue(Delivery(message, size_of(message))))
+
+    async def _until_can_send(self) -> None:
+        """Raise what a call that sends raises now; a checkpoint if it does."""
+        await checkpoint_if_cancelled()
+        if self.over or not self.protocol.allows(Event.MESSAGE_OUT):
+            # A loop that sends to a dead peer must not freeze the process.
+            await checkpoint()
+        self.check_can_send()
 
     def send_nowait(self, message: Message) -> None:
         """Queue a message."""
@@ -196,11 +212,7 @@ class Connection:
 
     async def flush(self) -> None:
         """Wait until everything queued before this call has been taken."""
-        await checkpoint_if_cancelled()
-        if self.over:
-            await checkpoint()
-            raise self._sorry()
-        self.protocol.apply(Event.MESSAGE_OUT)
+        await self._until_can_send()
         await self._delivered(self._queue(Delivery(None)))
 
     async def receive(self) -> Message:
@@ -267,8 +279,8 @@ class Connection:
 
     async def close(self, code: int, reason: str) -> None:
         """Flush, close, and return when the server has taken it or ``close_timeout`` is over."""
-        await checkpoint_if_cancelled()
         self._refuse_after_block()
+        # Before the first checkpoint: a close in a cancelled scope goes out all the same.
         if self.end is None:
             self.begin_close(code, reason)
         self._tell(current_participant(self.origin))
@@ -290,10 +302,7 @@ class Connection:
         """Say that it is over and queue the close behind what is queued. The first call counts."""
         if self.own_close:
             return
-        if self.protocol.state in (State.CONNECTING, State.REQUESTED):
-            self.protocol.apply(Event.CLOSE)  # denies the handshake: no close frame, no code
-        else:
-            self.protocol.apply(Event.CLOSE, code, reason)
+        self.protocol.apply(Event.CLOSE)
         self._say_closed()
         self._queue(Delivery(Close(code, reason)))
 
@@ -324,19 +333,16 @@ class Connection:
             reason: The close reason.
             doubt: What a raw send has just raised; the disconnect explains it.
         """
-        self.protocol.apply(Event.DISCONNECT, code, reason)
+        self.protocol.apply(Event.DISCONNECT, (code, reason) if self.end is None else None)
         if not self.services.is_closing:
             self._stop_sending()
         self._finish(broken=False, cause=doubt)
 
-    def heard_cause(self, exc: Exception) -> None:
-        """A raw send that was under way when the end came has raised: that is why it came."""
-        if self.end is not None and self.end.cause is None and isinstance(exc, OSError):
-            self.end = replace(self.end, cause=exc)
-
     def break_off(self, cause: BaseException | None) -> None:
         """End it as broken: nothing is sent any more, not even a close."""
         self.protocol.apply(Event.END)
+        if self.end is None and not self.services.close_taken:
+            self.protocol.facts = None  # a code that nobody got to hear is none
         self._stop_sending()
         self._finish(broken=True, cause=cause)
 
@@ -344,7 +350,7 @@ class Connection:
         """End it for a limit that the peer exceeded: what it sent before is still good."""
         if self.own_close or self.end is not None:
             return
-        self.protocol.apply(Event.CLOSE, code, reason)
+        self.protocol.apply(Event.CLOSE, (code, reason))
         self._lose(self.outbox.drop())
         self._finish(broken=False, cause=cause)
         self._queue(Delivery(Close(code, reason)))
@@ -356,7 +362,9 @@ class Connection:
 
     def give_up(self) -> None:
         """End it, because nobody is left to use it."""
-        if self.end is None:
+        if self.services.close_taken:
+            self.close_is_done()
+        elif self.end is None:
             self.break_off(None)
 
     def _finish(self, *, broken: bool, cause: BaseException | None) -> None:
@@ -433,11 +441,11 @@ class Connection:
         args: tuple[Any, ...],
     ) -> None:
         """Run a child; whatever it raises is noted and leaves through the block."""
-        enter_lineage(participant)
+        set_lineage((*self.outer_lineage, participant))
         try:
-            with participant.scope:
+            with participant.scope, _sealed(participant.scope):
                 await func(*args)
-        except BaseException as exc:  # noqa: BLE001 - cancellations are level-triggered
+        except BaseException as exc:  # noqa: BLE001 - what matters of it leaves through the block
             self._child_failed(exc)
         finally:
             self._part(participant)
@@ -452,9 +460,9 @@ class Connection:
     ) -> None:
         """Run a child whose starter waits; until it has started, errors are the starter's."""
         status = _Started(task_status)
-        enter_lineage(participant)
+        set_lineage((*self.outer_lineage, participant))
         try:
-            with participant.scope:
+            with participant.scope, _sealed(participant.scope):
                 await func(*args, task_status=status)
             if participant.scope.cancelled_caught and not status.called:
                 raise self.own_exception()
@@ -501,6 +509,7 @@ class Connection:
         """Something failed that ends the application: cancel it, as a nursery does."""
         self.failures.append(Failure(source, error))
         if self.group is not None:
+            self.host.about_to_cut()
             self.group.cancel_scope.cancel()
 
     # ---------------------------------------------------------------------------- being told
@@ -598,8 +607,10 @@ class Connection:
         """The block has been left: keep the facts, let go of everything else."""
         self.left = True
         self.group = self.services.group = None
+        self.outer_lineage = ()
         self.host = NO_HOST
         self.failures.clear()
+        self.outcome = None
         self.inbox.clear()
         if self.end is not None:
             self.end = End(self.end.broken, None, self.end.time)
@@ -622,6 +633,20 @@ class Connection:
             tasks_waiting_send=self.outbox.waiting_calls,
             round_trip_time=self.transport.round_trip_time,
         )
+
+
+@contextmanager
+def _sealed(scope: CancelScope) -> Iterator[None]:
+    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
+
+    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
+    has asked for to the scope around it, although that one belongs to another task.
+    """
+    try:
+        yield
+    finally:
+        if scope.cancel_called:
+            scope.shield = True
 
 
 class _Started:

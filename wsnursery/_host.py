@@ -11,18 +11,22 @@ On trio there is nothing to do. The two stand side by side.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Protocol
 
 from anyio import current_effective_deadline
 
 from ._wakeup import running_on_trio
 
+_LEAKS = sys.version_info < (3, 13)
+"""Whether `asyncio.TaskGroup` can leave a cancellation request behind."""
+
 
 class Host(Protocol):
     """The task that entered the block."""
 
     def about_to_cut(self) -> None:
-        """The connection is going to cancel the body."""
+        """The connection is going to cancel the body, or the group that it is in."""
         ...
 
     def is_our_cut(self, exc: BaseException) -> bool:
@@ -30,7 +34,7 @@ class Host(Protocol):
         ...
 
     def settle(self) -> None:
-        """The block is left without a cancellation: leave none behind either."""
+        """The body has ended without a cancellation: take back what asyncio left behind."""
         ...
 
 
@@ -62,19 +66,20 @@ class AsyncioHost:
         self._at_cut: int | None = None
 
     def about_to_cut(self) -> None:
-        if self._at_cut is None and not _is_being_cancelled(self._task):
+        if _LEAKS and self._at_cut is None and not _is_being_cancelled(self._task):
             self._at_cut = self._task.cancelling()
 
     def is_our_cut(self, exc: BaseException) -> bool:
         return (
-            self._at_cut is not None
+            isinstance(exc, asyncio.CancelledError)
+            and self._at_cut is not None
             and self._task.cancelling() <= self._at_cut
             and current_effective_deadline() > -float("inf")
             and not _has_native_cancellation(exc)
         )
 
     def settle(self) -> None:
-        while self._task.cancelling() > self._at_entry:
+        while _LEAKS and self._task.cancelling() > self._at_entry:
             self._task.uncancel()
 
 

@@ -29,6 +29,7 @@ leaves although the connection had ended too, the error carries a note of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias, cast
@@ -61,6 +62,7 @@ def decide(
     cancellation: BaseException | None,
     own: WebSocketDisconnected | None,
     owed: bool,
+    noted: bool,
     is_own: Leaf,
     is_cancellation: Leaf,
 ) -> BaseException | None:
@@ -71,6 +73,7 @@ def decide(
         cancellation: The cancellation from outside, if one is passing through.
         own: The facts of the end, as an exception to be raised; `None` while there was no end.
         owed: The end cut the body short, or lost messages of which nobody was told.
+        noted: The end is worth a note on an error of the application.
         is_own: Whether an exception is this connection's own `WebSocketDisconnected`.
         is_cancellation: Whether an exception is the backend's cancellation.
     """
@@ -83,7 +86,11 @@ def decide(
         if rest is not None:
             errors.append(Failure(failure.source, rest))
     if errors:
-        return _with_note(_as_one(errors), own, is_own)
+        error = _as_one(errors)
+        if noted and own is not None and not _has_in_context(error, is_own):
+            with suppress(Exception):  # an exception may refuse to be changed
+                error.add_note(f"meanwhile {own}")
+        return error
     if cancellation is not None:
         return cancellation
     for failure in failures:
@@ -119,14 +126,6 @@ def _as_one(errors: Sequence[Failure]) -> BaseException:
     return BaseExceptionGroup(
         "unhandled errors in the tasks of a WebSocket", [failure.error for failure in errors]
     )
-
-
-def _with_note(
-    error: BaseException, own: WebSocketDisconnected | None, is_own: Leaf
-) -> BaseException:
-    if own is not None and not _has_in_context(error, is_own):
-        error.add_note(f"meanwhile {own}")
-    return error
 
 
 def _has_in_context(error: BaseException, wanted: Leaf) -> bool:

@@ -130,22 +130,34 @@ _ADVICE: Final[dict[tuple[Event, State], str]] = {
 class Protocol:
     """The state machine of one connection, with the facts about its end."""
 
-    __slots__ = ("code", "reason", "state")
+    __slots__ = ("facts", "state")
 
     def __init__(self) -> None:
         self.state = State.CONNECTING
-        self.code: int | None = None
-        """The close code that was said first, by either side."""
-        self.reason: str = ""
-        """The close reason that was said first, by either side."""
+        self.facts: tuple[int | None, str] | None = None
+        """The close code and reason that were said first, by either side."""
 
-    def apply(self, event: Event, code: int | None = None, reason: str = "") -> None:
+    @property
+    def code(self) -> int | None:
+        """The close code that was said first; `None` if none was."""
+        return None if self.facts is None else self.facts[0]
+
+    @property
+    def reason(self) -> str:
+        """The close reason that was said first; empty if none was."""
+        return "" if self.facts is None else self.facts[1]
+
+    def allows(self, event: Event) -> bool:
+        """Whether `apply` would take this event now."""
+        return event in TRANSITIONS[self.state]
+
+    def apply(self, event: Event, facts: tuple[int | None, str] | None = None) -> None:
         """Take one event, or refuse it and change nothing.
 
         Args:
             event: What happened or is about to be sent.
-            code: With a close or a disconnect: its code. The first one is kept.
-            reason: The same for the reason.
+            facts: With a close that is being sent, or a disconnect: its code and reason. The first
+                are kept, for the echo of a close is not news.
 
         Raises:
             LocalProtocolError: The application may not do this now.
@@ -156,14 +168,8 @@ class Protocol:
         if after is None:
             raise _refusal(event, before)
         self.state = after
-        # The echo of a close is not news: the facts are those of whoever spoke first.
-        if before not in _SPOKEN and after in _SPOKEN:
-            self.code = code
-            self.reason = reason
-
-
-_SPOKEN = {State.CLOSING, State.REJECTED, State.CLOSED}
-"""The states in which one side has said that it is over."""
+        if self.facts is None:
+            self.facts = facts
 
 
 def _refusal(event: Event, state: State) -> LocalProtocolError | RemoteProtocolError:

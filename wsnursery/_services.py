@@ -95,6 +95,8 @@ class Services:
         self._nap: CancelScope | None = None
         self._next_alarm = math.inf
         self._heard_at: float | None = None
+        self.close_taken = False
+        """The server has taken a close or a denial."""
         self._closed_at: float | None = None
         self._grace_is_over = False
 
@@ -172,6 +174,7 @@ class Services:
     async def _hear(self, event: Incoming) -> None:
         connection = self._connection
         if isinstance(event, Disconnect):
+            await self._let_send_finish()
             self._disconnected = True
             self._answer.wake()
             connection.heard_disconnect(event.code, event.reason, self._doubt)
@@ -181,6 +184,12 @@ class Services:
             connection.protocol.apply(Event.MESSAGE_IN)
             if self._wants_messages():
                 await self._take_in(event)
+
+    async def _let_send_finish(self) -> None:
+        """What a raw send raises at the same moment belongs to its caller, or is the cause."""
+        for _ in range(CHECKPOINTS_OF_DOUBT):
+            if self._sending_since is not None and self._doubt is None:
+                await checkpoint()
 
     def _wants_messages(self) -> bool:
         return self._connection.end is None and not self._connection.own_close
@@ -276,8 +285,8 @@ class Services:
                     outbox.in_flight = None
 
     async def _transmit(self, delivery: Delivery, event: Accept | Reject | Close | Message) -> None:
-        if isinstance(event, Close) and self._transport.receive_blocks_close:
-            self._stop_receiving()
+        if isinstance(event, Close):
+            await self._before_close(event)
         self._sending_since = current_time()
         if self._options.send_timeout:
             self._watch(self._sending_since + self._options.send_timeout)
@@ -285,10 +294,7 @@ class Services:
         try:
             await self._transport.send(event)
         except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
-            if delivery.done:
-                self._connection.heard_cause(exc)
-            else:
-                await self._refused(delivery, exc)
+            await self._refused(delivery, exc)
         else:
             if not delivery.done:
                 self._taken(delivery)
@@ -296,9 +302,15 @@ class Services:
             self._sending_since = None
             self._idle.wake()
 
-    def _stop_receiving(self) -> None:
-        assert self._receiver is not None
-        self._receiver.cancel()
+    async def _before_close(self, event: Close) -> None:
+        # From now on the code is said: it is not invented, whatever the server reports later.
+        if self._connection.protocol.state is State.CLOSING:
+            self._connection.protocol.apply(Event.CLOSE, (event.code, event.reason))
+        if self._transport.receive_blocks_close and self._receiver is not None:
+            self._receiver.cancel()
+            for _ in range(CHECKPOINTS_OF_DOUBT):
+                if not self._receiver_has_ended:
+                    await checkpoint()
 
     def _taken(self, delivery: Delivery) -> None:
         event = delivery.event
@@ -315,6 +327,7 @@ class Services:
 
     def _closed(self) -> None:
         """The close or the denial is out: the rest is up to the peer, for a while."""
+        self.close_taken = True
         connection = self._connection
         if connection.end is None:
             if connection.protocol.state is State.REJECTED or self._receiver_has_ended:
@@ -327,10 +340,10 @@ class Services:
         """The raw send has raised: is the peer gone, or is this about the event?"""
         gone = await self._means_gone(exc)
         connection = self._connection
-        if delivery.done:
-            return
         if gone:
             connection.break_off(exc)
+        elif delivery.done:
+            return
         elif isinstance(delivery.event, Close):
             # Nobody can do anything about a close that the server will not take, or answer it.
             logger.debug("the server refused the close: %r", exc)
@@ -342,7 +355,9 @@ class Services:
                 connection.begin_close(CloseCode.INTERNAL_ERROR, "")
             if delivery.waiter is None:
                 connection.fail(Source.CONNECTION, exc)
-            delivery.finish(exc)
+                delivery.finish()
+            else:
+                delivery.finish(exc)
 
     async def _means_gone(self, exc: Exception) -> bool:
         certain = isinstance(exc, OSError)

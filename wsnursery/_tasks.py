@@ -72,21 +72,14 @@ def current_participant(origin: object) -> Participant | None:
     return None
 
 
-def enter_lineage(participant: Participant) -> tuple[Participant, ...]:
-    """Make the running task, and what it starts from now on, part of a participant.
-
-    Returns:
-        What `leave_lineage` wants.
-    """
-    before = _lineage.get()
-    others = (other for other in before if other.origin is not participant.origin)
-    _lineage.set((*others, participant))
-    return before
+def current_lineage() -> tuple[Participant, ...]:
+    """What the running task is part of."""
+    return _lineage.get()
 
 
-def leave_lineage(before: tuple[Participant, ...]) -> None:
-    """Undo `enter_lineage`."""
-    _lineage.set(before)
+def set_lineage(lineage: tuple[Participant, ...]) -> None:
+    """Say what the running task, and what it starts from now on, is part of."""
+    _lineage.set(lineage)
 
 
 def who_must_stop(

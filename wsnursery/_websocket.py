@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 from anyio import CancelScope, ClosedResourceError
+from anyio.lowlevel import checkpoint
 
 from ._block import running
 from ._buffers import WebSocketStatistics
@@ -70,7 +71,7 @@ class WebSocket:
     _transport: Transport
     _options: Options
     _connection_or_none: Connection | None
-    _block: AbstractAsyncContextManager[WebSocket, bool | None]
+    _block: AbstractAsyncContextManager[None, bool | None]
 
     def __init__(self) -> None:
         raise TypeError(
@@ -86,22 +87,43 @@ class WebSocket:
                 "so call open_websocket() once per ASGI scope"
             )
         connection = self._connection_or_none = Connection(self._transport, self._options)
-        allowed = origin_is_allowed(self.scope, self._options.allowed_origins)
-        block = running(connection, self) if allowed else _denied(connection, self)
-        await block.__aenter__()
-        self._block = block
+        self._block = running(connection)
+        await self._block.__aenter__()
+        if not origin_is_allowed(self.scope, self._options.allowed_origins):
+            await self._deny_origin()
         return self
+
+    async def _deny_origin(self) -> None:
+        origin = b", ".join(value for name, value in self.headers if name.lower() == b"origin")
+        logger.info("denied a WebSocket from origin %s", shown(origin.decode("latin-1")))
+        async with AsyncExitStack() as block:
+            block.push_async_exit(self)
+            await self.reject(403)
+        raise self._connection.own_exception()
 
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> bool:
         """Wait for the children, flush, close and hear the peer out."""
         block = self._block
-        del self._block  # it holds this frame's exception while it leaves
-        return await block.__aexit__(exc_type, exc, traceback)
+        del self._block
+        await block.__aexit__(exc_type, exc, traceback)
+        connection = self._connection
+        outcome = connection.outcome
+        connection.release()
+        if outcome is None or outcome is exc:
+            # The body's own exception goes on as it is, with its traceback untouched.
+            return outcome is None
+        # What the body raised is being handled around us; it is not the context of what leaves.
+        context = outcome.__context__
+        try:
+            raise outcome
+        finally:
+            outcome.__context__ = context
+            del outcome, context, exc, traceback
 
     def __repr__(self) -> str:
         connection = self._connection_or_none
@@ -211,7 +233,12 @@ class WebSocket:
         *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
         been given is withdrawn; one that it has goes out whole. Never in between.
         """
-        await self._connection.send(payload(message))
+        try:
+            checked = payload(message)
+        except (TypeError, ValueError):
+            await checkpoint()
+            raise
+        await self._connection.send(checked)
 
     def send_nowait(self, message: str | bytes | bytearray | memoryview) -> None:
         """Queue a message without waiting, in order with `send`. For broadcasts.
@@ -452,21 +479,6 @@ def is_about(exc: BaseException, ws: WebSocket) -> bool:
     """Whether an exception speaks of the end of this very connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
     return connection is not None and connection.is_own(exc)
-
-
-@asynccontextmanager
-async def _denied(connection: Connection, ws: WebSocket) -> AsyncGenerator[WebSocket]:
-    """A block whose body never runs: the origin is not allowed."""
-    await _deny(connection, ws)
-    yield ws
-
-
-async def _deny(connection: Connection, ws: WebSocket) -> None:
-    origin = b", ".join(value for name, value in ws.headers if name.lower() == b"origin")
-    logger.info("denied a WebSocket from origin %s", shown(origin.decode("latin-1")))
-    async with running(connection, ws):
-        await ws.reject(403)
-    raise connection.own_exception()
 
 
 def json_text(obj: Any) -> str:

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from anyio import move_on_after
-
 from ._errors import RemoteProtocolError
 from ._options import Options
 from ._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
@@ -16,9 +14,6 @@ from ._types import Receive, Scope, Send
 from ._websocket import WebSocket, make_websocket
 
 logger = logging.getLogger("wsnursery")
-
-PROBE_SECONDS = 1.0
-"""The longest that strict mode waits for a server to answer a send after the disconnect."""
 
 
 def open_websocket(
@@ -79,18 +74,24 @@ class _ASGITransport:
         self._send = send
         self._strict = options.strict
         self._connected = False
-        self._sending = False
+        self._is_open = False
+        """Accepted, not closed by us, and nothing on its way to the server."""
+        self._refuses_late_sends = options.strict and _announces_late_errors(scope)
+        self._probe_is_due = False
         self._logged_unknown = False
 
     async def receive(self) -> Incoming:
+        if self._probe_is_due:
+            await self._check_late_send()
         while True:
             event = _parse(await self._receive())
             if isinstance(event, _Unknown):
                 self._meet_unknown(event)
                 continue
             self._connected = True
-            if self._strict and isinstance(event, Disconnect):
-                await self._check_late_send()
+            self._probe_is_due = (
+                isinstance(event, Disconnect) and self._is_open and self._refuses_late_sends
+            )
             return event
 
     def _meet_unknown(self, event: _Unknown) -> None:
@@ -103,12 +104,10 @@ class _ASGITransport:
             logger.warning("ignored an event of unknown type %r from the server", event.type)
 
     async def send(self, event: Outgoing) -> None:
-        self._sending = True
-        try:
-            for message in self._messages(event):
-                await self._send(message)
-        finally:
-            self._sending = False
+        self._is_open = False  # for a probe: not while a raw send is under way
+        for message in self._messages(event):
+            await self._send(message)
+        self._is_open = not isinstance(event, Close | Reject)
 
     def _messages(self, event: Outgoing) -> list[dict[str, Any]]:
         if isinstance(event, str):
@@ -148,24 +147,20 @@ class _ASGITransport:
         return False
 
     async def _check_late_send(self) -> None:
-        """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect."""
-        if self._sending or not _announces_late_errors(self.scope):
+        """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect.
+
+        The engine sends nothing any more by now: it calls ``receive`` only to drain the server.
+        """
+        self._probe_is_due = False
+        try:
+            await self._send({"type": "websocket.send", "text": ""})
+        except OSError:
             return
-        with move_on_after(PROBE_SECONDS):
-            try:
-                await self._send({"type": "websocket.send", "text": ""})
-            except OSError:
-                return
-            except Exception as exc:  # noqa: BLE001 - it is what is reported
-                logger.warning(
-                    "the server announces ASGI 2.4, but a send after the disconnect raised %r "
-                    "instead of an OSError",
-                    exc,
-                )
-                return
-        logger.warning(
-            "the server announces ASGI 2.4, but a send after the disconnect raised nothing"
-        )
+        except Exception as exc:  # noqa: BLE001 - it is what is reported
+            problem = f"raised {exc!r} instead of an OSError"
+        else:
+            problem = "raised nothing"
+        logger.warning("the server announces ASGI 2.4, but a send after the disconnect %s", problem)
 
 
 class _Unknown:
