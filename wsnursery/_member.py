@@ -130,8 +130,7 @@ class Member:
         """
         await checkpoint()
         while not self._unseen:
-            if self._news is None:
-                self._news = Event()
+            self._news = self._news or Event()
             await self._news.wait()
         # Nothing may be awaited any more: a cancellation would lose the count.
         count, self._unseen = self._unseen, 0

@@ -55,8 +55,7 @@ class Presence:
         while not self._pending:
             if self._over:
                 raise StopAsyncIteration
-            if self._news is None:
-                self._news = Event()
+            self._news = self._news or Event()
             await self._news.wait()
         return self._pending.pop(next(iter(self._pending)))
 

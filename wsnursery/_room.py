@@ -110,7 +110,7 @@ class Room:
         self._disconnected = 0
 
     def __repr__(self) -> str:
-        return f"<Room {self.name!r}: {self.size} members, {self._sequence} published>"
+        return f"<Room {self.name!r}: {self.size} members, number {self._sequence}>"
 
     # ------------------------------------------------------------------------------ membership
 

@@ -32,3 +32,8 @@ __all__ = [
     "RoomStatistics",
     "Rooms",
 ]
+
+# Show the public path in reprs, tracebacks and pickles, not the private module.
+for _public in (globals()[name] for name in __all__):
+    if isinstance(_public, type):
+        _public.__module__ = __name__

@@ -1,0 +1,40 @@
+"""Connections to put into rooms, each over a server in memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from wsnursery import Options, WebSocket, open_websocket, testing
+
+
+@asynccontextmanager
+async def opened(
+    options: Options = Options(), *, send_queue: int = 100_000, **server: Any
+) -> AsyncIterator[tuple[WebSocket, testing.Peer]]:
+    """An accepted connection, whose server takes all that it is given unless told otherwise."""
+    memory = testing.Server(send_queue=send_queue, **server)
+    async with open_websocket(memory.scope, memory.receive, memory.send, options=options) as ws:
+        await ws.accept()
+        yield ws, memory.peer
+
+
+@asynccontextmanager
+async def stalled(options: Options) -> AsyncIterator[tuple[WebSocket, testing.Peer, anyio.Event]]:
+    """A connection whose server has one message in hand and takes no other until the event."""
+    go_on = anyio.Event()
+    fault = testing.StallSend(2, until=go_on)  # the first raw send is the accept
+    async with opened(options, faults=[fault]) as (ws, peer):
+        ws.send_nowait("in flight")
+        await anyio.wait_all_tasks_blocked()
+        try:
+            yield ws, peer, go_on
+        finally:
+            go_on.set()
+
+
+async def received(peer: testing.Peer) -> list[str | bytes]:
+    """What has come to a peer, once everything has gone as far as it can."""
+    await anyio.wait_all_tasks_blocked()
+    return [peer.receive_nowait() for _ in range(peer.pending)]
