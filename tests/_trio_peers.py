@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Self
 
 import trio
+import trio_websocket
 from trio.testing import memory_stream_pair
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
@@ -36,7 +37,7 @@ class Peer:
         self.stream = stream
         self._protocol = WSConnection(kind)
         self._events: list[Event] = []
-        self.answer: Event | None = None
+        self.answer: Any = None
         """As a client: what the server answered to the handshake."""
 
     @classmethod
@@ -51,13 +52,13 @@ class Peer:
         """All of them in one packet."""
         await self.stream.send_all(b"".join(map(self._protocol.send, events)))
 
-    async def next(self) -> Event | None:
-        """The next event, `None` at the end of the stream."""
+    async def next(self) -> Any:
+        """The next event, `None` at the end of the stream. The test knows its type."""
         while not self._events:
             data = await self.stream.receive_some()
             if not data:
                 return None
-            self._protocol.receive_data(data)
+            self._protocol.receive_data(bytes(data))
             self._events += self._protocol.events()
         return self._events.pop(0)
 
@@ -81,11 +82,13 @@ class Peer:
         assert isinstance(await self.next(), Request)
         length = str(len(body)).encode()
         await self.send(
-            RejectConnection(status_code=status, headers=[(b"content-length", length)], has_body=True),
+            RejectConnection(
+                status_code=status, headers=[(b"content-length", length)], has_body=True
+            ),
             RejectData(data=body),
         )
 
-    async def open(self, target: str = "/", **handshake: Any) -> Event | None:
+    async def open(self, target: str = "/", **handshake: Any) -> Any:
         """As a client: ask for a WebSocket, give the answer."""
         await self.send(Request(host="example.org", target=target, **handshake))
         return await self.next()
@@ -97,13 +100,25 @@ class Peer:
                 if answer_pings or isinstance(event, CloseConnection):
                     await self.send(event.response())
             elif isinstance(event, Message):
-                await self.send(type(event)(data=event.data, message_finished=event.message_finished))
+                await self.send(
+                    type(event)(data=event.data, message_finished=event.message_finished)
+                )
             else:
                 assert isinstance(event, Pong)
 
     async def vanish(self) -> None:
         """End of stream, without a close frame."""
         await self.stream.aclose()
+
+
+async def bare_client(
+    nursery: trio.Nursery, stream: trio.abc.Stream, **handshake: Any
+) -> trio_websocket.WebSocketConnection:
+    """A client of trio-websocket alone."""
+    socket: Any = stream  # what it is annotated with; any stream will do
+    return await trio_websocket.wrap_client_stream(
+        nursery, socket, "example.org", "/room?1", **handshake
+    )
 
 
 @asynccontextmanager

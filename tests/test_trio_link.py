@@ -1,5 +1,7 @@
 """The tasks behind a connection, and its handshake over a stream."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
@@ -134,7 +136,7 @@ async def refused(answer: bytes) -> OSError:
     await theirs.send_stream.aclose()
     async with sheltered() as nursery:
         tasks = Background(nursery)
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="handshake") as caught:
             await open_client(tasks, WatchedStream(ours), REQUEST, Options())
     return caught.value
 
@@ -159,10 +161,10 @@ async def test_a_server_that_resets():
     reset = ConnectionResetError("reset")
     ours, _ = memory_stream_pair()
 
-    async def fail(*_: object) -> bytes:
+    async def fail(*_: object) -> Any:
         raise trio.BrokenResourceError from reset
 
-    ours.receive_stream.receive_some = fail  # type: ignore[method-assign]
+    ours.receive_stream.receive_some = fail  # type: ignore[method-assign, assignment]
     async with sheltered() as nursery:
         with pytest.raises(ConnectionResetError) as caught:
             await open_client(Background(nursery), WatchedStream(ours), REQUEST, Options())
@@ -178,7 +180,9 @@ async def test_a_server_that_rejects():
     assert (caught.value.status_code, caught.value.body) == (404, b"nothing here")
 
 
-@pytest.mark.parametrize("request_", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\r\n"])
+@pytest.mark.parametrize(
+    "request_", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\r\n"]
+)
 async def test_a_client_of_something_else(request_: bytes):
     ours, theirs = memory_stream_pair()
     await theirs.send_all(request_)
@@ -238,9 +242,9 @@ async def test_lingering_until_the_peer_has_read_to_the_end():
 
 async def test_lingering_is_bounded():
     ours, _ = memory_stream_pair()
-    async with sheltered() as nursery:
-        async with lingering(WatchedStream(ours), Background(nursery), lambda: True):
-            pass
+    stream = WatchedStream(ours)
+    async with sheltered() as nursery, lingering(stream, Background(nursery), lambda: True):
+        pass
     assert trio.current_time() == LINGER_SECONDS
 
 
@@ -259,17 +263,16 @@ async def test_no_lingering_behind_half_a_frame():
     ours, _ = memory_stream_pair()
     stream = WatchedStream(ours)
     stream.torn = True
-    async with sheltered() as nursery:
-        async with lingering(stream, Background(nursery), lambda: True):
-            pass
+    async with sheltered() as nursery, lingering(stream, Background(nursery), lambda: True):
+        pass
     assert trio.current_time() == 0
 
 
 async def test_no_lingering_without_a_close_frame():
     ours, _ = memory_stream_pair()
-    async with sheltered() as nursery:
-        async with lingering(WatchedStream(ours), Background(nursery), lambda: False):
-            pass
+    stream = WatchedStream(ours)
+    async with sheltered() as nursery, lingering(stream, Background(nursery), lambda: False):
+        pass
     assert trio.current_time() == 0
 
 

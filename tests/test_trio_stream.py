@@ -23,8 +23,8 @@ def broken_by(error: OSError) -> WatchedStream:
     async def fail(*_: object) -> Any:
         raise trio.BrokenResourceError from error
 
-    stream.send_stream.send_all = fail  # type: ignore[method-assign]
-    stream.receive_stream.receive_some = fail  # type: ignore[method-assign]
+    stream.send_stream.send_all = fail  # type: ignore[method-assign, assignment]
+    stream.receive_stream.receive_some = fail  # type: ignore[method-assign, assignment]
     return WatchedStream(stream)
 
 
@@ -66,7 +66,8 @@ async def test_nothing_follows_half_a_frame():
 
 def test_the_oserror_under_connection_closed():
     error = ConnectionResetError("reset")
-    try:
+
+    def hide() -> None:
         try:
             try:
                 raise error
@@ -74,8 +75,10 @@ def test_the_oserror_under_connection_closed():
                 raise trio.BrokenResourceError from exc
         except trio.BrokenResourceError:
             raise ConnectionClosed(CloseReason(1006, None)) from None
-    except ConnectionClosed as exc:
-        assert broken_stream_in(exc) is error
+
+    with pytest.raises(ConnectionClosed) as caught:
+        hide()
+    assert broken_stream_in(caught.value) is error
 
 
 def test_a_broken_stream_without_an_oserror():

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ async def echo_quietly(echo: Echo, url: str) -> None:
     """What escapes a client is the verdict's business, not the run's."""
     try:
         await echo(url)
-    except* Exception as group:
+    except* Exception as group:  # noqa: BLE001 - the run goes on
         print(f"{url}: {group.exceptions!r}", file=sys.stderr)
 
 
@@ -90,8 +91,9 @@ def free_port() -> int:
 async def fuzz(wstest: str, cases: list[str], directory: Path) -> dict[str, Verdicts]:
     """Start the server, run both agents, read its verdicts."""
     port = free_port()
-    spec = {
-        "url": f"ws://127.0.0.1:{port}",
+    url = f"ws://127.0.0.1:{port}"
+    spec: dict[str, object] = {
+        "url": url,
         "outdir": str(directory / "reports"),
         "cases": cases,
         "exclude-cases": [],
@@ -100,23 +102,24 @@ async def fuzz(wstest: str, cases: list[str], directory: Path) -> dict[str, Verd
     (directory / "spec.json").write_text(json.dumps(spec))
     command = [wstest, "-m", "fuzzingserver", "-s", str(directory / "spec.json"), "-w", "0"]
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: trio.run_process(
-                command,
-                cwd=directory,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-                task_status=task_status,
-            )
+        run_server = partial(
+            trio.run_process,
+            command,
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
         )
+        server: trio.Process = await nursery.start(run_server)
         await until_it_answers(port)
         for agent, echo in (("bare", echo_bare), ("wsnursery", echo_ours)):
-            await run_cases(agent, echo, spec["url"])
+            await run_cases(agent, echo, url)
         server.terminate()
     index: dict[str, Any] = json.loads((directory / "reports" / "index.json").read_text())
     return {
-        agent: {case: (verdict["behavior"], verdict["behaviorClose"]) for case, verdict in of.items()}
+        agent: {
+            case: (verdict["behavior"], verdict["behaviorClose"]) for case, verdict in of.items()
+        }
         for agent, of in index.items()
     }
 
@@ -160,9 +163,10 @@ def main() -> int:
     parser.add_argument("--wstest", default="wstest", help="the fuzzing server's executable")
     parser.add_argument("--cases", nargs="*", default=[f"{group}.*" for group in range(1, 11)])
     arguments = parser.parse_args()
-    wstest = shutil.which(arguments.wstest)
+    name: str = arguments.wstest
+    wstest = shutil.which(name)
     if wstest is None:
-        print(f"SKIPPED: no {arguments.wstest!r} here; it needs CPython 2.7, see --help")
+        print(f"SKIPPED: no {name!r} here; it needs CPython 2.7, see --help")
         return SKIPPED
     with tempfile.TemporaryDirectory() as directory:
         verdicts = trio.run(fuzz, str(Path(wstest).resolve()), arguments.cases, Path(directory))

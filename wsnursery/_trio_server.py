@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
 
 import anyio
 import trio
@@ -64,7 +63,7 @@ class Server:
         self._draining = False
         self._emptied = trio.Event()
 
-    async def run(self, listeners: Sequence[Listener]) -> NoReturn:
+    async def run(self, listeners: Sequence[Listener]) -> None:
         """Serve until cancelled, then drain."""
         async with sheltered() as handlers:
             try:
@@ -74,7 +73,6 @@ class Server:
             finally:
                 with trio.move_on_after(DRAIN_SECONDS, shield=True):
                     await self._drain(handlers)
-        raise AssertionError("serve_listeners() never returns")
 
     async def _drain(self, handlers: trio.Nursery) -> None:
         """Close every connection with 1001 and wait until the handlers have ended."""

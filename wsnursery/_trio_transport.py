@@ -177,9 +177,7 @@ class TrioTransport:
         trio-websocket sends one by itself when a message exceeds the limit.
         """
         closed = self._connection.closed
-        return self._closing or (
-            closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG
-        )
+        return self._closing or (closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG)
 
     def says_gone(self, exc: Exception) -> bool:
         """As `Transport.says_gone`: an error of a broken stream does."""
