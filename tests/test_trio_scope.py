@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio_websocket
 from trio.testing import memory_stream_pair
+from wsproto.events import CloseConnection
 
 from tests._trio_peers import Peer, bare_client, client, serving
 from wsnursery import WebSocket
@@ -122,7 +123,8 @@ async def test_scope_of_a_client() -> None:
         assert (ws.scope["scheme"], ws.scope["path"]) == ("wss", "/room")
         assert ws.scope["server"] == ("example.org", 8443)
         assert ws.subprotocols == ("chat",)
-        await peer.vanish()
+        await peer.send(CloseConnection(code=1000))
+        assert [message async for message in ws] == []
 
 
 async def test_scope_of_a_connection() -> None:
@@ -168,15 +170,16 @@ class FakeRequest:
     proposed_subprotocols = ()
 
 
-async def test_address_of_a_peer_that_has_gone_already() -> None:
-    left, right = trio.socket.socketpair()
-    left.close()
-    with right:
-        stream = trio.SocketStream.__new__(trio.SocketStream)
-        stream.socket = right
-        right.close()
-        scope = server_scope(FakeRequest(), stream)  # type: ignore[arg-type]
-    assert scope["client"] is None
+async def test_addresses_of_a_socket() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    there = listeners[0].socket.getsockname()
+    stream = await trio.open_tcp_stream(*there)
+    async with listeners[0], stream, await listeners[0].accept() as accepted:
+        scope = server_scope(FakeRequest(), accepted)  # type: ignore[arg-type]
+        assert scope["server"] == there
+        assert scope["client"] == stream.socket.getsockname()
+    scope = server_scope(FakeRequest(), accepted)  # type: ignore[arg-type]
+    assert scope["client"] is None  # it has gone already
 
 
 def test_addresses_under_tls() -> None:
