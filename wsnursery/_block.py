@@ -8,9 +8,8 @@ its cancel scope is ``ws.cancel_scope``.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
-from anyio import CancelScope, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, create_task_group, current_time, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ._codes import CloseCode
@@ -19,9 +18,8 @@ from ._outcome import Failure, Source, decide, leaves
 from ._tasks import set_lineage
 
 
-@asynccontextmanager
 async def running(connection: Connection) -> AsyncGenerator[None]:
-    """Run a connection while the body of the block runs.
+    """Run a connection while the body of the block runs: the body is where this yields.
 
     Entering is no checkpoint and cannot fail half-way. Nothing is raised: what the block is to
     raise is in ``connection.outcome``, so that the exception of the body can go on untouched.
@@ -52,6 +50,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
                         host.settle()
                     else:
                         raise error
+                connection.group = None
                 # The children keep to themselves that they were cancelled from outside.
                 await checkpoint_if_cancelled()
             except get_cancelled_exc_class() as exc:
@@ -75,8 +74,16 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
 
 async def _leave(connection: Connection, *, from_outside: bool) -> None:
     """Say goodbye and stop the connection's own tasks. Body and children have ended."""
+    deadline = current_time() + connection.options.close_timeout
     try:
-        await _say_goodbye(connection, from_outside=from_outside)
+        try:
+            await _say_goodbye(connection, deadline, from_outside=from_outside)
+        except get_cancelled_exc_class():
+            # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
+            # in the body; the second ends everything.
+            if not from_outside:
+                await _say_goodbye(connection, deadline, from_outside=True)
+            raise
     finally:
         # Whoever still waits is a task of somebody else; it must not wait for nobody.
         connection.give_up()
@@ -84,8 +91,8 @@ async def _leave(connection: Connection, *, from_outside: bool) -> None:
             await connection.services.stop()
 
 
-async def _say_goodbye(connection: Connection, *, from_outside: bool) -> None:
-    """Flush, close and hear the peer out, all of it within ``close_timeout``."""
+async def _say_goodbye(connection: Connection, deadline: float, *, from_outside: bool) -> None:
+    """Flush, close and hear the peer out, all of it before the deadline."""
     if connection.end is None:
         if any(connection.is_failure(failure.error) for failure in connection.failures):
             code = CloseCode.INTERNAL_ERROR
@@ -96,16 +103,16 @@ async def _say_goodbye(connection: Connection, *, from_outside: bool) -> None:
         if from_outside:
             connection.drop_messages()
         connection.begin_close(code, "")
-    timeout = connection.options.close_timeout
     services = connection.services
     closed = False
-    with move_on_after(timeout, shield=True):
+    with CancelScope(deadline=deadline, shield=True):
         await connection.close_taken()
         closed = True
         if not from_outside:
             await services.answered()
         await services.quiet()
     if not closed:
+        timeout = connection.options.close_timeout
         connection.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
 
 
@@ -114,12 +121,14 @@ async def _outcome(
 ) -> BaseException | None:
     is_cancellation = get_cancelled_exc_class()
     lost = connection.lost_unnoticed and not connection.informed
+    cause = None if connection.end is None else connection.end.cause
+    blamed = any(failure.error is cause for failure in connection.failures)
     outcome = decide(
         connection.failures,
         cancellation=cancellation,
         own=None if connection.end is None else connection.own_exception(),
         owed=cut or lost,
-        noted=connection.end is not None and not connection.own_close,
+        noted=connection.end is not None and not connection.own_close and not blamed,
         is_own=connection.is_own,
         is_cancellation=lambda exc: isinstance(exc, is_cancellation),
     )

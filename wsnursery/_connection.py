@@ -7,7 +7,7 @@ them: whoever learns of an end tells the connection, and everybody else looks at
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -142,28 +142,31 @@ class Connection:
             self._accepting = False
 
     async def _handshake_requested(self) -> None:
-        while self.protocol.state is State.CONNECTING:
-            caller = self._accept_caller = current_participant(self.origin)
-            try:
+        if self.over:
+            await checkpoint()
+            raise self._sorry()
+        caller = self._accept_caller = current_participant(self.origin)
+        try:
+            while self.protocol.state is State.CONNECTING:
                 await self._requested.wait()
-            except BaseException:
-                if self.end is not None and caller is not None:
-                    caller.untell()
-                raise
-            finally:
-                self._accept_caller = None
-        if self.protocol.state is State.REQUESTED:
-            for _ in range(CHECKPOINTS_BEFORE_ACCEPT):
-                await checkpoint()
-        if self.end is not None:
-            raise self.told()
+            if self.protocol.state is State.REQUESTED:
+                for _ in range(CHECKPOINTS_BEFORE_ACCEPT):
+                    await checkpoint()
+        except BaseException:
+            if self.end is not None:
+                self._untell(caller)
+            raise
+        finally:
+            self._accept_caller = None
+        if self.over:
+            raise self._sorry()
 
     async def reject(self, event: Reject | Close) -> None:
         """Deny the handshake."""
         self._refuse_after_block()
-        if self.end is not None:
+        if self.over:
             await checkpoint()
-            raise self.told()
+            raise self._sorry()
         # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
         self._say_closed()
@@ -254,22 +257,22 @@ class Connection:
             self._readers.add(reader)
 
     async def _readable(self, reader: Participant | None) -> None:
-        if self._has_message() or self.over:
-            await checkpoint()
-        while not self._has_message() and not self.over:
-            self._reader_waits, self._reader_told = True, False
-            self._reader_participant = reader
-            try:
+        self._reader_waits, self._reader_told = True, False
+        self._reader_participant = reader
+        try:
+            if self._has_message() or self.over:
+                await checkpoint()
+            while not self._has_message() and not self.over:
                 await self._reader.wait()
-            except BaseException:
-                if self._reader_told:
-                    self._untell(reader)
-                raise
-            finally:
-                self._reader_waits = False
+        except BaseException:
+            if self._reader_told:
+                self._untell(reader)
+            raise
+        finally:
+            self._reader_waits = False
 
     def _tell_waiting_reader(self) -> None:
-        if self._reader_waits:
+        if self._reader_waits and not self._reader_told:
             self._reader_told = True
             self._tell(self._reader_participant)
             self._reader.wake()
@@ -350,7 +353,9 @@ class Connection:
         """End it for a limit that the peer exceeded: what it sent before is still good."""
         if self.own_close or self.end is not None:
             return
-        self.protocol.apply(Event.CLOSE, (code, reason))
+        self.protocol.apply(Event.CLOSE)
+        if self.protocol.state is State.CLOSING:  # a denial has no close code
+            self.protocol.apply(Event.CLOSE, (code, reason))
         self._lose(self.outbox.drop())
         self._finish(broken=False, cause=cause)
         self._queue(Delivery(Close(code, reason)))
@@ -379,8 +384,7 @@ class Connection:
             self.inbox.clear()
         if not self._has_message():
             self._tell_waiting_reader()
-        if self._accept_caller is not None:
-            self._accept_caller.tell()
+        self._tell(self._accept_caller)
         self._requested.wake()
         self.services.heard_end(self.end)
         self.cut()
@@ -636,7 +640,7 @@ class Connection:
 
 
 @contextmanager
-def _sealed(scope: CancelScope) -> Iterator[None]:
+def _sealed(scope: CancelScope) -> Generator[None]:
     """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
 
     Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope

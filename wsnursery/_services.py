@@ -158,7 +158,7 @@ class Services:
             try:
                 await self._hear(event)
             except RemoteProtocolError as exc:
-                self._connection.fail(Source.CONNECTION, exc)
+                self._blame(exc)
                 return
         if self._transport.drains:
             await self._drain()
@@ -167,9 +167,14 @@ class Services:
         """The raw receive has failed."""
         is_fault = isinstance(exc, RemoteProtocolError)
         if is_fault or (self._options.strict and not isinstance(exc, OSError)):
-            self._connection.fail(Source.CONNECTION, exc)
+            self._blame(exc)
         else:
             self._connection.break_off(exc)
+
+    def _blame(self, exc: Exception) -> None:
+        """The server has broken the protocol: nothing it says can be relied on any more."""
+        self._connection.fail(Source.CONNECTION, exc)
+        self._connection.close_by_itself(CloseCode.INTERNAL_ERROR, "", exc)
 
     async def _hear(self, event: Incoming) -> None:
         connection = self._connection

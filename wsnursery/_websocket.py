@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, final
 
 from anyio import CancelScope, ClosedResourceError
 from anyio.lowlevel import checkpoint
@@ -71,7 +71,7 @@ class WebSocket:
     _transport: Transport
     _options: Options
     _connection_or_none: Connection | None
-    _block: AbstractAsyncContextManager[None, bool | None]
+    _block: AsyncGenerator[None]
 
     def __init__(self) -> None:
         raise TypeError(
@@ -88,7 +88,7 @@ class WebSocket:
             )
         connection = self._connection_or_none = Connection(self._transport, self._options)
         self._block = running(connection)
-        await self._block.__aenter__()
+        await anext(self._block)
         if not origin_is_allowed(self.scope, self._options.allowed_origins):
             await self._deny_origin()
         return self
@@ -110,20 +110,20 @@ class WebSocket:
         """Wait for the children, flush, close and hear the peer out."""
         block = self._block
         del self._block
-        await block.__aexit__(exc_type, exc, traceback)
         connection = self._connection
-        outcome = connection.outcome
-        connection.release()
-        if outcome is None or outcome is exc:
-            # The body's own exception goes on as it is, with its traceback untouched.
-            return outcome is None
-        # What the body raised is being handled around us; it is not the context of what leaves.
-        context = outcome.__context__
         try:
-            raise outcome
+            # By hand, for contextlib's frames would hold the exception that holds them.
+            with suppress(StopAsyncIteration):
+                await (anext(block) if exc is None else block.athrow(exc))
+            outcome = connection.outcome
+            connection.release()
+            if outcome is None or outcome is exc:
+                # The body's own exception goes on as it is, with its traceback untouched.
+                return outcome is None
+            _raise_without_context(outcome)
         finally:
-            outcome.__context__ = context
-            del outcome, context, exc, traceback
+            del exc, traceback
+            outcome = None
 
     def __repr__(self) -> str:
         connection = self._connection_or_none
@@ -468,6 +468,16 @@ class WebSocket:
     def statistics(self) -> WebSocketStatistics:
         """A snapshot of the counters. Cheap; not a checkpoint."""
         return self._connection.statistics()
+
+
+def _raise_without_context(outcome: BaseException) -> NoReturn:
+    """Raise: what the body raised is being handled around us, but it is not the context of this."""
+    context = outcome.__context__
+    try:
+        raise outcome
+    finally:
+        outcome.__context__ = context
+        del outcome, context
 
 
 def connection_of(ws: WebSocket) -> Connection:

@@ -108,7 +108,8 @@ class WebSocketApp:
             del self._closings[closing]
         if limit.cancelled_caught:
             for ws in closing.left:
-                ws.cancel_scope.cancel()
+                with suppress(ClosedResourceError):  # its handler has ended, it is closing
+                    ws.cancel_scope.cancel()
 
 
 class _Closing:
