@@ -1,0 +1,134 @@
+"""A headless Chromium, driven through its DevTools port: no more than the tests need."""
+
+import http.client
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.servers._harness import wait_until
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # the tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",  # every tab counts as the one in front
+    "--disable-renderer-backgrounding",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    "--remote-debugging-port=0",
+    "about:blank",
+)
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium, if there is one."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Tab:
+    """One tab with a page in a process of its own."""
+
+    def __init__(self, devtools: ClientConnection) -> None:
+        self._devtools = devtools
+        self._ids = itertools.count(1)
+
+    def evaluate(self, expression: str, timeout: float = 30) -> Any:
+        """The value of a JavaScript expression, awaited if it is a promise."""
+        answer = self._call(
+            "Runtime.evaluate",
+            {"expression": expression, "awaitPromise": True, "returnByValue": True},
+            timeout=timeout,
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the page stand still inside the block, as in a debugger: it reads nothing either."""
+        self._call("Debugger.enable")
+        self._call("Debugger.pause")
+        try:
+            yield
+        finally:
+            self._call("Debugger.disable")
+
+    def _call(
+        self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float = 10
+    ) -> dict[str, Any]:
+        number = next(self._ids)
+        command = {"id": number, "method": method, "params": parameters or {}}
+        self._devtools.send(json.dumps(command))
+        while True:
+            answer = json.loads(self._devtools.recv(timeout=timeout))
+            if answer.get("id") == number:
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def wait_for(self, condition: str, timeout: float = 10) -> None:
+        """Wait until a JavaScript expression is true."""
+        assert wait_until(lambda: self.evaluate(condition), timeout), (
+            f"not in {timeout} s: {condition}\n{self.evaluate('document.body.innerText')}"
+        )
+
+
+class Browser:
+    """A running browser."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @contextmanager
+    def tab(self, url: str) -> Iterator[Tab]:
+        """Open a page in a new tab, and close it at the end."""
+        target = json.loads(self._request("PUT", f"/json/new?{quote(url, safe='')}"))
+        try:
+            with connect(target["webSocketDebuggerUrl"], max_size=None) as devtools:
+                tab = Tab(devtools)
+                tab.wait_for("location.href != 'about:blank' && document.readyState == 'complete'")
+                yield tab
+        finally:
+            self._request("GET", f"/json/close/{target['id']}")
+
+    def _request(self, method: str, path: str) -> bytes:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+            connection.request(method, path)
+            return connection.getresponse().read()
+
+
+@contextmanager
+def browser(path: str) -> Iterator[Browser]:
+    """Start a browser with an empty profile, and end it with everything that it has started."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen(
+            [path, f"--user-data-dir={profile}", *FLAGS],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        port = Path(profile, "DevToolsActivePort")
+        try:
+            assert wait_until(lambda: port.exists() and "/" in port.read_text(), 30)
+            yield Browser(int(port.read_text().split()[0]))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
