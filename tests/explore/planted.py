@@ -41,8 +41,8 @@ BUGS = (
     Bug(
         "the farewell is not shielded",
         "_block.py",
-        "with move_on_after(timeout, shield=True):",
-        "with move_on_after(timeout):",
+        "with CancelScope(deadline=deadline, shield=True):",
+        "with CancelScope(deadline=deadline):",
         "slow_server",
     ),
     Bug(
@@ -55,8 +55,8 @@ BUGS = (
     Bug(
         "the last word overwrites the first",
         "_protocol.py",
-        "if before not in _SPOKEN and after in _SPOKEN:",
-        "if after in _SPOKEN:",
+        "        if self.facts is None:\n",
+        "        if facts is not None:\n",
         "both_close",
     ),
     Bug(
@@ -76,8 +76,8 @@ BUGS = (
     Bug(
         "who waits to send does not look again",
         "_connection.py",
-        "        self._lose(self.outbox.drop())\n",
-        "",
+        "        self.services.give_up_sending()\n        self._lose(self.outbox.drop())\n",
+        "        self.services.give_up_sending()\n",
         "busy_senders",
     ),
     Bug(
@@ -106,9 +106,11 @@ BUGS = (
     Bug(
         "the farewell comes before the children have ended",
         "_block.py",
-        "            cancellation = await _children(connection)\n",
-        "            await _say_goodbye(connection, from_outside=False)\n"
-        "            cancellation = await _children(connection)\n",
+        "                        host.settle()\n                    else:\n",
+        "                        host.settle()\n"
+        "                        await _say_goodbye(\n"
+        "                            connection, current_time() + 5, from_outside=False\n"
+        "                        )\n                    else:\n",
         "push",
     ),
 )

@@ -56,7 +56,7 @@ class Failure:
 
     def __str__(self) -> str:
         return (
-            f"run {self.run} failed: {type(self.error).__name__}: {self.error}\n"
+            f"run {self.run} failed: {_summary(self.error)}\n"
             f"see it again with replay={self.seed!r}\n{self.transcript}"
         )
 
@@ -242,3 +242,8 @@ def _check(run: Run, left: Sequence[str | None]) -> None:
     for server in run.servers:
         if server.transcript.violations:
             raise AssertionError("; ".join(server.transcript.violations))
+
+
+def _summary(error: BaseException) -> str:
+    name = type(error).__name__
+    return f"{name}: {error}" if str(error) else name

@@ -1,0 +1,28 @@
+"""The tests on the documentation's page about testing pass."""
+
+import inspect
+
+import pytest
+
+from tests.test_docs_code import ROOT, run
+from wsnursery import testing
+
+PAGE = run(ROOT / "docs" / "testing.md")
+TESTS = [value for name, value in PAGE.items() if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: test.__name__)
+async def test_on_the_page(test):
+    if "personality" in inspect.signature(test).parameters:
+        for personality in testing.SERVERS:
+            await test(personality=personality)
+    else:
+        await test()
+
+
+def test_the_failure_on_the_page_is_the_one_that_is_shown():
+    failure = PAGE["failure"]
+    shown = (ROOT / "docs" / "testing.md").read_text()
+    assert f"run {failure.run} failed: AssertionError" in shown
+    assert f"replay={failure.seed!r}" in shown
+    assert failure.transcript in shown
