@@ -178,6 +178,10 @@ def tls(tmp_path: Any) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 # ------------------------------------------------------------------------------------- misuse
 
 
+def test_public_names():
+    assert {getattr(ours, name).__module__ for name in ours.__all__} == {ours.__name__}
+
+
 async def test_tls_context_without_tls():
     with pytest.raises(ValueError, match="write wss:// or leave ssl_context out"):
         connect("ws://example.org", ssl_context=ssl.create_default_context())

@@ -30,6 +30,9 @@ from wsnursery._websocket import WebSocket
 
 __all__ = ["HandshakeRejected", "Listening", "connect", "from_connection", "serve"]
 
+# Show the public path in reprs, tracebacks and pickles, not the private module.
+HandshakeRejected.__module__ = Listening.__module__ = __name__
+
 
 def connect(
     url: str,
