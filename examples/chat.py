@@ -6,7 +6,7 @@ Open the page in two tabs. Run it with ``python -m examples.chat`` or with
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from wsnursery import Options, Room, WebSocket, websocket_app
 from wsnursery.rooms import Joined, Left, Member
@@ -42,9 +42,9 @@ async def tell_what_is_missing(ws: WebSocket, member: Member) -> None:
 
 @websocket_app(options=Options(max_message_size=8192))
 async def chat(ws: WebSocket) -> None:
-    query = dict(parse_qs(ws.scope["query_string"].decode("latin-1")))
-    name = query.get("name", ["somebody"])[0][:MAX_NAME]
-    after = query.get("after", [""])[0]
+    query = dict(parse_qsl(str(ws.scope["query_string"], "latin-1")))
+    name = query.get("name", "somebody")[:MAX_NAME]
+    after = query.get("after", "")[:15]  # more digits than any number has
     await ws.accept()
     await ws.send_json({"epoch": room.epoch})
     # Whoever falls behind by a full queue is closed with 1013. The page then comes back with the
@@ -54,7 +54,7 @@ async def chat(ws: WebSocket) -> None:
         metadata=name,
         replay=20,
         after=int(after) if after.isdecimal() else None,
-        epoch=query.get("epoch", [""])[0],
+        epoch=query.get("epoch"),
     ) as member:
         ws.start_soon(tell_who_is_here, ws)
         ws.start_soon(tell_what_is_missing, ws, member)
