@@ -148,7 +148,7 @@ def explore(scenario: str, backend: str) -> None:
     report = testing.Report()
     try:
         report = testing.explore(
-            getattr(scenarios, scenario), backends=[backend], faults=scenarios.FAULTS
+            getattr(scenarios, scenario), backends=[backend], faults=testing.ALL_FAULTS
         )
     except testing.ExplorationFailed as failed:
         print(f"run {failed.failure.run}, seed {failed.failure.seed}")

@@ -32,8 +32,7 @@ from wsnursery.testing import (
     Server,
 )
 
-FAULTS = ("oserror", "gone", "error", "stall", "lost", "garbage", "raises")
-"""Everything that can go wrong in a raw call."""
+TARGET_ACTIONS = {"cancel", "native"}
 
 GONE = {"oserror", "gone", "stall", "lost", "raises"}
 """The faults after which the connection is over."""
@@ -81,7 +80,7 @@ async def serve(run: Run, session: Session, body: Body, **options: Any) -> None:
             session.error = group
             if group.split(Exception)[1] is not None:
                 raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is judged later
             session.error = error
     assert session.cancelled == target.cancelled_caught
     server.app_ended(session.error)
@@ -143,15 +142,14 @@ def judge(
     assert session.ws.statistics().tasks_waiting_send == 0
 
 
-def judge_exception(
-    run: Run, session: Session, *, children: bool, peer_may_be_first: bool
-) -> None:
+def judge_exception(run: Run, session: Session, *, children: bool, peer_may_be_first: bool) -> None:
     error, plan = session.error, run.plan
     fault = None if plan.fault is None else plan.fault.kind
     cancelled = plan.action is not None and plan.action.kind in {"cancel", "native"}
     gone = fault in GONE or peer_may_be_first or (plan.action is not None and not cancelled)
     if isinstance(error, BaseExceptionGroup):
-        assert children and fault == "error"
+        assert children
+        assert fault == "error"
         assert all(isinstance(leaf, InjectedBug) for leaf in error.exceptions)
     elif isinstance(error, InjectedBug):
         assert fault == "error"
@@ -167,7 +165,8 @@ def judge_exception(
     elif error is None:
         assert session.finished
     if run.quiet and not peer_may_be_first:
-        assert session.finished and error is None
+        assert session.finished
+        assert error is None
 
 
 def judge_messages(run: Run, session: Session) -> None:
@@ -212,10 +211,11 @@ def judge_facts(session: Session) -> None:
 
 def must_be_complete(run: Run, session: Session) -> bool:
     """Nothing cut it short, so all of it must have happened."""
-    only_cancelled = (
-        run.plan.fault is None and run.plan.action is not None and run.plan.action.kind in {"cancel", "native"}
-    )
-    return run.quiet or (only_cancelled and not session.cancelled)
+    if run.quiet:
+        return True
+    if run.plan.fault is not None or run.plan.action is None:
+        return False
+    return run.plan.action.kind in TARGET_ACTIONS and not session.cancelled
 
 
 # ------------------------------------------------------------------------------- the scenarios
@@ -278,7 +278,7 @@ async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
 
     async def talk(peer: Peer) -> None:
         async for message in peer:
-            await peer.send(f"re {message}")
+            await peer.send(f"re {message!s}")
 
     session = await play(run, body, talk, personality=personality)
     judge(run, session)
@@ -302,7 +302,7 @@ async def push(run: Run, personality: Personality = SILENT) -> None:
 
     async def talk(peer: Peer) -> None:
         await peer.send("nobody reads this")
-        got = [message async for message in peer]
+        got = [str(message) async for message in peer]
         assert is_prefix(got, ["0", "1", "2"])
 
     session = await play(run, body, talk, personality=personality, incoming="discard")
@@ -480,4 +480,14 @@ async def proxy(run: Run, personality: Personality = SILENT) -> None:
         assert back.got == ["A", "B"]
 
 
-SCENARIOS = (echo, slow_server, ping_pong, push, busy_senders, both_close, timeouts, broadcast, proxy)
+SCENARIOS = (
+    echo,
+    slow_server,
+    ping_pong,
+    push,
+    busy_senders,
+    both_close,
+    timeouts,
+    broadcast,
+    proxy,
+)

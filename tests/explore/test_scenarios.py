@@ -11,7 +11,7 @@ import os
 
 import pytest
 
-from tests.explore.scenarios import FAULTS, SCENARIOS, broadcast, proxy
+from tests.explore.scenarios import SCENARIOS, broadcast, proxy
 from wsnursery import testing
 
 NIGHTLY = os.environ.get("WSNURSERY_EXPLORE") == "nightly"
@@ -29,7 +29,7 @@ def _quiet_log(caplog):
 def test_first_bound(scenario, backend, record_property):
     # Every pair of a fault and a cancellation: where one connection is the whole scenario.
     pairs = NIGHTLY or scenario not in (broadcast, proxy)
-    report = testing.explore(scenario, backends=[backend], faults=FAULTS, pairs=pairs)
+    report = testing.explore(scenario, backends=[backend], faults=testing.ALL_FAULTS, pairs=pairs)
     record_property("runs", report.runs)
     assert report.runs > 500
 
@@ -41,7 +41,7 @@ def test_first_bound(scenario, backend, record_property):
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_every_personality(scenario, personality, backend):
     explored = functools.partial(scenario, personality=personality)
-    testing.explore(explored, backends=[backend], faults=FAULTS)
+    testing.explore(explored, backends=[backend], faults=testing.ALL_FAULTS)
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="nightly: WSNURSERY_EXPLORE=nightly")
@@ -49,7 +49,7 @@ def test_every_personality(scenario, personality, backend):
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_second_bound(scenario, backend):
-    testing.explore(scenario, backends=[backend], faults=FAULTS, bound=1, limit=LIMIT)
+    testing.explore(scenario, backends=[backend], faults=testing.ALL_FAULTS, bound=1, limit=LIMIT)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -77,6 +77,7 @@ def test_cancelled_around_a_send_at_every_step(backend):
 @pytest.mark.parametrize("cancel_first", [True, False])
 async def test_outer_cancel_and_oserror_in_the_same_tick(cancel_first):
     go_on = anyio.Event()
+    cause = None
     server = Server(faults=[StallSend(2, go_on), FailSend(2, OSError("gone"))])
     with anyio.CancelScope() as scope:
         try:
@@ -92,9 +93,8 @@ async def test_outer_cancel_and_oserror_in_the_same_tick(cancel_first):
                         go_on.set()
                         scope.cancel()
         except WebSocketDisconnected as own:
-            assert isinstance(own.__cause__, OSError)
-            return
-    assert scope.cancelled_caught
+            cause = own.__cause__
+    assert scope.cancelled_caught or isinstance(cause, OSError)
 
 
 # row: 16

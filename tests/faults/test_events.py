@@ -190,14 +190,13 @@ async def test_close_from_two_tasks_and_twice():
 # row: 30
 async def test_close_while_a_send_waits():
     server = Server(send_queue=1)
-    async with anyio.create_task_group() as tasks:
-        async with opened(server) as ws:
-            await ws.accept()
-            await ws.send("a")
-            tasks.start_soon(ws.send, "b")
-            await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(server.peer.receive)
-            await ws.close()
+    async with anyio.create_task_group() as tasks, opened(server) as ws:
+        await ws.accept()
+        await ws.send("a")
+        tasks.start_soon(ws.send, "b")
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(server.peer.receive)
+        await ws.close()
     assert server.transcript.from_app == ["a", "b"]
     assert server.transcript.app_close == (1000, "")
 

@@ -11,14 +11,13 @@ from wsnursery.testing import (
     BASIC,
     HYPERCORN_TRIO,
     SERVERS,
-    UVICORN,
     ConnectionEnded,
     FailSend,
     Server,
     StallSend,
     no_leaks,
 )
-from wsnursery.testing._personalities import unexpected_message
+from wsnursery.testing._personalities import client_disconnected, unexpected_message
 
 
 async def accept_and_send(server, messages=3, **options):
@@ -33,8 +32,8 @@ async def accept_and_send(server, messages=3, **options):
 async def test_oserror_from_the_kth_send(call):
     error = OSError("gone")
     server = Server(faults=[FailSend(call, error)])
-    async with no_leaks():
-        with pytest.raises(WebSocketDisconnected) as caught:
+    with pytest.raises(WebSocketDisconnected) as caught:
+        async with no_leaks():
             await accept_and_send(server)
     assert caught.value.__cause__ is error
     assert caught.value.code is None
@@ -48,7 +47,7 @@ async def test_oserror_from_the_close_is_swallowed():
 
 # row: 2
 @pytest.mark.parametrize(
-    "error", [BrokenPipeError(), ConnectionResetError(), UVICORN.late_send("websocket.send")]
+    "error", [BrokenPipeError(), ConnectionResetError(), client_disconnected("websocket.send")]
 )
 async def test_subclasses_of_oserror_stay_what_they_are(error):
     with pytest.raises(WebSocketDisconnected) as caught:
@@ -91,8 +90,8 @@ async def test_an_error_about_the_message_is_the_callers_and_the_connection_goes
         await ws.accept()
         with pytest.raises(type(error)) as caught:
             await ws.send("bad")
+        assert caught.value is error
         await ws.send("good")
-    assert caught.value is error
     assert server.transcript.from_app == ["good"]
     assert server.transcript.app_close == (1000, "")
 
@@ -141,7 +140,7 @@ async def test_a_hanging_send_that_is_shielded_frees_the_body_and_is_logged(capl
 
     async def handler():
         nonlocal unwound_after
-        with pytest.raises(WebSocketDisconnected) as caught:
+        with pytest.raises(WebSocketDisconnected, match="ended") as caught:
             async with opened(server, send_timeout=10) as ws:
                 await ws.accept()
                 try:

@@ -57,7 +57,7 @@ async def test_starlette():
         except WebSocketDisconnect as error:
             codes.append((error.code, error.reason))
 
-    codes = []
+    codes: list[tuple[int, str | None]] = []
     app = Starlette(routes=[WebSocketRoute("/ws", endpoint)])
     async with testing.connect(
         app, path="/ws", subprotocols=["chat"], personality=testing.UVICORN
@@ -97,7 +97,9 @@ async def test_never_accepts():
     async def app(scope, receive, send):
         await anyio.sleep_forever()
 
-    with pytest.raises(testing.ApplicationStuck, match="neither accepted nor denied .*test_client"):
+    with pytest.raises(
+        testing.ApplicationStuck, match=r"neither accepted nor denied .*test_client"
+    ):
         async with testing.connect(app):
             pass
 
@@ -106,6 +108,6 @@ async def test_never_ends():
     async def stay(receive, send):
         await anyio.sleep_forever()
 
-    with pytest.raises(testing.ApplicationStuck, match="did not end .* it waits in .*stay"):
+    with pytest.raises(testing.ApplicationStuck, match=r"did not end .* it waits in .*stay"):
         async with testing.connect(accepting(stay)):
             pass

@@ -15,7 +15,7 @@ async def test_nothing_left():
 
 async def test_a_task_left():
     async with anyio.create_task_group() as tasks:
-        with pytest.raises(testing.Leak, match="tasks were left running: .*sleep_forever"):
+        with pytest.raises(testing.Leak, match=r"tasks were left running: .*sleep_forever"):
             async with testing.no_leaks():
                 tasks.start_soon(anyio.sleep_forever)
         tasks.cancel_scope.cancel()
@@ -27,10 +27,10 @@ async def test_messages_left():
         async with testing.no_leaks(server.peer):
             await server.peer.send("a")
     await server.receive()
+    await server.send({"type": "websocket.accept"})
     await server.receive()
     with pytest.raises(testing.Leak, match="1 messages of the application"):
         async with testing.no_leaks(server.peer):
-            await server.send({"type": "websocket.accept"})
             await server.send({"type": "websocket.send", "text": "a"})
     await server.peer.receive()
     async with testing.no_leaks(server.peer):

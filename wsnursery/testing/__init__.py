@@ -25,6 +25,7 @@ from ._faults import Fault as Fault
 from ._faults import Garbage as Garbage
 from ._faults import StallSend as StallSend
 from ._faults import VanishAt as VanishAt
+from ._harness import Livelock as Livelock
 from ._leaks import no_leaks as no_leaks
 from ._peer import Peer as Peer
 from ._personalities import BASIC as BASIC
@@ -42,11 +43,14 @@ from ._personalities import UVICORN as UVICORN
 from ._personalities import UVICORN_LEGACY as UVICORN_LEGACY
 from ._personalities import UVICORN_OLD as UVICORN_OLD
 from ._personalities import Personality as Personality
+from ._plan import ALL_FAULTS as ALL_FAULTS
+from ._plan import ActionKind as ActionKind
+from ._plan import FaultKind as FaultKind
 from ._run import InjectedBug as InjectedBug
 from ._run import InjectedError as InjectedError
 from ._run import Run as Run
 from ._server import Server as Server
-from ._harness import Livelock as Livelock
+from ._target import Target as Target
 from ._transcript import Entry as Entry
 from ._transcript import Transcript as Transcript
 from ._virtual import virtual_backend as virtual_backend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -155,8 +155,7 @@ class AsgiSide:
         if kind not in {"websocket.send", "websocket.close"}:
             self._wire.transcript.blame(f"{kind} after websocket.accept")
             raise RuntimeError(
-                "Expected ASGI message 'websocket.send' or 'websocket.close', "
-                f"but got {kind!r}."
+                f"Expected ASGI message 'websocket.send' or 'websocket.close', but got {kind!r}."
             )
         if kind == "websocket.send":
             await self._send_message(_payload(event))
@@ -247,6 +246,8 @@ def _payload(event: Mapping[str, Any]) -> Message:
     if isinstance(text, str):
         return text
     data = event.get("bytes")
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(cast("bytearray", data))
     raise TypeError(f"{event.get('type')} needs 'text' or 'bytes'")

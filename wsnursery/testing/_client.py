@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._errors import ApplicationStuck, HandshakeDenied
+from ._errors import HandshakeDenied
 from ._peer import DEFAULT_TIMEOUT, Peer
 from ._personalities import SILENT, Personality
 from ._server import Server
@@ -40,6 +40,11 @@ class Client(Peer):
     def exception(self) -> BaseException | None:
         """What the application raised, once it has ended; ``None``: it returned."""
         return self._exception
+
+    @property
+    def untold_exception(self) -> BaseException | None:
+        """What the application raised, unless :meth:`app_finished` has raised it already."""
+        return None if self._told else self._exception
 
     async def handshake(self) -> None:
         """Wait for the answer to the handshake. :func:`connect` does it, unless told not to.
@@ -183,18 +188,12 @@ async def connect(
             yield client
             client.close()
             await client.app_finished()
-        except Exception as error:  # noqa: BLE001 - raised below, outside the group
-            failure = error
+        except Exception as raised:  # noqa: BLE001 - raised below, outside the group
+            failure = raised
         tasks.cancel_scope.cancel()
-    _raise_first(client, failure)
-
-
-def _raise_first(client: Client, failure: Exception | None) -> None:
-    """Raise the application's error if nobody was told of it, else the test's."""
-    error = client.exception
-    if failure is error or error is None or client._told:  # noqa: SLF001
-        error = failure
-    elif failure is not None:
+    error = client.untold_exception
+    if error is not None and error is not failure:
         error.__context__ = failure
-    if error is not None:
         raise error
+    if failure is not None:
+        raise failure

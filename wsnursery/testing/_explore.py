@@ -67,9 +67,9 @@ class Report:
 
     runs: int = 0
     """The number of runs."""
-    outcomes: set[int] = field(default_factory=set)
+    outcomes: set[int] = field(default_factory=set[int])
     """One hash for each distinct course of events."""
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list[Failure])
     """The failed runs, where the exploration was told to go on."""
 
 
@@ -113,15 +113,20 @@ def explore(
     report = Report()
     if replay is not None:
         backend, _, seed = replay.partition(":")
-        _run_plan(scenario, backend, Plan.parse(seed), max_delay, report, keep_going)
+        _run_plan(
+            scenario, backend, Run(Plan.parse(seed), max_delay), report, keep_going=keep_going
+        )
         return report
     for backend in backends or anyio.get_available_backends():
-        possible = [kind for kind in actions if kind != "native" or backend == "asyncio"]
-        space = _Space(tuple(possible), tuple(faults), pairs=pairs, bound=bound)
+        possible: tuple[ActionKind, ...] = tuple(
+            kind for kind in actions if kind != "native" or backend == "asyncio"
+        )
+        space = _Space(possible, tuple(faults), pairs=pairs, bound=bound)
         frontier = _Frontier(bound)
         frontier.add(0, iter([Plan()]))
         for plan in itertools.islice(frontier, limit):
-            run = _run_plan(scenario, backend, plan, max_delay if bound else 0, report, keep_going)
+            run = Run(plan, max_delay if bound else 0)
+            _run_plan(scenario, backend, run, report, keep_going=keep_going)
             space.expand(plan, run, frontier)
     return report
 
@@ -191,24 +196,17 @@ def _deviations(plan: Plan, options: Sequence[int]) -> Iterator[Plan]:
 
 
 def _run_plan(
-    scenario: Scenario,
-    backend: str,
-    plan: Plan,
-    max_delay: int,
-    report: Report,
-    keep_going: bool,
-) -> Run:
-    run = Run(plan, max_delay)
+    scenario: Scenario, backend: str, run: Run, report: Report, *, keep_going: bool
+) -> None:
     report.runs += 1
     error = _outcome(scenario, backend, run)
     transcript = "\n\n".join(str(server.transcript) for server in run.servers)
     report.outcomes.add(hash((tuple(_courses(run)), type(error))))
     if error is not None:
-        failure = Failure(f"{backend}:{plan}", report.runs, error, transcript)
+        failure = Failure(f"{backend}:{run.plan}", report.runs, error, transcript)
         report.failures.append(failure)
         if not keep_going:
             raise ExplorationFailed(failure) from error
-    return run
 
 
 def _courses(run: Run) -> Iterator[tuple[str, ...]]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from contextvars import Context
+from functools import partial
+from typing import Protocol, TypeVarTuple
 
 import anyio
 
 from ._virtual_asyncio import VirtualEventLoop
+
+Ts = TypeVarTuple("Ts")
 
 
 class Livelock(BaseException):
@@ -22,12 +27,15 @@ class Control(Protocol):
 
     def on_step(self) -> None:
         """A task is about to run for one step."""
+        ...
 
     def first(self, runnable: int) -> int:
         """Which of the runnable tasks runs first (trio only)."""
+        ...
 
     def check(self) -> None:
         """Raise :class:`Livelock` to stop the run by force."""
+        ...
 
 
 def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control) -> None:
@@ -43,8 +51,8 @@ def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control
         with controlled(control) as options:
             anyio.run(main, backend="trio", backend_options=options)
     elif backend == "asyncio":
-        options = {"loop_factory": lambda: _SteppedLoop(control)}
-        anyio.run(main, backend="asyncio", backend_options=options)
+        factory = partial(_SteppedLoop, control)
+        anyio.run(main, backend="asyncio", backend_options={"loop_factory": factory})
     else:
         raise ValueError(f"the backend is 'asyncio' or 'trio', not {backend!r}")
 
@@ -56,9 +64,14 @@ class _SteppedLoop(VirtualEventLoop):
         self._control = control
         super().__init__(control.check)
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
+    def call_soon(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
         return super().call_soon(self._step, callback, args, context=context)
 
-    def _step(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _step(self, callback: Callable[[*Ts], object], args: tuple[*Ts]) -> None:
         self._control.on_step()
         callback(*args)

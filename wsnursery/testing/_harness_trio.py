@@ -7,18 +7,22 @@ replaced by one that does as it is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import trio
-from trio._core import _run as trio_run  # the switch has no public name
 from trio.testing import MockClock
 
 from ._virtual_trio import DeadlockDetector
 
 if TYPE_CHECKING:
     from ._harness import Control
+
+
+_SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
+_GENERATOR = "_r"
 
 
 class _Order:
@@ -49,12 +53,13 @@ class _Stepper(DeadlockDetector):
 
 
 @contextmanager
-def controlled(control: Control) -> Iterator[dict[str, Any]]:
+def controlled(control: Control) -> Generator[dict[str, Any]]:
     """Hand trio's decisions to ``control``; gives the options of the run."""
-    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r
-    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    trio_run._r = _Order(control)
+    # They have no public name; trio's own Hypothesis support sets them from outside as well.
+    internals = vars(import_module("trio._core._run"))
+    before = {name: internals[name] for name in (_SWITCH, _GENERATOR)}
+    internals.update({_SWITCH: True, _GENERATOR: _Order(control)})
     try:
         yield {"clock": MockClock(autojump_threshold=0), "instruments": [_Stepper(control)]}
     finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = before
+        internals.update(before)

@@ -1,4 +1,4 @@
-"""What a server does where the ASGI specification leaves room, or is not kept: one frozen object."""
+"""What a server does where the ASGI specification leaves room, or is not kept."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ returns an event that no server knows; ``raises``: the receive raises an ``OSErr
 
 SEND_FAULTS: tuple[FaultKind, ...] = ("oserror", "gone", "error", "stall")
 RECEIVE_FAULTS: tuple[FaultKind, ...] = ("lost", "garbage", "raises")
+ALL_FAULTS: tuple[FaultKind, ...] = (*SEND_FAULTS, *RECEIVE_FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Plan:
 
     action: Action | None = None
     fault: CallFault | None = None
-    deviations: dict[int, int] = field(default_factory=dict)
+    deviations: dict[int, int] = field(default_factory=dict[int, int])
     """Decision number -> choice, where it is not the first one. Decisions: which of the runnable
     tasks runs first (trio), and how many checkpoints a raw call takes."""
 
@@ -91,14 +92,18 @@ class Plan:
             if match is None:
                 raise ValueError(f"{seed!r} is not a seed of an exploration")
             kind, index, sign, number = match.groups()
-            if sign == "@" and kind in get_args(ActionKind):
-                action = Action(kind, int(number), int(index))
-            elif sign == "#" and kind in get_args(FaultKind):
-                fault = CallFault(kind, int(number), int(index))
+            if sign == "@" and kind in _ACTIONS:
+                action = Action(_ACTIONS[kind], int(number), int(index))
+            elif sign == "#" and kind in _FAULTS:
+                fault = CallFault(_FAULTS[kind], int(number), int(index))
             else:
                 raise ValueError(f"{seed!r} is not a seed of an exploration")
         pairs = (entry.split("=") for entry in tape)
         return cls(action, fault, {int(at): int(choice) for at, choice in pairs})
+
+
+_ACTIONS: dict[str, ActionKind] = {kind: kind for kind in get_args(ActionKind)}
+_FAULTS: dict[str, FaultKind] = {kind: kind for kind in get_args(FaultKind)}
 
 
 class Tape:

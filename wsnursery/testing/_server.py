@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ class Server:
         return self._wire.transcript
 
     @contextmanager
-    def inject(self, *faults: Fault) -> Iterator[None]:
+    def inject(self, *faults: Fault) -> Generator[None]:
         """Let these faults happen inside the block; they count the calls from here on."""
         armed = [Armed(fault, self) for fault in faults]
         self._faults = [*self._faults, *armed]

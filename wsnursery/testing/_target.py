@@ -46,9 +46,9 @@ class Target:
         task = _asyncio_task()
         before = 0 if task is None else task.cancelling()
         self._task = task
+        scope = self._scope = anyio.CancelScope()
         try:
-            with anyio.CancelScope() as scope:
-                self._scope = scope
+            with scope:
                 yield
         except asyncio.CancelledError:
             if not self._natively:

@@ -57,7 +57,9 @@ class DeadlockDetector(trio.abc.Instrument):
                 raise error
 
             # What trio does to deliver a KeyboardInterrupt to a main task that waits.
-            self.main_task._attempt_abort(raise_deadlock)  # noqa: SLF001
+            self.main_task._attempt_abort(  # pyright: ignore[reportPrivateUsage]
+                raise_deadlock
+            )
 
 
 def _tree(task: trio.lowlevel.Task) -> dict[str, object]:
