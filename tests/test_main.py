@@ -1,0 +1,53 @@
+"""The table of commands."""
+
+import runpy
+import sys
+
+import pytest
+
+from wsnursery.__main__ import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for name, (_, purpose) in COMMANDS.items():
+        assert name in shown
+        assert purpose in shown
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["dance"])
+    assert caught.value.code == 2
+    assert "choose from" in capsys.readouterr().err
+
+
+def test_arguments_go_to_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["connect", "--help"])
+    assert caught.value.code == 0
+    assert "ws://host:port/path" in capsys.readouterr().out
+
+
+def test_status_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsnursery._terminal.main", len)
+    assert main(["connect", "--option", "x", "y"]) == 3
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("wsnursery._terminal", "wsnursery.trio_websocket"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "trio_websocket", None)
+    assert main(["connect", "ws://127.0.0.1"]) == 1
+    assert capsys.readouterr().err.endswith("pip install 'wsnursery[trio-websocket]'\n")
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["wsnursery", "connect", "not a url"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("wsnursery", run_name="__main__")
+    assert caught.value.code == 2

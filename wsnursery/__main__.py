@@ -1,0 +1,46 @@
+"""``python -m wsnursery COMMAND``: the commands, each in a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "connect": ("wsnursery._terminal", "talk to a WebSocket server, line by line"),
+}
+"""Name, module and purpose. A module has ``main(arguments) -> exit status`` and is imported only
+when its command is given, because each may need an extra of its own."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Those of the command line, if there are no others.
+
+    Returns:
+        The exit status.
+    """
+    purposes = "\n".join(f"  {name:10} {purpose}" for name, (_, purpose) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m wsnursery",
+        epilog=f"commands:\n{purposes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="COMMAND --help explains them")
+    chosen = parser.parse_args(arguments)
+    module, _ = COMMANDS[chosen.command]
+    try:
+        command = import_module(module)
+    except ImportError as exc:  # an extra is missing; the message names it
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    status: int = command.main(chosen.arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
