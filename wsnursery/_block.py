@@ -24,33 +24,34 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
     Entering is no checkpoint and cannot fail half-way. Nothing is raised: what the block is to
     raise is in ``connection.outcome``, so that the exception of the body can go on untouched.
     """
-    host = connection.host
+    application = connection.application
+    host = application.host
     error: BaseException | None = None
     cancellation: BaseException | None = None
     cut = False
-    set_lineage((*connection.outer_lineage, connection.body))
+    set_lineage((*application.outer_lineage, application.body))
     try:
-        async with create_task_group() as connection.services.group:
-            connection.services.start()
+        async with create_task_group() as connection.service_group:
+            connection.start()
             try:
-                async with create_task_group() as connection.group:
+                async with create_task_group() as application.group:
                     try:
-                        with connection.body.scope:
+                        with application.body.scope:
                             yield
                     except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
                         error = exc
-                    set_lineage(connection.outer_lineage)
-                    cut = connection.body.scope.cancelled_caught
+                    set_lineage(application.outer_lineage)
+                    cut = application.body.scope.cancelled_caught
                     if error is not None and host.is_our_cut(error):
                         error, cut = None, True
-                    connection.finish_body(error)
+                    application.finish_body(error)
                     # A cancellation goes on, through the children's group to wherever it is meant.
                     error = _cancellation_in(error)
                     if error is None:
                         host.settle()
                     else:
                         raise error
-                connection.group = None
+                application.group = None
                 # The children keep to themselves that they were cancelled from outside.
                 await checkpoint_if_cancelled()
             except get_cancelled_exc_class() as exc:
@@ -65,8 +66,8 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
         cancellation = exc
     except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
         # Only an interrupt that hit a group while it was leaving comes this way.
-        connection.failures.append(Failure(Source.CONNECTION, exc))
-    if cancellation is None and error is not None and connection.body.scope.cancel_called:
+        connection.application.failures.append(Failure(Source.CONNECTION, exc))
+    if cancellation is None and error is not None and application.body.scope.cancel_called:
         cut = True
     connection.outcome = await _outcome(connection, cancellation, cut=cut)
     del cancellation, error, host  # this frame is in their tracebacks
@@ -88,13 +89,13 @@ async def _leave(connection: Connection, *, from_outside: bool) -> None:
         # Whoever still waits is a task of somebody else; it must not wait for nobody.
         connection.give_up()
         with CancelScope(shield=True):
-            await connection.services.stop()
+            await connection.stop()
 
 
 async def _say_goodbye(connection: Connection, deadline: float, *, from_outside: bool) -> None:
     """Flush, close and hear the peer out, all of it before the deadline."""
     if connection.end is None:
-        if any(connection.is_failure(failure.error) for failure in connection.failures):
+        if connection.application.has_failed:
             code = CloseCode.INTERNAL_ERROR
         elif from_outside:
             code = CloseCode.GOING_AWAY
@@ -103,14 +104,13 @@ async def _say_goodbye(connection: Connection, deadline: float, *, from_outside:
         if from_outside:
             connection.drop_messages()
         connection.begin_close(code, "")
-    services = connection.services
     closed = False
     with CancelScope(deadline=deadline, shield=True):
         await connection.close_taken()
         closed = True
         if not from_outside:
-            await services.answered()
-        await services.quiet()
+            await connection.receiver.answered()
+        await connection.receiver.quiet()
     if not closed:
         timeout = connection.options.close_timeout
         connection.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
@@ -120,19 +120,20 @@ async def _outcome(
     connection: Connection, cancellation: BaseException | None, *, cut: bool
 ) -> BaseException | None:
     is_cancellation = get_cancelled_exc_class()
+    application, end = connection.application, connection.end
+    cause = None if end is None else end.cause
+    by_peer = end is not None and not connection.own_close
     lost = connection.lost_unnoticed and not connection.informed
-    cause = None if connection.end is None else connection.end.cause
-    blamed = any(failure.error is cause for failure in connection.failures)
     outcome = decide(
-        connection.failures,
+        application.failures,
         cancellation=cancellation,
-        own=None if connection.end is None else connection.own_exception(),
+        own=None if end is None else connection.own_exception(),
         owed=cut or lost,
-        noted=connection.end is not None and not connection.own_close and not blamed,
-        is_own=connection.is_own,
+        noted=by_peer and all(failure.error is not cause for failure in application.failures),
+        is_own=application.is_own,
         is_cancellation=lambda exc: isinstance(exc, is_cancellation),
     )
-    if outcome is not None and connection.is_own(outcome):
+    if outcome is not None and application.is_own(outcome):
         # A cancellation from outside that nobody has met yet comes first.
         try:
             await checkpoint_if_cancelled()

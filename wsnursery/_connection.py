@@ -1,49 +1,34 @@
 """The engine: what one connection knows, what its end does, and the calls of the application.
 
-Three modules share the work. This one holds the state and everything that changes it without I/O;
-`_services` holds the tasks that talk to the server; `_block` enters and leaves. The rule between
-them: whoever learns of an end tells the connection, and everybody else looks at ``Connection.end``.
+It does no I/O. `_receiver` and `_sender` talk to the server, `_application` has the tasks of the
+application, `_block` enters and leaves. The rule between them: whoever learns of an end tells the
+connection, and everybody else looks at ``Connection.end``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anyio import (
-    BusyResourceError,
-    CancelScope,
-    ClosedResourceError,
-    WouldBlock,
-    current_time,
-    get_cancelled_exc_class,
-    move_on_after,
-)
+from anyio import BusyResourceError, ClosedResourceError, WouldBlock, current_time, move_on_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from ._application import Application
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
-from ._errors import LocalProtocolError, WebSocketDisconnected, attribute, is_attributed
-from ._host import NO_HOST, Host, current_host
+from ._errors import LocalProtocolError, WebSocketDisconnected, attribute
 from ._options import Options
-from ._outcome import Failure, Source, without
+from ._outcome import Source
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
-from ._services import Services
-from ._tasks import (
-    Cut,
-    Participant,
-    current_lineage,
-    current_participant,
-    set_lineage,
-    who_must_stop,
-)
+from ._receiver import Receiver
+from ._sender import Sender
+from ._tasks import Participant
 from ._transport import Transport
 from ._types import Message
 from ._wakeup import Wakeup, wakeup_class
+from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup, TaskStatus
+    from anyio.abc import TaskGroup
 
 CHECKPOINTS_BEFORE_ACCEPT = 5
 """Checkpoints between the server's ``connect`` and our ``accept``.
@@ -90,24 +75,12 @@ class Connection:
         self.informed = False
         """Some call has said that the connection ended."""
 
-        # The application.
-        self.group: TaskGroup | None = None
-        self.outer_lineage = current_lineage()
-        """What the block is part of; its children are part of that too."""
-        self.body = Participant(self.origin)
-        self.participants: dict[Participant, None] = {self.body: None}
-        """The body and the children that have not finished, in the order of their start."""
-        self._readers: set[Participant] = set()
-        """Those of them that ever asked for a message."""
-        self._cut = Cut.NOBODY
-        self.body_finished = False
-        self.ever_read = False
-        self.failures: list[Failure] = []
+        self.application = Application(self.origin, self.inbox)
+        """The body and the children."""
         self.outcome: BaseException | None = None
         """What the block is to raise, once it has been left."""
 
-        # Sleepers. Each lets one task at a time wait; see `Wakeup`.
-        self.host: Host = current_host()
+        # The reader, and the call of `accept`. A `Wakeup` lets one task at a time wait.
         self.new_wakeup: type[Wakeup] = wakeup_class()
         self._reader = self.new_wakeup()
         self._reading = False
@@ -118,7 +91,11 @@ class Connection:
         self._accepting = False
         self._accept_caller: Participant | None = None
 
-        self.services = Services(self)
+        # The connection's own tasks.
+        self.service_group: TaskGroup | None = None
+        self.sender = Sender(self)
+        self.receiver = Receiver(self)
+        self.watchdog = Watchdog(self)
 
     # ---------------------------------------------------------------- what the application calls
 
@@ -145,7 +122,7 @@ class Connection:
         if self.over:
             await checkpoint()
             raise self._sorry()
-        caller = self._accept_caller = current_participant(self.origin)
+        caller = self._accept_caller = self.application.current()
         try:
             while self.protocol.state is State.CONNECTING:
                 await self._requested.wait()
@@ -154,7 +131,7 @@ class Connection:
                     await checkpoint()
         except BaseException:
             if self.end is not None:
-                self._untell(caller)
+                self.application.untell(caller)
             raise
         finally:
             self._accept_caller = None
@@ -170,7 +147,7 @@ class Connection:
         # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
         self._say_closed()
-        self._tell(current_participant(self.origin))
+        self.application.tell(self.application.current())
         await self._delivered(self._queue(Delivery(event)))
 
     async def send(self, message: Message) -> None:
@@ -233,8 +210,8 @@ class Connection:
             raise BusyResourceError("receiving from")
         if not self.over:
             self.protocol.apply(Event.RECEIVE)
-        reader = current_participant(self.origin)
-        self._note_reader(reader)
+        reader = self.application.current()
+        self.application.note_reader(reader)
         self._reading = True
         try:
             await self._readable(reader)
@@ -243,18 +220,12 @@ class Connection:
         # From here to the return nothing may be awaited: a cancellation would lose the message.
         if self._has_message():
             message = self.inbox.take()
-            self.services.make_room()
+            self.receiver.look_for_room()
             return message
         if self.end is not None and self.end.broken and not self.own_close:
             raise self.told()
         self._note_told()
         return None
-
-    def _note_reader(self, reader: Participant | None) -> None:
-        self.ever_read = True
-        if reader is not None and not reader.reads:
-            reader.reads = True
-            self._readers.add(reader)
 
     async def _readable(self, reader: Participant | None) -> None:
         self._reader_waits, self._reader_told = True, False
@@ -266,7 +237,7 @@ class Connection:
                 await self._reader.wait()
         except BaseException:
             if self._reader_told:
-                self._untell(reader)
+                self.application.untell(reader)
             raise
         finally:
             self._reader_waits = False
@@ -274,7 +245,7 @@ class Connection:
     def _tell_waiting_reader(self) -> None:
         if self._reader_waits and not self._reader_told:
             self._reader_told = True
-            self._tell(self._reader_participant)
+            self.application.tell(self._reader_participant)
             self._reader.wake()
 
     def _has_message(self) -> bool:
@@ -286,7 +257,7 @@ class Connection:
         # Before the first checkpoint: a close in a cancelled scope goes out all the same.
         if self.end is None:
             self.begin_close(code, reason)
-        self._tell(current_participant(self.origin))
+        self.application.tell(self.application.current())
         timeout = self.options.close_timeout
         with move_on_after(timeout) as limit:
             await self.close_taken()
@@ -296,7 +267,7 @@ class Connection:
     async def close_taken(self) -> None:
         """Wait until the server has taken the close, or the connection has ended without it."""
         await checkpoint()
-        if self.services.can_send:
+        if not self.sender.has_given_up:
             await self._settled(self._queue(Delivery(None)))
 
     # ---------------------------------------------------------------------------- the own close
@@ -314,7 +285,7 @@ class Connection:
         self.own_close = True
         self.inbox.clear()
         self._tell_waiting_reader()
-        self.services.make_room()
+        self.receiver.look_for_room()
 
     # ----------------------------------------------------------------------------------- the end
 
@@ -328,23 +299,26 @@ class Connection:
         self.inbox.put(message, size)
         self._reader.wake()
 
-    def heard_disconnect(self, code: int | None, reason: str, doubt: Exception | None) -> None:
-        """The server has delivered the disconnect.
+    def accepted(self, subprotocol: str | None) -> None:
+        """The server has taken the accept."""
+        self.protocol.apply(Event.ACCEPTED)
+        self.subprotocol = subprotocol
+        self.receiver.watch_idle()
 
-        Args:
-            code: The close code, if the server gave one.
-            reason: The close reason.
-            doubt: What a raw send has just raised; the disconnect explains it.
+    def heard_disconnect(self, code: int | None, reason: str) -> None:
+        """The server has delivered the disconnect, with a close code if it has one.
+
+        If a raw send has raised just now, the disconnect explains it.
         """
         self.protocol.apply(Event.DISCONNECT, (code, reason) if self.end is None else None)
-        if not self.services.is_closing:
+        if not self.sender.is_closing:
             self._stop_sending()
-        self._finish(broken=False, cause=doubt)
+        self._finish(broken=False, cause=self.sender.doubt)
 
     def break_off(self, cause: BaseException | None) -> None:
         """End it as broken: nothing is sent any more, not even a close."""
         self.protocol.apply(Event.END)
-        if self.end is None and not self.services.close_taken:
+        if self.end is None and not self.sender.close_taken:
             self.protocol.facts = None  # a code that nobody got to hear is none
         self._stop_sending()
         self._finish(broken=True, cause=cause)
@@ -360,6 +334,16 @@ class Connection:
         self._finish(broken=False, cause=cause)
         self._queue(Delivery(Close(code, reason)))
 
+    def close_went_out(self) -> None:
+        """The close or the denial is out: the rest is up to the peer, for a while."""
+        if self.end is not None:
+            return
+        if self.protocol.state is State.REJECTED or not self.receiver.is_running:
+            self.close_is_done()
+        else:
+            late = current_time() + self.options.close_timeout
+            self.watchdog.watch(self.close_is_done, late)
+
     def close_is_done(self) -> None:
         """End it: the own close went out and nothing more can come."""
         self.protocol.apply(Event.END)
@@ -367,7 +351,7 @@ class Connection:
 
     def give_up(self) -> None:
         """End it, because nobody is left to use it."""
-        if self.services.close_taken:
+        if self.sender.close_taken:
             self.close_is_done()
         elif self.end is None:
             self.break_off(None)
@@ -384,13 +368,16 @@ class Connection:
             self.inbox.clear()
         if not self._has_message():
             self._tell_waiting_reader()
-        self._tell(self._accept_caller)
+        self.application.tell(self._accept_caller)
         self._requested.wake()
-        self.services.heard_end(self.end)
-        self.cut()
+        self.receiver.changed()
+        if self.application.is_running:
+            alarm = self.application.end_grace
+            self.watchdog.watch(alarm, self.end.time + self.options.grace_period)
+        self.application.end(broken=broken)
 
     def _stop_sending(self) -> None:
-        self.services.give_up_sending()
+        self.sender.give_up()
         self._lose(self.outbox.drop())
 
     def drop_messages(self) -> None:
@@ -404,117 +391,28 @@ class Connection:
                 self.undelivered += 1
                 self.lost_unnoticed |= delivery.waiter is None
             if delivery.waiter is not None:
-                self._tell(delivery.caller)
+                self.application.tell(delivery.caller)
             delivery.lose()
 
-    def cut(self) -> None:
-        """Cancel whoever must stop by now; see `who_must_stop`."""
-        if self.end is None:
-            return
-        cut = who_must_stop(
-            broken=self.end.broken,
-            unread=self._has_message(),
-            ever_read=self.ever_read,
-            may_read=any(not reader.told for reader in self._readers),
-            body_finished=self.body_finished,
-        )
-        self._raise_cut(cut)
-
-    def end_grace(self) -> None:
-        """The grace period is over: cancel whoever is left."""
-        self._raise_cut(Cut.EVERYONE)
-
-    def _raise_cut(self, cut: Cut) -> None:
-        if cut > self._cut:
-            self._cut = cut
-            for participant in self.participants:
-                self._cut_one(participant)
-
-    def _cut_one(self, participant: Participant) -> None:
-        if self._cut >= participant.falls_at:
-            if participant is self.body:
-                self.host.about_to_cut()
-            participant.scope.cancel()
-
-    # ------------------------------------------------------------------------------ the children
-
-    async def run_child(
-        self,
-        participant: Participant,
-        func: Callable[..., Awaitable[object]],
-        args: tuple[Any, ...],
-    ) -> None:
-        """Run a child; whatever it raises is noted and leaves through the block."""
-        set_lineage((*self.outer_lineage, participant))
-        try:
-            with participant.scope, _sealed(participant.scope):
-                await func(*args)
-        except BaseException as exc:  # noqa: BLE001 - what matters of it leaves through the block
-            self._child_failed(exc)
-        finally:
-            self._part(participant)
-
-    async def run_started_child(
-        self,
-        participant: Participant,
-        func: Callable[..., Awaitable[object]],
-        args: tuple[Any, ...],
-        *,
-        task_status: TaskStatus[Any],
-    ) -> None:
-        """Run a child whose starter waits; until it has started, errors are the starter's."""
-        status = _Started(task_status)
-        set_lineage((*self.outer_lineage, participant))
-        try:
-            with participant.scope, _sealed(participant.scope):
-                await func(*args, task_status=status)
-            if participant.scope.cancelled_caught and not status.called:
-                raise self.own_exception()
-        except BaseException as exc:
-            if not status.called:
-                raise
-            self._child_failed(exc)
-        finally:
-            self._part(participant)
-
-    def join(self) -> Participant:
-        """Make room for one more child."""
-        participant = Participant(self.origin)
-        self.participants[participant] = None
-        self._cut_one(participant)
-        return participant
-
-    def _part(self, participant: Participant) -> None:
-        del self.participants[participant]
-        self._readers.discard(participant)
-        self.cut()
-
-    def finish_body(self, error: BaseException | None) -> None:
-        """The body of the block has been left; ``error`` is what it raised."""
-        self.body_finished = True
-        self._part(self.body)
-        if error is not None:
-            failed = self.is_failure(error)
-            self.failures.append(Failure(Source.BODY, error))
-            if failed and self.group is not None:
-                self.group.cancel_scope.cancel()
-
-    def _child_failed(self, exc: BaseException) -> None:
-        if self.is_failure(exc):
-            self.fail(Source.CHILD, exc)
-
-    def is_failure(self, error: BaseException) -> bool:
-        """Whether there is more in an error than this connection's end and cancellations."""
-        cancelled = get_cancelled_exc_class()
-        rest = without(error, lambda exc: self.is_own(exc) or isinstance(exc, cancelled))
-        return rest is not None
-
     def fail(self, source: Source, error: BaseException) -> None:
-        """Something failed that ends the application: cancel it, as a nursery does."""
-        self.failures.append(Failure(source, error))
-        if self.group is not None:
-            self.host.about_to_cut()
-            self.group.cancel_scope.cancel()
+        """Something failed that ends the application."""
+        self.application.fail(source, error)
+
+    # ------------------------------------------------------------------------ the own tasks
+
+    def start(self) -> None:
+        """Start what must always run."""
+        self.receiver.start()
+
+    def service_ended(self) -> None:
+        """One of the own tasks has ended."""
+        self.receiver.changed()
+
+    async def stop(self) -> None:
+        """Cancel the own tasks; their group waits for them."""
+        for service in (self.receiver, self.sender, self.watchdog):
+            service.stop()
+        await self.sender.stopped()
 
     # ---------------------------------------------------------------------------- being told
 
@@ -524,10 +422,6 @@ class Connection:
         own.__cause__ = None if self.end is None else self.end.cause
         return attribute(own, self.origin)
 
-    def is_own(self, exc: BaseException) -> bool:
-        """Whether an exception speaks of this connection's end."""
-        return is_attributed(exc, self.origin)
-
     def told(self) -> WebSocketDisconnected:
         """The exception for the calling task, which from now on knows."""
         self._note_told()
@@ -535,17 +429,12 @@ class Connection:
 
     def _note_told(self) -> None:
         self.informed |= self.end is not None
-        self._tell(current_participant(self.origin))
+        self.application.tell(self.application.current())
 
-    def _tell(self, participant: Participant | None) -> None:
-        if participant is not None:
-            participant.tell()
-            self.cut()
-
-    def _untell(self, participant: Participant | None) -> None:
-        if participant is not None:
-            participant.untell()
-            self._cut_one(participant)
+    @property
+    def is_closing(self) -> bool:
+        """This side has said close, and the end has not been heard."""
+        return self.protocol.state is State.CLOSING
 
     @property
     def over(self) -> bool:
@@ -568,7 +457,7 @@ class Connection:
 
     def _queue(self, delivery: Delivery) -> Delivery:
         self.outbox.put(delivery)
-        self.services.start_sending()
+        self.sender.look()
         return delivery
 
     async def _delivered(self, delivery: Delivery) -> None:
@@ -586,7 +475,7 @@ class Connection:
 
     async def _settled(self, delivery: Delivery) -> None:
         """Wait until it is known what became of an event. Cancelled, the event is withdrawn."""
-        delivery.caller = current_participant(self.origin)
+        delivery.caller = self.application.current()
         delivery.waiter = self.new_wakeup()
         try:
             while not delivery.done:
@@ -601,7 +490,7 @@ class Connection:
         if not delivery.done:
             self.outbox.withdraw(delivery)
         elif delivery.lost:
-            self._untell(delivery.caller)
+            self.application.untell(delivery.caller)
         elif delivery.error is not None:
             self.fail(Source.CONNECTION, delivery.error)
 
@@ -610,10 +499,8 @@ class Connection:
     def release(self) -> None:
         """The block has been left: keep the facts, let go of everything else."""
         self.left = True
-        self.group = self.services.group = None
-        self.outer_lineage = ()
-        self.host = NO_HOST
-        self.failures.clear()
+        self.service_group = None
+        self.application.release()
         self.outcome = None
         self.inbox.clear()
         if self.end is not None:
@@ -624,10 +511,10 @@ class Connection:
     def statistics(self) -> WebSocketStatistics:
         """A snapshot of the counters."""
         return WebSocketStatistics(
-            messages_received=self.services.messages_received,
-            bytes_received=self.services.bytes_received,
-            messages_sent=self.services.messages_sent,
-            bytes_sent=self.services.bytes_sent,
+            messages_received=self.receiver.messages,
+            bytes_received=self.receiver.bytes,
+            messages_sent=self.sender.messages,
+            bytes_sent=self.sender.bytes,
             receive_buffer_used=len(self.inbox),
             receive_buffer_used_bytes=self.inbox.bytes,
             receive_buffer_high_water=self.inbox.high_water,
@@ -637,30 +524,3 @@ class Connection:
             tasks_waiting_send=self.outbox.waiting_calls,
             round_trip_time=self.transport.round_trip_time,
         )
-
-
-@contextmanager
-def _sealed(scope: CancelScope) -> Generator[None]:
-    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
-
-    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
-    has asked for to the scope around it, although that one belongs to another task.
-    """
-    try:
-        yield
-    finally:
-        if scope.cancel_called:
-            scope.shield = True
-
-
-class _Started:
-    """A task status that remembers whether it was told."""
-
-    def __init__(self, status: TaskStatus[Any]) -> None:
-        self._status = status
-        self.called = False
-
-    def started(self, value: Any = None) -> None:
-        """Pass the value on to the starter."""
-        self._status.started(value)
-        self.called = True

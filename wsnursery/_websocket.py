@@ -403,9 +403,9 @@ class WebSocket:
         """
         group = self._group()
         connection = self._connection
-        child = connection.join()
+        child = connection.application.join()
         group.start_soon(
-            connection.run_child, child, func, args, name=func if name is None else name
+            connection.application.run_child, child, func, args, name=func if name is None else name
         )
 
     async def start(
@@ -430,13 +430,18 @@ class WebSocket:
         """
         group = self._group()
         connection = self._connection
-        child = connection.join()
+        child = connection.application.join()
         return await group.start(
-            connection.run_started_child, child, func, args, name=func if name is None else name
+            connection.application.run_started_child,
+            child,
+            func,
+            args,
+            connection.own_exception,
+            name=func if name is None else name,
         )
 
     def _group(self) -> TaskGroup:
-        group = self._connection.group
+        group = self._connection.application.group
         if group is None:
             raise ClosedResourceError("the `async with` block of this WebSocket has been left")
         return group
@@ -488,7 +493,7 @@ def connection_of(ws: WebSocket) -> Connection:
 def is_about(exc: BaseException, ws: WebSocket) -> bool:
     """Whether an exception speaks of the end of this very connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
-    return connection is not None and connection.is_own(exc)
+    return connection is not None and connection.application.is_own(exc)
 
 
 def json_text(obj: Any) -> str:

@@ -1,0 +1,256 @@
+"""The application's tasks of one connection: who was told of the end, and who must stop.
+
+`_tasks` has the words and the decision; here it is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from anyio import CancelScope, get_cancelled_exc_class
+
+from ._buffers import Inbox
+from ._errors import WebSocketDisconnected, is_attributed
+from ._host import NO_HOST, Host, current_host
+from ._outcome import Failure, Source, without
+from ._tasks import (
+    Cut,
+    Participant,
+    current_lineage,
+    current_participant,
+    set_lineage,
+    who_must_stop,
+)
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
+
+
+class Application:
+    """The body of the block and the children.
+
+    Args:
+        origin: Which connection this is, in exceptions and lineages.
+        inbox: Whether something is unread decides who may go on after an orderly end.
+    """
+
+    def __init__(self, origin: object, inbox: Inbox) -> None:
+        self.origin = origin
+        self._inbox = inbox
+        self.group: TaskGroup | None = None
+        """The task group of body and children; `None` when it has been left."""
+        self.host: Host = current_host()
+        self.outer_lineage = current_lineage()
+        """What the block is part of; its children are part of that too."""
+        self.body = Participant(origin)
+        self.failures: list[Failure] = []
+        """Everything that was raised, in the order in which it happened."""
+        self.ever_read = False
+        self._participants: dict[Participant, None] = {self.body: None}
+        """The body and the children that have not finished, in the order of their start."""
+        self._readers: set[Participant] = set()
+        """Those of them that ever asked for a message."""
+        self._body_finished = False
+        self._broken: bool | None = None
+        """How the connection ended; `None` until it has."""
+        self._cut = Cut.NOBODY
+
+    @property
+    def is_running(self) -> bool:
+        """Somebody has not finished."""
+        return bool(self._participants)
+
+    def current(self) -> Participant | None:
+        """The participant that the running task is part of; `None` for a task of somebody else."""
+        return current_participant(self.origin)
+
+    # ---------------------------------------------------------------------------- being told
+
+    def note_reader(self, reader: Participant | None) -> None:
+        """Somebody asks for a message."""
+        self.ever_read = True
+        if reader is not None and not reader.reads:
+            reader.reads = True
+            self._readers.add(reader)
+
+    def tell(self, participant: Participant | None) -> None:
+        """One of its calls is ending because the connection did."""
+        if participant is not None:
+            participant.tell()
+            self.cut()
+
+    def untell(self, participant: Participant | None) -> None:
+        """That call was cancelled before it could say so."""
+        if participant is not None:
+            participant.untell()
+            self._cut_one(participant)
+
+    # -------------------------------------------------------------------------- having to stop
+
+    def end(self, *, broken: bool) -> None:
+        """The connection has ended: cancel who must stop."""
+        self._broken = broken
+        self.cut()
+
+    def end_grace(self) -> None:
+        """The grace period is over: cancel whoever is left."""
+        self._raise_cut(Cut.EVERYONE)
+
+    def cut(self) -> None:
+        """Cancel whoever must stop by now; see `who_must_stop`."""
+        if self._broken is None:
+            return
+        cut = who_must_stop(
+            broken=self._broken,
+            unread=len(self._inbox) > 0,
+            ever_read=self.ever_read,
+            may_read=any(not reader.told for reader in self._readers),
+            body_finished=self._body_finished,
+        )
+        self._raise_cut(cut)
+
+    def _raise_cut(self, cut: Cut) -> None:
+        if cut > self._cut:
+            self._cut = cut
+            for participant in self._participants:
+                self._cut_one(participant)
+
+    def _cut_one(self, participant: Participant) -> None:
+        if self._cut >= participant.falls_at:
+            if participant is self.body:
+                self.host.about_to_cut()
+            participant.scope.cancel()
+
+    # ------------------------------------------------------------------------------ the children
+
+    def join(self) -> Participant:
+        """Make room for one more child."""
+        participant = Participant(self.origin)
+        self._participants[participant] = None
+        self._cut_one(participant)
+        return participant
+
+    async def run_child(
+        self,
+        participant: Participant,
+        func: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+    ) -> None:
+        """Run a child; whatever it raises is noted and leaves through the block."""
+        set_lineage((*self.outer_lineage, participant))
+        try:
+            with participant.scope, _sealed(participant.scope):
+                await func(*args)
+        except BaseException as exc:  # noqa: BLE001 - what matters of it leaves through the block
+            self._child_failed(exc)
+        finally:
+            self._part(participant)
+
+    async def run_started_child(
+        self,
+        participant: Participant,
+        func: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        disconnected: Callable[[], WebSocketDisconnected],
+        *,
+        task_status: TaskStatus[Any],
+    ) -> None:
+        """Run a child whose starter waits; until it has started, errors are the starter's.
+
+        ``disconnected`` makes the exception for a starter whose child the end has cut short.
+        """
+        status = _Started(task_status)
+        set_lineage((*self.outer_lineage, participant))
+        try:
+            with participant.scope, _sealed(participant.scope):
+                await func(*args, task_status=status)
+            if participant.scope.cancelled_caught and not status.called:
+                raise disconnected()
+        except BaseException as exc:
+            if not status.called:
+                raise
+            self._child_failed(exc)
+        finally:
+            self._part(participant)
+
+    def finish_body(self, error: BaseException | None) -> None:
+        """The body of the block has been left; ``error`` is what it raised."""
+        self._body_finished = True
+        self._part(self.body)
+        if error is not None:
+            failed = self.is_failure(error)
+            self.failures.append(Failure(Source.BODY, error))
+            if failed:
+                self._cancel()
+
+    def _part(self, participant: Participant) -> None:
+        del self._participants[participant]
+        self._readers.discard(participant)
+        self.cut()
+
+    def _child_failed(self, exc: BaseException) -> None:
+        if self.is_failure(exc):
+            self.fail(Source.CHILD, exc)
+
+    # -------------------------------------------------------------------------------- failures
+
+    def is_own(self, exc: BaseException) -> bool:
+        """Whether an exception speaks of this connection's end."""
+        return is_attributed(exc, self.origin)
+
+    def is_failure(self, error: BaseException) -> bool:
+        """Whether there is more in an error than this connection's end and cancellations."""
+        cancelled = get_cancelled_exc_class()
+        rest = without(error, lambda exc: self.is_own(exc) or isinstance(exc, cancelled))
+        return rest is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Something failed, and not only because the connection ended."""
+        return any(self.is_failure(failure.error) for failure in self.failures)
+
+    def fail(self, source: Source, error: BaseException) -> None:
+        """Something failed that ends the application: cancel it, as a nursery does."""
+        self.failures.append(Failure(source, error))
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self.group is not None:
+            self.host.about_to_cut()
+            self.group.cancel_scope.cancel()
+
+    def release(self) -> None:
+        """Everybody has finished: let go of everything that leads to them."""
+        self.group = None
+        self.outer_lineage = ()
+        self.host = NO_HOST
+        self.failures.clear()
+
+
+@contextmanager
+def _sealed(scope: CancelScope) -> Generator[None]:
+    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
+
+    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
+    has asked for to the scope around it, although that one belongs to another task.
+    """
+    try:
+        yield
+    finally:
+        if scope.cancel_called:
+            scope.shield = True
+
+
+class _Started:
+    """A task status that remembers whether it was told."""
+
+    def __init__(self, status: TaskStatus[Any]) -> None:
+        self._status = status
+        self.called = False
+
+    def started(self, value: Any = None) -> None:
+        """Pass the value on to the starter."""
+        self._status.started(value)
+        self.called = True

@@ -1,0 +1,189 @@
+"""The receiver: the task that is always in the server's ``receive``.
+
+It always runs, for on Hypercorn, granian and daphne a send to a vanished peer never fails and only
+the disconnect event tells.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from anyio import current_time, move_on_after
+from anyio.lowlevel import checkpoint
+
+from ._buffers import size_of
+from ._codes import CloseCode
+from ._errors import RemoteProtocolError
+from ._outcome import Source
+from ._protocol import Connect, Disconnect, Event, Incoming
+from ._sender import CHECKPOINTS_OF_DOUBT
+from ._service import Service
+from ._types import Message
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+
+logger = logging.getLogger("wsnursery")
+
+OVERFLOW = 2
+"""How many times its bounds the inbox may hold while a raw send is under way.
+
+Hypercorn's ``send`` to a peer that has reset waits until the application's queue has room for the
+disconnect; a receiver that stands still there would wait for the send, and the send for it."""
+
+DRAIN_IDLE = 0.01
+"""Seconds without an event after which a server's queue counts as drained. Servers put what they
+have without waiting for anything but room in the queue, so one pass of the loop would nearly do."""
+
+DRAIN_SECONDS = 1.0
+"""The longest a drain may take, in seconds."""
+
+DRAIN_EVENTS = 1000
+"""The most events that a drain takes: a peer that floods must not hold the handler."""
+
+
+class Receiver(Service):
+    """Takes what the server delivers, as long as there is room for it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.messages = 0
+        self.bytes = 0
+        self._events = 0
+        self._disconnected = False
+        self._warned = False
+        self._room = connection.new_wakeup()
+        self._change = connection.new_wakeup()  # the block waits for the end, or for silence
+
+    async def work(self) -> None:
+        """Receive until the disconnect, then drain the server."""
+        while not self._disconnected:
+            try:
+                event = await self._transport.receive()
+            except Exception as exc:  # noqa: BLE001 - `_deaf` sorts them
+                self._deaf(exc)
+                return
+            self._events += 1
+            try:
+                await self._hear(event)
+            except RemoteProtocolError as exc:
+                self._blame(exc)
+                return
+        if self._transport.drains:
+            await self._drain()
+
+    def _deaf(self, exc: Exception) -> None:
+        """The raw receive has failed."""
+        is_fault = isinstance(exc, RemoteProtocolError)
+        if is_fault or (self._options.strict and not isinstance(exc, OSError)):
+            self._blame(exc)
+        else:
+            self._connection.break_off(exc)
+
+    def _blame(self, exc: Exception) -> None:
+        """The server has broken the protocol: nothing it says can be relied on any more."""
+        self._connection.fail(Source.CONNECTION, exc)
+        self._connection.close_by_itself(CloseCode.INTERNAL_ERROR, "", exc)
+
+    async def _hear(self, event: Incoming) -> None:
+        connection = self._connection
+        if isinstance(event, Disconnect):
+            await self._let_send_finish()
+            self._disconnected = True
+            connection.heard_disconnect(event.code, event.reason)
+        elif isinstance(event, Connect):
+            connection.heard_connect()
+        else:
+            connection.protocol.apply(Event.MESSAGE_IN)
+            if not connection.over:
+                await self._take_in(event)
+
+    async def _let_send_finish(self) -> None:
+        """What a raw send raises at the same moment belongs to its caller, or is the cause."""
+        sender = self._connection.sender
+        for _ in range(CHECKPOINTS_OF_DOUBT):
+            if sender.is_sending and sender.doubt is None:
+                await checkpoint()
+
+    async def _take_in(self, message: Message) -> None:
+        size = size_of(message)
+        self.messages += 1
+        self.bytes += size
+        # While a message waits for room, the peer is not the one who is idle.
+        self._connection.watchdog.forget(self._peer_is_idle)
+        if size > self._options.max_message_size:
+            self._connection.close_by_itself(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
+            return
+        if self._options.incoming == "buffer":
+            await self._deliver(message, size)
+        self.watch_idle()
+
+    async def _deliver(self, message: Message, size: int) -> None:
+        while not self._has_room():
+            self._warn_if_nobody_reads()
+            await self._room.wait()
+            if self._connection.over:
+                return
+        self._connection.heard_message(message, size)
+
+    def _has_room(self) -> bool:
+        sending = self._connection.sender.is_sending
+        return self._connection.inbox.has_room(factor=OVERFLOW if sending else 1)
+
+    def look_for_room(self) -> None:
+        """There may be room in the inbox for the message in hand."""
+        self._room.wake()
+
+    def _warn_if_nobody_reads(self) -> None:
+        if not self._warned and not self._connection.application.ever_read:
+            self._warned = True
+            logger.warning(
+                "the receive buffer of a WebSocket is full and its handler has never read: the "
+                'disconnect behind it cannot be seen. Read, or use Options(incoming="discard")'
+            )
+
+    def watch_idle(self) -> None:
+        """From now on the peer may be idle for ``idle_timeout``."""
+        timeout = self._options.idle_timeout
+        if timeout is not None and not self._connection.over:
+            self._connection.watchdog.watch(self._peer_is_idle, current_time() + timeout)
+
+    def _peer_is_idle(self) -> None:
+        timeout = self._options.idle_timeout
+        cause = TimeoutError(f"the peer sent no message within {timeout} s")
+        self._connection.close_by_itself(CloseCode.GOING_AWAY, "idle timeout", cause)
+
+    async def _drain(self) -> None:
+        """Take what is stuck in the server's queue, so that its own tasks can end."""
+        with move_on_after(DRAIN_SECONDS):
+            for _ in range(DRAIN_EVENTS):
+                event: Incoming | None = None
+                with move_on_after(DRAIN_IDLE):
+                    try:
+                        event = await self._transport.receive()
+                    except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
+                        logger.debug("receive() after the end raised %r", exc)
+                if event is None or isinstance(event, Disconnect):
+                    return
+
+    # ---------------------------------------------------------------- what the block waits for
+
+    def changed(self) -> None:
+        """The end was heard, or the receiver has ended: the block may be waiting for it."""
+        self._room.wake()
+        self._change.wake()
+
+    async def answered(self) -> None:
+        """Wait until the server reports the end after the own close."""
+        while self._connection.is_closing and self.is_running:
+            await self._change.wait()
+
+    async def quiet(self) -> None:
+        """Let the server deliver what it still has, until there is nothing for a moment."""
+        while self._transport.drains and self.is_running:
+            before = self._events
+            with move_on_after(DRAIN_IDLE):
+                await self._change.wait()
+            if self._events == before and not self._disconnected:
+                return

@@ -1,0 +1,53 @@
+"""The watchdog: the one task that looks at the clock. It starts when there is an alarm to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from anyio import CancelScope, current_time, sleep_forever
+
+from ._service import Service
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+
+Alarm: TypeAlias = Callable[[], None]
+"""What is called when it is too late."""
+
+
+class Watchdog(Service):
+    """Calls alarms at their times, on the backend's clock in seconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._alarms: dict[Alarm, float] = {}
+        self._nap: CancelScope | None = None
+        self._wakes_at = math.inf
+
+    def watch(self, alarm: Alarm, at: float) -> None:
+        """Call ``alarm`` at ``at``, and no more at the time it had before.
+
+        A later time than the one the watchdog sleeps for costs nothing: it looks when it wakes.
+        """
+        self._alarms[alarm] = at
+        if not self.is_running:
+            self.start()
+        elif at < self._wakes_at and self._nap is not None:
+            self._nap.deadline = self._wakes_at = at
+
+    def forget(self, alarm: Alarm) -> None:
+        """Do not call ``alarm`` any more."""
+        self._alarms.pop(alarm, None)
+
+    async def work(self) -> None:
+        """Sleep until the first alarm; end when there is none."""
+        while self._alarms:
+            self._wakes_at = min(self._alarms.values())
+            with CancelScope(deadline=self._wakes_at) as self._nap:
+                await sleep_forever()
+            now = current_time()
+            for alarm in [alarm for alarm, at in self._alarms.items() if at <= now]:
+                self.forget(alarm)
+                alarm()
