@@ -50,6 +50,8 @@ class Application:
         self.ever_read = False
         self._participants: dict[Participant, None] = {self.body: None}
         """The body and the children that have not finished, in the order of their start."""
+        self._stranger = Participant(origin)
+        """Stands for the tasks of somebody else that call: never cancelled, but it may read."""
         self._readers: set[Participant] = set()
         """Those of them that ever asked for a message."""
         self._body_finished = False
@@ -62,30 +64,29 @@ class Application:
         """Somebody has not finished."""
         return bool(self._participants)
 
-    def current(self) -> Participant | None:
-        """The participant that the running task is part of; `None` for a task of somebody else."""
-        return current_participant(self.origin)
+    def current(self) -> Participant:
+        """The participant that the running task is part of."""
+        return current_participant(self.origin) or self._stranger
 
     # ---------------------------------------------------------------------------- being told
 
-    def note_reader(self, reader: Participant | None) -> None:
-        """Somebody asks for a message."""
+    def note_reader(self, reader: Participant) -> None:
+        """A participant asks for a message."""
         self.ever_read = True
-        if reader is not None and not reader.reads:
+        if not reader.reads:
             reader.reads = True
             self._readers.add(reader)
-
-    def tell(self, participant: Participant | None) -> None:
-        """One of its calls is ending because the connection did."""
-        if participant is not None:
-            participant.tell()
             self.cut()
 
-    def untell(self, participant: Participant | None) -> None:
+    def tell(self, participant: Participant) -> None:
+        """One of its calls is ending because the connection did."""
+        participant.tell()
+        self.cut()
+
+    def untell(self, participant: Participant) -> None:
         """That call was cancelled before it could say so."""
-        if participant is not None:
-            participant.untell()
-            self._cut_one(participant)
+        participant.untell()
+        self._cut_one(participant)
 
     # -------------------------------------------------------------------------- having to stop
 

@@ -93,7 +93,7 @@ class Delivery:
         self.waiter: Wakeup | None = None
         """Wakes the call that waits; `None` if nobody does."""
         self.caller: Participant | None = None
-        """Whose call waits, if it is a task of this connection."""
+        """Whose call waits; `None` if nobody does."""
 
     @property
     def is_message(self) -> bool:

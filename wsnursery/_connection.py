@@ -84,9 +84,8 @@ class Connection:
         self.new_wakeup: type[Wakeup] = wakeup_class()
         self._reader = self.new_wakeup()
         self._reading = False
-        self._reader_waits = False
+        self._waiting_reader: Participant | None = None
         self._reader_told = False
-        self._reader_participant: Participant | None = None
         self._requested = self.new_wakeup()
         self._accepting = False
         self._accept_caller: Participant | None = None
@@ -227,9 +226,8 @@ class Connection:
         self._note_told()
         return None
 
-    async def _readable(self, reader: Participant | None) -> None:
-        self._reader_waits, self._reader_told = True, False
-        self._reader_participant = reader
+    async def _readable(self, reader: Participant) -> None:
+        self._waiting_reader, self._reader_told = reader, False
         try:
             if self._has_message() or self.over:
                 await checkpoint()
@@ -240,13 +238,7 @@ class Connection:
                 self.application.untell(reader)
             raise
         finally:
-            self._reader_waits = False
-
-    def _tell_waiting_reader(self) -> None:
-        if self._reader_waits and not self._reader_told:
-            self._reader_told = True
-            self.application.tell(self._reader_participant)
-            self._reader.wake()
+            self._waiting_reader = None
 
     def _has_message(self) -> bool:
         return len(self.inbox) > 0
@@ -284,7 +276,7 @@ class Connection:
         """Let go of who reads, and of what was received for nobody."""
         self.own_close = True
         self.inbox.clear()
-        self._tell_waiting_reader()
+        self._reader.wake()
         self.receiver.look_for_room()
 
     # ----------------------------------------------------------------------------------- the end
@@ -366,9 +358,14 @@ class Connection:
         self.end = End(broken=broken, cause=cause, time=current_time())
         if broken:
             self.inbox.clear()
-        if not self._has_message():
-            self._tell_waiting_reader()
-        self.application.tell(self._accept_caller)
+            # After an orderly end a reader keeps everybody alive until it has heard of it itself.
+            # Here it must count as told before the others are cancelled.
+            if self._waiting_reader is not None:
+                self._reader_told = True
+                self.application.tell(self._waiting_reader)
+        self._reader.wake()
+        if self._accept_caller is not None:
+            self.application.tell(self._accept_caller)
         self._requested.wake()
         self.receiver.changed()
         if self.application.is_running:
@@ -390,7 +387,7 @@ class Connection:
             if delivery.is_message:
                 self.undelivered += 1
                 self.lost_unnoticed |= delivery.waiter is None
-            if delivery.waiter is not None:
+            if delivery.caller is not None:
                 self.application.tell(delivery.caller)
             delivery.lose()
 
@@ -475,22 +472,22 @@ class Connection:
 
     async def _settled(self, delivery: Delivery) -> None:
         """Wait until it is known what became of an event. Cancelled, the event is withdrawn."""
-        delivery.caller = self.application.current()
+        caller = delivery.caller = self.application.current()
         delivery.waiter = self.new_wakeup()
         try:
             while not delivery.done:
                 await delivery.waiter.wait()
         except BaseException:
-            self._abandon(delivery)
+            self._abandon(delivery, caller)
             raise
 
-    def _abandon(self, delivery: Delivery) -> None:
+    def _abandon(self, delivery: Delivery, caller: Participant) -> None:
         """The call that waits for it was cancelled."""
-        delivery.waiter = None
+        delivery.waiter = delivery.caller = None
         if not delivery.done:
             self.outbox.withdraw(delivery)
         elif delivery.lost:
-            self.application.untell(delivery.caller)
+            self.application.untell(caller)
         elif delivery.error is not None:
             self.fail(Source.CONNECTION, delivery.error)
 

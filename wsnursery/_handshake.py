@@ -51,13 +51,17 @@ def check_subprotocol(subprotocol: str | None, offered: Collection[str]) -> None
     """Refuse a subprotocol that the client did not offer (RFC 6455 §4.2.2).
 
     Raises:
-        ValueError: It was not offered.
+        ValueError: It was not offered, or cannot stand in a header.
     """
-    if subprotocol is not None and subprotocol not in offered:
+    if subprotocol is None:
+        return
+    if subprotocol not in offered:
         raise ValueError(
             f"subprotocol {subprotocol!r} was not offered by the client: "
             f"choose one of {list(offered)!r} or None"
         )
+    if not _TOKEN.fullmatch(subprotocol.encode(errors="replace")):
+        raise ValueError(f"subprotocol {subprotocol!r} is not a token: it cannot be sent")
 
 
 def check_body(body: Any) -> None:

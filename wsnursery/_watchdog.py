@@ -33,21 +33,29 @@ class Watchdog(Service):
         """
         self._alarms[alarm] = at
         if not self.is_running:
+            self._wakes_at = at
             self.start()
-        elif at < self._wakes_at and self._nap is not None:
-            self._nap.deadline = self._wakes_at = at
+        elif at < self._wakes_at:
+            self._wakes_at = at
+            if self._nap is not None:
+                self._nap.deadline = at
 
     def forget(self, alarm: Alarm) -> None:
         """Do not call ``alarm`` any more."""
         self._alarms.pop(alarm, None)
 
     async def work(self) -> None:
-        """Sleep until the first alarm; end when there is none."""
-        while self._alarms:
-            self._wakes_at = min(self._alarms.values())
+        """Sleep until the first alarm; end when there is none.
+
+        It looks for alarms when it wakes and not before: one that is watched and forgotten for
+        every message does not cost a task for every message.
+        """
+        self._nap = None
+        while self._wakes_at < math.inf:
             with CancelScope(deadline=self._wakes_at) as self._nap:
                 await sleep_forever()
             now = current_time()
             for alarm in [alarm for alarm, at in self._alarms.items() if at <= now]:
                 self.forget(alarm)
                 alarm()
+            self._wakes_at = min(self._alarms.values(), default=math.inf)

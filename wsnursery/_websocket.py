@@ -115,6 +115,9 @@ class WebSocket:
             # By hand, for contextlib's frames would hold the exception that holds them.
             with suppress(StopAsyncIteration):
                 await (anext(block) if exc is None else block.athrow(exc))
+            if exc is not None:
+                with suppress(Exception):  # an exception may refuse to be changed
+                    exc.__traceback__ = traceback  # without our own frames
             outcome = connection.outcome
             connection.release()
             if outcome is None or outcome is exc:
