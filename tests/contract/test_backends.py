@@ -4,7 +4,7 @@ import ast
 import asyncio
 import queue
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,42 @@ from tests.contract._bench import about, block, closes
 from wsnursery import WebSocket, WebSocketDisconnected, open_websocket, testing
 
 PACKAGE = Path(wsnursery.__file__).parent
-ABOUT_A_LIBRARY = ("trio_websocket", "hypercorn", "_trio_", "_hypercorn", "__main__")
 
 
-def imports(path: Path) -> set[str]:
-    found: set[str] = set()
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """The level (0: absolute) and the first name of everything that a module imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+            for alias in node.names:
+                yield 0, alias.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.level, node.module.split(".")[0]
+
+
+def core() -> set[Path]:
+    """The modules that `import wsnursery` needs."""
+    found: set[Path] = set()
+    todo = [PACKAGE / "__init__.py"]
+    while todo:
+        path = todo.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        todo += [PACKAGE / f"{name}.py" for level, name in imported(path) if level == 1]
     return found
 
 
 # contract: B1
 def test_what_a_backend_needs_is_not_spread() -> None:
     """The wake-ups of both, and what only asyncio has: native cancellation."""
-    modules = {
-        path.name
-        for path in PACKAGE.glob("*.py")
-        if not path.name.startswith(ABOUT_A_LIBRARY) and imports(path) & {"trio", "asyncio"}
+    backends = {
+        path.name: {name for level, name in imported(path) if level == 0} & {"trio", "asyncio"}
+        for path in core()
     }
-    assert modules == {"_wakeup.py", "_host.py"}
-    assert imports(PACKAGE / "_wakeup.py") >= {"trio", "asyncio"}
+    assert {name: used for name, used in backends.items() if used} == {
+        "_wakeup.py": {"trio", "asyncio"},
+        "_host.py": {"asyncio"},
+    }
 
 
 # contract: B1

@@ -860,7 +860,6 @@ async def test_asyncio_task_group_inside_the_block(what: str, how: str) -> None:
     async def body(ws: WebSocket) -> None:
         await ws.accept()
         if how == "break":
-            server.peer._wire.personality = testing.DAPHNE
             ws.start_soon(breaks, ws)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(3 if what != "receive" else 1):
