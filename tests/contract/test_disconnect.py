@@ -1141,21 +1141,28 @@ async def test_strict_ignores_the_server_table() -> None:
 
 async def swallowed(spec_version: str, strict: bool, log: pytest.LogCaptureFixture) -> list[str]:
     """Let a server swallow a raw send to a peer that is gone; give the warnings."""
-    rules = replace(testing.SILENT, spec_version=spec_version)
-    go_on = anyio.Event()
-    server = testing.Server(personality=rules, faults=[testing.StallSend(2, go_on)])
+    server = testing.Server(personality=replace(testing.SILENT, spec_version=spec_version))
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await told_by(lambda: ws.send("x"))
+        await told_by(ws.receive)
+        for _ in range(3):
+            await told_by(lambda: ws.send("x"))
         await anyio.sleep(2)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ended = await block(server, body, (3, server.peer.vanish), (4, go_on.set), strict=strict)
+        ended = await block(server, body, (3, server.peer.vanish), strict=strict)
     assert ended.error is None
     logged = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
     return [*logged, *(str(warning.message) for warning in caught)]
+
+
+# contract: D9
+async def test_strict_a_swallowed_send_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    reports = await swallowed("2.4", True, caplog)
+    assert len(reports) == 1
+    assert "2.4" in reports[0]
 
 
 # contract: D9

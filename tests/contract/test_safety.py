@@ -504,3 +504,10 @@ async def test_the_first_event_must_be_connect() -> None:
     ended = await block(server, body)
     assert type(ended.error) is RemoteProtocolError
     assert not server.peer.accepted
+
+
+# contract: T1
+async def test_accept_refuses_a_subprotocol_that_cannot_be_sent() -> None:
+    """Even if the peer has offered it."""
+    server = testing.Server(scope={"subprotocols": ["a\r\nx: y"]})
+    await refuses(lambda ws: ws.accept("a\r\nx: y"), server)
