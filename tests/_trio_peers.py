@@ -37,6 +37,7 @@ class Peer:
         self.stream = stream
         self._protocol = WSConnection(kind)
         self._events: list[Event] = []
+        self.closing = False
         self.answer: Any = None
         """As a client: what the server answered to the handshake."""
 

@@ -6,6 +6,10 @@ It works for every ASGI application with WebSockets, on trio and on asyncio. See
 
 from ._client import Client as Client
 from ._client import connect as connect
+from ._conformance import Block as Block
+from ._conformance import Link as Link
+from ._conformance import Remote as Remote
+from ._conformance import check_transport as check_transport
 from ._conversation import Scenario as Scenario
 from ._conversation import conversation as conversation
 from ._errors import ApplicationStuck as ApplicationStuck
