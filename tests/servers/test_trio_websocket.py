@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.servers._clients import RawClient, ServerGone
-from tests.servers._harness import Running, wait_until
+from tests.servers._harness import ROOT, Running, wait_until
 from wsnursery import Options, WebSocket, WebSocketDisconnected
 from wsnursery.trio_websocket import connect, serve
 
@@ -329,3 +332,42 @@ def test_message_that_is_too_big():
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=5)
         assert client.close_code == 1009
+
+
+# ------------------------------------------------------------------------------------ the programs
+
+
+def test_example_that_comes_back():
+    with serving(echo) as url, _program("examples.reconnect", url) as process:
+        assert process.stdout.readline() == "connected\n"
+        assert process.stdout.readline() == "received 'hello'\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_client_in_the_terminal():
+    with serving(echo) as url, _program("wsnursery", "connect", url) as process:
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "< hello\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert errors.endswith("closed with 1000\n")
+
+
+@contextmanager
+def _program(*arguments: str) -> Iterator[Any]:
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
