@@ -1,6 +1,7 @@
 """What happens to a member whose queue is full, and what it can learn of it."""
 
 import gc
+import random
 import weakref
 
 import anyio
@@ -209,6 +210,37 @@ async def test_latest_gives_a_fast_member_everything():
             assert member.conflated == 0
 
 
+# any policy
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "latest"])
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_member_is_sent_a_part_of_what_was_published_in_order(overflow, seed):
+    rng = random.Random(seed)
+    room = Room("r")
+    published, got = [], []
+    async with opened(SMALL, send_queue=1) as (ws, peer):
+        with room.joined(ws, overflow=overflow) as member:
+            for number in range(200):
+                if rng.random() < 0.7:
+                    key = rng.choice("abc")
+                    room.publish(f"{number} {key * rng.randrange(30)}", key=key)
+                    published.append(number)
+                else:
+                    got += await received(peer)
+            while news := await received(peer):
+                got += news
+            numbers = [int(message.split()[0]) for message in got]
+            rest = iter(published)
+            assert all(number in rest for number in numbers)  # a subsequence
+            assert len(numbers) == len(published) - member.dropped - member.conflated
+            assert member.dropped + member.conflated > 0
+            if overflow != "drop_newest":
+                assert numbers[-1] == published[-1]
+            high_water = ws.statistics().send_buffer_high_water
+            assert high_water <= SMALL.send_buffer
+
+
 # what a member learns
 
 
@@ -327,5 +359,5 @@ async def test_a_member_does_not_keep_its_connection_alive():
         assert gone() is None
         assert change.member is members[0]
         # A room that was never left meets a connection that is no more.
-        assert not members[0].give(Publication(object(), 1, "a", 1, None))
+        assert not members[0]._give(Publication(object(), 1, "a", 1, None))
         assert not members[0].lagging

@@ -70,20 +70,20 @@ class Member:
         "_code",
         "_connection",
         "_news",
+        "_origin",
         "_overflow",
         "_unseen",
         "conflated",
         "disconnected",
         "dropped",
         "metadata",
-        "origin",
     )
 
     def __init__(
         self, connection: Connection, overflow: Overflow, code: int, metadata: Any
     ) -> None:
         self._connection = ref(connection)
-        self.origin = connection.origin
+        self._origin = connection.origin
         self._overflow = overflow
         self._code = code
         self._unseen = 0
@@ -138,13 +138,13 @@ class Member:
 
     # ------------------------------------------------------------------------- the room's side
 
-    def check_can_join(self) -> None:
+    def _check_can_join(self) -> None:
         """Raise what a call that sends would raise now."""
         connection = self._connection()
         assert connection is not None, "whoever joins holds it"
         connection.check_can_send()
 
-    def give(self, publication: Publication) -> bool:
+    def _give(self, publication: Publication) -> bool:
         """Queue a message, and say whether it was. Never waits, never raises."""
         connection = self._connection()
         if connection is None or connection.over:
@@ -155,7 +155,7 @@ class Member:
             return True
         return self._overflowed(connection, publication)
 
-    def replay(self, publications: Sequence[Publication]) -> int:
+    def _replay(self, publications: Sequence[Publication]) -> int:
         """Queue the newest of these messages, as many as the queue has good room for.
 
         Returns:
@@ -170,10 +170,10 @@ class Member:
             max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
         )
         for publication in fitting:
-            self.give(publication)
+            self._give(publication)
         return len(fitting)
 
-    def miss(self, count: int) -> None:
+    def _miss(self, count: int) -> None:
         """Messages never came to this member: tell who asks."""
         self._unseen += count
         if self._news is not None and count:
@@ -208,4 +208,4 @@ class Member:
 
     def _drop(self) -> None:
         self.dropped += 1
-        self.miss(1)
+        self._miss(1)

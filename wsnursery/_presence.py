@@ -59,18 +59,18 @@ class Presence:
             await self._news.wait()
         return self._pending.pop(next(iter(self._pending)))
 
-    def see_joined(self, member: Member) -> None:
+    def _see_joined(self, member: Member) -> None:
         """A member has come in."""
         self._pending[member] = Joined(member)
         self._wake()
 
-    def see_left(self, member: Member) -> None:
+    def _see_left(self, member: Member) -> None:
         """A member has gone."""
         if self._pending.pop(member, None) is None:
             self._pending[member] = Left(member)
             self._wake()
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         """Nobody is watching any more."""
         self._pending.clear()
         self._over = True

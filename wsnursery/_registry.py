@@ -1,5 +1,8 @@
 """`Rooms`: rooms by name, made when the first member comes and dropped when the last one leaves."""
 
+# pyright: reportPrivateUsage=false
+# The rooms and the `with` block of a membership are one thing.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -62,7 +65,7 @@ class Rooms:
         """
         return _Membership(self, name, ws, options)
 
-    def enter(self, name: str) -> Room:
+    def _enter(self, name: str) -> Room:
         """The room of a name, made if there is none; `joined` calls it."""
         room = self._rooms.get(name)
         if room is None:
@@ -71,7 +74,7 @@ class Rooms:
                 self._exchanges.start(room)
         return room
 
-    def leave(self, name: str) -> None:
+    def _leave(self, name: str) -> None:
         """Forget the room of a name if it is empty; `joined` calls it."""
         room = self._rooms[name]
         if not room.size:
@@ -133,12 +136,12 @@ class _Membership:
         self._options = options
 
     def __enter__(self) -> Member:
-        room = self._rooms.enter(self._name)
+        room = self._rooms._enter(self._name)
         try:
             self._inner = room.joined(self._ws, **self._options)
             return self._inner.__enter__()
         except BaseException:
-            self._rooms.leave(self._name)
+            self._rooms._leave(self._name)
             raise
 
     def __exit__(
@@ -148,7 +151,7 @@ class _Membership:
         traceback: TracebackType | None,
     ) -> None:
         self._inner.__exit__(exc_type, exc, traceback)
-        self._rooms.leave(self._name)
+        self._rooms._leave(self._name)
 
 
 class _Exchanges:

@@ -1,5 +1,8 @@
 """`Room`: every message to every member, and no member can hold up another."""
 
+# pyright: reportPrivateUsage=false
+# A room, its members and those who watch it are one thing in several files.
+
 from __future__ import annotations
 
 import secrets
@@ -169,28 +172,28 @@ class Room:
         member = Member(connection_of(ws), overflow, code, metadata)
         return _Membership(self, member, (replay, after, epoch))
 
-    def enter(self, member: Member, replay: int, after: int | None, epoch: str | None) -> None:
+    def _enter(self, member: Member, replay: int, after: int | None, epoch: str | None) -> None:
         """Take a member in; `joined` does."""
-        member.check_can_join()
+        member._check_can_join()
         self._check_thread()
-        if member.origin in self._members:
+        if member._origin in self._members:
             raise LocalProtocolError(
                 f"this WebSocket is in the room {self.name!r} already: it would get all twice"
             )
         self._thread = get_ident()
-        self._members[member.origin] = member
+        self._members[member._origin] = member
         for watcher in self._watchers:
-            watcher.see_joined(member)
+            watcher._see_joined(member)
         self._catch_up(member, replay, after, epoch)
 
-    def leave(self, member: Member) -> None:
+    def _leave(self, member: Member) -> None:
         """Let a member go; `joined` does."""
-        del self._members[member.origin]
+        del self._members[member._origin]
         self._dropped += member.dropped
         self._conflated += member.conflated
         self._disconnected += member.disconnected
         for watcher in self._watchers:
-            watcher.see_left(member)
+            watcher._see_left(member)
 
     def _catch_up(self, member: Member, replay: int, after: int | None, epoch: str | None) -> None:
         if after is not None and 0 <= after <= self._sequence and epoch in (None, self.epoch):
@@ -200,7 +203,7 @@ class Room:
             wanted = self._history.newest(replay)
             # Whoever comes with a position that means nothing here may have missed anything.
             due = len(wanted) + (after is not None)
-        member.miss(due - member.replay(wanted))
+        member._miss(due - member._replay(wanted))
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -233,7 +236,7 @@ class Room:
             yield watcher
         finally:
             del self._watchers[watcher]
-            watcher.stop()
+            watcher._stop()
 
     # ------------------------------------------------------------------------------ publishing
 
@@ -289,7 +292,7 @@ class Room:
         self._sequence = number
         self._published += 1
         self._history.append(publication)
-        reached = [member.give(publication) for member in self.members].count(True)
+        reached = [member._give(publication) for member in self.members].count(True)
         self._queued += reached
         return reached
 
@@ -297,7 +300,7 @@ class Room:
         """Messages of other processes never came."""
         self._sequence += count
         for member in self._members.values():
-            member.miss(count)
+            member._miss(count)
 
     def _check_thread(self) -> None:
         if self._members and get_ident() != self._thread:
@@ -374,7 +377,7 @@ class _Membership:
     def __enter__(self) -> Member:
         if self._wish is None:
             raise LocalProtocolError("this membership has been entered before: call joined() anew")
-        self._room.enter(self._member, *self._wish)
+        self._room._enter(self._member, *self._wish)
         self._wish = None
         return self._member
 
@@ -384,4 +387,4 @@ class _Membership:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._room.leave(self._member)
+        self._room._leave(self._member)
