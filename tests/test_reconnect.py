@@ -1,6 +1,8 @@
 """The recipe of `examples/reconnect.py`: it comes back, later and later, and starts anew."""
 
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ async def attempts(
     times: list[float] = []
 
     @asynccontextmanager
-    async def connect(url: str) -> Any:
+    async def connect(url: str) -> AsyncGenerator[str]:
         times.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if error is not None:
@@ -43,7 +45,7 @@ async def attempts(
 
 async def test_pauses_grow_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
     times = await attempts(monkeypatch, None, 130, ConnectionRefusedError("nobody listens"))
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
