@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._application import Application
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
-from ._errors import LocalProtocolError, WebSocketDisconnected, attribute
+from ._errors import ClosedByAnotherTask, LocalProtocolError, WebSocketDisconnected, attribute
 from ._options import Options
 from ._outcome import Source
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
@@ -67,6 +67,8 @@ class Connection:
         self.end: End | None = None
         self.own_close = False
         """The application has closed or rejected."""
+        self._closers: set[Participant] = set()
+        """Whose call that was. They know; to everybody else it happens."""
         self.left = False
         """The block has been left: nothing may be called any more."""
         self.undelivered = 0
@@ -146,7 +148,7 @@ class Connection:
         # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
         self._say_closed()
-        self.application.tell(self.application.current())
+        self._note_closer()
         await self._delivered(self._queue(Delivery(event)))
 
     async def send(self, message: Message) -> None:
@@ -249,12 +251,17 @@ class Connection:
         # Before the first checkpoint: a close in a cancelled scope goes out all the same.
         if self.end is None:
             self.begin_close(code, reason)
-        self.application.tell(self.application.current())
+        self._note_closer()
         timeout = self.options.close_timeout
         with move_on_after(timeout) as limit:
             await self.close_taken()
         if limit.cancelled_caught:
             self.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
+
+    def _note_closer(self) -> None:
+        closer = self.application.current()
+        self._closers.add(closer)
+        self.application.tell(closer)
 
     async def close_taken(self) -> None:
         """Wait until the server has taken the close, or the connection has ended without it."""
@@ -443,7 +450,9 @@ class Connection:
         self._refuse_after_block()
         if self.own_close:
             self._note_told()
-            return ClosedResourceError("this side has closed the WebSocket: nothing can follow")
+            if self.application.current() in self._closers:
+                return ClosedResourceError("this task has closed the WebSocket: nothing can follow")
+            return attribute(ClosedByAnotherTask(), self.origin)
         return self.told()
 
     def _refuse_after_block(self) -> None:
@@ -498,6 +507,7 @@ class Connection:
         self.left = True
         self.service_group = None
         self.application.release()
+        self._closers.clear()
         self.outcome = None
         self.inbox.clear()
         if self.end is not None:

@@ -21,7 +21,9 @@ reader) and ``anyio.WouldBlock`` (``send_nowait`` on a full buffer).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+from anyio import ClosedResourceError
 
 _MAX_SHOWN_REASON = 200
 """Characters of a peer's text in a sentence: enough to recognise it, too few to flood a log."""
@@ -67,7 +69,22 @@ class WebSocketDisconnected(ConnectionError):
         return type(self), (self.code, self.reason, self.undelivered)
 
 
-def attribute(exc: WebSocketDisconnected, origin: object) -> WebSocketDisconnected:
+class ClosedByAnotherTask(ClosedResourceError):
+    """`anyio.ClosedResourceError` for a task that has not closed the WebSocket itself.
+
+    To whom it happens it is the end of the connection like any other: a child that lets it escape
+    has simply ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("another task has closed this WebSocket: nothing can follow")
+        self._origin: object | None = None
+
+
+E = TypeVar("E", bound=WebSocketDisconnected | ClosedByAnotherTask)
+
+
+def attribute(exc: E, origin: object) -> E:
     """Say which connection an exception is about."""
     exc._origin = origin  # pyright: ignore[reportPrivateUsage]
     return exc
@@ -75,7 +92,7 @@ def attribute(exc: WebSocketDisconnected, origin: object) -> WebSocketDisconnect
 
 def is_attributed(exc: BaseException, origin: object) -> bool:
     """Whether an exception is about this connection."""
-    if not isinstance(exc, WebSocketDisconnected):
+    if not isinstance(exc, WebSocketDisconnected | ClosedByAnotherTask):
         return False
     return exc._origin is origin  # pyright: ignore[reportPrivateUsage]
 

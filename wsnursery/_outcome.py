@@ -1,6 +1,7 @@
 """What the ``async with`` block raises, given what happened inside. Pure: nothing is raised here.
 
-*Own* is the `WebSocketDisconnected` of this very connection, wherever it sits in nested groups.
+*Own* is the `WebSocketDisconnected` of this very connection, wherever it sits in nested groups, and
+the `ClosedResourceError` of a task that did not close it itself.
 The first row that fits decides:
 
 =========================================================  =========================================
@@ -95,7 +96,7 @@ def decide(
         return cancellation
     for failure in failures:
         if failure.source is Source.BODY:
-            if is_own(failure.error):
+            if is_own(failure.error) and isinstance(failure.error, WebSocketDisconnected):
                 return failure.error
             # From a group a new one: raised through frames that hold the group, the old one would
             # be part of a reference cycle, and the handler's frame with it.

@@ -354,7 +354,8 @@ class WebSocket:
 
         Idempotent: only the first call counts. Before `accept` it denies the handshake (403).
         Messages that still arrive are dropped. It does not wait for the peer's answer; leaving the
-        block does. A task that reads is told: its loop ends.
+        block does. Other tasks are told: a loop that reads ends, a call that sends raises
+        ``anyio.ClosedResourceError``, and a child that lets it escape has simply ended.
 
         Args:
             code: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4).
