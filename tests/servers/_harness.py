@@ -121,7 +121,7 @@ class Running:
             last = stats
         return last
 
-    def assert_nothing_left(self, before: dict[str, int], timeout: float = 3) -> None:
+    def assert_nothing_left(self, before: dict[str, int], timeout: float = 15) -> None:
         """Every task and descriptor of the connections since `before` is gone."""
 
         def as_before() -> bool:
