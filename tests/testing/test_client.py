@@ -111,3 +111,76 @@ async def test_never_ends():
     with pytest.raises(testing.ApplicationStuck, match=r"did not end .* it waits in .*stay"):
         async with testing.connect(accepting(stay)):
             pass
+
+
+async def test_the_applications_error_can_be_taken():
+    async def boom(receive, send):
+        await receive()
+        raise ValueError("boom")
+
+    async with testing.connect(accepting(boom)) as client:
+        assert client.exception is None
+        client.vanish()
+        with pytest.raises(ValueError, match="boom"):
+            await client.app_finished()
+        assert isinstance(client.exception, ValueError)
+
+
+async def test_the_handshake_can_be_watched():
+    async with testing.connect(echo, wait_for_accept=False) as client:
+        assert not client.accepted
+        await client.handshake()
+        assert client.accepted
+
+
+async def test_an_error_during_the_handshake():
+    async def app(scope, receive, send):
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        async with testing.connect(app):
+            pass
+
+
+async def test_no_answer_to_the_handshake():
+    async def app(scope, receive, send):
+        pass
+
+    with pytest.raises(testing.HandshakeDenied, match="500"):
+        async with testing.connect(app):
+            pass
+
+
+async def test_the_error_of_the_test():
+    with pytest.raises(ZeroDivisionError):
+        async with testing.connect(echo):
+            raise ZeroDivisionError
+
+
+async def test_the_application_cannot_unwind_without_an_error():
+    async def boom(receive, send):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom") as caught:
+        async with testing.connect(accepting(boom)):
+            raise ZeroDivisionError
+    assert isinstance(caught.value.__context__, ZeroDivisionError)
+
+
+async def test_the_server_cancels_the_application():
+    async def stay(receive, send):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    ended: list[bool] = []
+    async with testing.connect(accepting(stay)) as client:
+        client.cancel_app()
+        await client.app_finished()
+        with pytest.raises(testing.ConnectionEnded):
+            await client.receive()
+    assert ended == [True]

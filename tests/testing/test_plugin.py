@@ -47,7 +47,7 @@ async def test_servers(ws_connect, ws_personality):
 def test_the_fixtures(pytester: pytest.Pytester):
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
-    result = pytester.runpytest_subprocess("-p", "no:wsnursery", "-p", "no:randomly")
+    result = pytester.runpytest_inprocess("-p", "no:wsnursery")
     result.assert_outcomes(passed=2 * (4 + 8))
 
 

@@ -48,7 +48,10 @@ class AsgiSide:
             self._wire.transcript.blame("two raw receives at once")
         self._wire.reading += 1
         try:
-            for fault in self._faults():
+            faults = self._faults()
+            for fault in faults:
+                fault.count_receive()
+            for fault in faults:
                 event = await fault.receiving()
                 if event is not None:
                     return self._deliver(event)
@@ -119,7 +122,10 @@ class AsgiSide:
             self._wire.log("app", "late", detail=f"{event['type']} after the disconnect event")
         self._sending = True
         try:
-            for fault in self._faults():
+            faults = self._faults()
+            for fault in faults:
+                fault.count_send()
+            for fault in faults:
                 await fault.sending(event)
             await self._send(event)
         except Exception as error:
@@ -137,7 +143,7 @@ class AsgiSide:
         if self._wire.app_closed is not None or self._wire.denied:
             self._wire.transcript.blame(f"{kind} after the application had closed")
             raise unexpected_message(kind)
-        if self._wire.accepted:
+        if self._wire.answered:
             await self._send_accepted(kind, event)
         elif kind not in self._handlers:
             self._wire.transcript.blame(f"{kind} before websocket.accept")
@@ -146,6 +152,7 @@ class AsgiSide:
                 f"'websocket.http.response.start' but got {kind!r}."
             )
         elif self._wire.peer_left:
+            self._wire.answered = kind == "websocket.accept"
             await self._late(kind)
         else:
             self._handlers[kind](event)
@@ -208,7 +215,7 @@ class AsgiSide:
 
     def _accept(self, event: Mapping[str, Any]) -> None:
         self._wire.log("app", "accept", detail=event.get("subprotocol") or "")
-        self._wire.accepted = True
+        self._wire.answered = self._wire.accepted = True
         self._wire.subprotocol = event.get("subprotocol")
         self._wire.response_headers = list(event.get("headers") or ())
 

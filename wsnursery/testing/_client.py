@@ -187,7 +187,7 @@ async def connect(
                 await client.handshake()
             yield client
             client.close()
-            await client.app_finished()
+            await client.until_finished()
         except Exception as raised:  # noqa: BLE001 - raised below, outside the group
             failure = raised
         tasks.cancel_scope.cancel()

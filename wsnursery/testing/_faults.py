@@ -160,16 +160,22 @@ class Armed:
         self._server = server
         self._calls = self._sends = self._receives = 0
 
-    async def sending(self, event: Mapping[str, Any]) -> None:
-        """The application makes a raw send."""
+    def count_send(self) -> None:
+        """The application makes a raw send. Every fault counts it before any of them acts."""
         self._calls += 1
         self._sends += 1
+
+    def count_receive(self) -> None:
+        """The application makes a raw receive."""
+        self._calls += 1
+        self._receives += 1
+
+    async def sending(self, event: Mapping[str, Any]) -> None:
+        """Do what is due at this send."""
         self.fault.on_call(self._server, self._calls)
         await self.fault.on_send(self._server, self._sends, event)
 
     async def receiving(self) -> Mapping[str, Any] | None:
-        """The application makes a raw receive."""
-        self._calls += 1
-        self._receives += 1
+        """Do what is due at this receive; what it returns instead, if anything."""
         self.fault.on_call(self._server, self._calls)
         return await self.fault.on_receive(self._server, self._receives)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
+from inspect import CORO_SUSPENDED, getcoroutinestate
 from typing import TYPE_CHECKING, Any
 
 import trio
+from outcome import Error
 from trio.testing import MockClock
 
-from ._virtual_trio import DeadlockDetector
+from ._harness import Livelock
+from ._virtual_trio import DeadlockDetector, tree
 
 if TYPE_CHECKING:
     from ._harness import Control
@@ -28,14 +31,32 @@ _GENERATOR = "_r"
 class _Order:
     """Stands in for trio's random generator."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, stepper: _Stepper) -> None:
         self._control = control
+        self._stepper = stepper
+        self._stopped: set[trio.lowlevel.Task] = set()
 
-    def shuffle(self, batch: list[Any]) -> None:
-        """Put one of the runnable tasks first and leave the others in the order of creation."""
-        self._control.check()
+    def shuffle(self, batch: list[trio.lowlevel.Task]) -> None:
+        """Let one of the runnable tasks run first and the others in the order of creation."""
+        try:
+            self._control.check()
+        except Livelock as livelock:
+            # What is raised here would destroy the run; raised in the tasks it ends it.
+            for task in set(batch) & set(tree(self._stepper.main_task)):
+                self._raise_in(task, livelock)
         if len(batch) > 1:
-            batch.insert(0, batch.pop(self._control.first(len(batch))))
+            first = batch.pop(self._control.first(len(batch)))
+            batch.reverse()  # trio takes them from the end
+            batch.append(first)
+
+    def _raise_in(self, task: trio.lowlevel.Task, error: BaseException) -> None:
+        """Let a task that is about to go on meet an exception instead of the end of its wait.
+
+        Once: a second one might hit it while it leaves a nursery, which trio cannot take.
+        """
+        if getcoroutinestate(task.coro) == CORO_SUSPENDED and task not in self._stopped:
+            self._stopped.add(task)
+            task._next_send = Error(error)  # pyright: ignore[reportPrivateUsage]
 
     def random(self) -> float:
         """The other question that trio asks; it does not arise in the deterministic mode."""
@@ -58,8 +79,9 @@ def controlled(control: Control) -> Generator[dict[str, Any]]:
     # They have no public name; trio's own Hypothesis support sets them from outside as well.
     internals = vars(import_module("trio._core._run"))
     before = {name: internals[name] for name in (_SWITCH, _GENERATOR)}
-    internals.update({_SWITCH: True, _GENERATOR: _Order(control)})
+    stepper = _Stepper(control)
+    internals.update({_SWITCH: True, _GENERATOR: _Order(control, stepper)})
     try:
-        yield {"clock": MockClock(autojump_threshold=0), "instruments": [_Stepper(control)]}
+        yield {"clock": MockClock(autojump_threshold=0), "instruments": [stepper]}
     finally:
         internals.update(before)

@@ -75,7 +75,8 @@ class Plan:
 
     def __str__(self) -> str:
         tape = "".join(f"~{at}={choice}" for at, choice in self.deviations.items())
-        return "+".join(str(part) for part in (self.action, self.fault) if part) + tape or "quiet"
+        trouble = "+".join(str(part) for part in (self.action, self.fault) if part)
+        return (trouble or "quiet") + tape
 
     @classmethod
     def parse(cls, seed: str) -> Plan:
@@ -87,7 +88,7 @@ class Plan:
         text, *tape = seed.split("~")
         action: Action | None = None
         fault: CallFault | None = None
-        for part in text.split("+") if text and text != "quiet" else ():
+        for part in text.split("+") if text != "quiet" else ():
             match = re.fullmatch(r"([a-z]+)(\d+)([@#])(\d+)", part)
             if match is None:
                 raise ValueError(f"{seed!r} is not a seed of an exploration")

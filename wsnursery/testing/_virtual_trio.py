@@ -51,7 +51,7 @@ class DeadlockDetector(trio.abc.Instrument):
             return
         if self._patience.exhausted():
             self._idle_waits = 0
-            error = Deadlock(describe_deadlock(_tree(self.main_task)))
+            error = Deadlock(_describe(self.main_task))
 
             def raise_deadlock() -> NoReturn:
                 raise error
@@ -62,13 +62,15 @@ class DeadlockDetector(trio.abc.Instrument):
             )
 
 
-def _tree(task: trio.lowlevel.Task) -> dict[str, object]:
-    """The names and coroutines of a task and of everything below it."""
-    tasks: dict[str, object] = {}
-    todo = [task]
-    while todo:
-        task = todo.pop()
-        tasks[f"{task.name} #{len(tasks)}"] = task.coro
-        for nursery in task.child_nurseries:
+def tree(task: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
+    """A task and everything below it."""
+    todo = [] if task is None else [task]
+    for found in todo:
+        for nursery in found.child_nurseries:
             todo += nursery.child_tasks
-    return tasks
+    return todo
+
+
+def _describe(main_task: trio.lowlevel.Task) -> str:
+    tasks = enumerate(tree(main_task))
+    return describe_deadlock({f"{task.name} #{number}": task.coro for number, task in tasks})

@@ -42,6 +42,8 @@ class Wire:
         """The peer closed or vanished: it takes nothing any more."""
         self.app_closed: tuple[int, str] | None = None
         """The application's own close."""
+        self.answered = False
+        """The application has sent its accept, whether or not the peer was still there."""
         self.accepted = False
         self.subprotocol: str | None = None
         self.response_headers: list[tuple[bytes, bytes]] = []
