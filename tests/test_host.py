@@ -79,7 +79,7 @@ async def test_which_cancellation_is_ours(
 async def test_one_more_request_than_at_the_cut_is_not_ours(leaky: None) -> None:
     host = AsyncioHost()
     host.about_to_cut()
-    task = await natively_cancelled()
+    await natively_cancelled()
     assert not host.is_our_cut(from_anyio())
     host.settle()
     assert cancelling() == 0
