@@ -70,6 +70,14 @@ async def test_cancellation_leaves_bare():
     assert scope.cancelled_caught
 
 
+async def test_cancelled_before_it_begins():
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with sheltered():
+            raise AssertionError("the block must not run")
+    assert scope.cancelled_caught
+
+
 # contract: X6
 async def test_interrupt_in_a_task():
     async def interrupt() -> None:

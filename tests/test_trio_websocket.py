@@ -76,6 +76,14 @@ async def test_server_that_stops():
             assert ws.close_code == 1001
 
 
+async def test_server_that_is_cancelled_at_once():
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, echo, "127.0.0.1", 0))
+        nursery.cancel_scope.cancel()
+    listeners = await trio.open_tcp_listeners(server.port, host="127.0.0.1")  # it is free again
+    await listeners[0].aclose()
+
+
 async def test_rejected():
     async def turn_away(ws: WebSocket) -> None:
         await ws.reject(429, [(b"retry-after", b"1")], b"slow down")

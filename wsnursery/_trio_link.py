@@ -22,7 +22,7 @@ from trio_websocket import (
 )
 
 from wsnursery._options import Options
-from wsnursery._outcome import leaves
+from wsnursery._outcome import leaves, without
 from wsnursery._trio_stream import WatchedStream
 
 T = TypeVar("T")
@@ -104,8 +104,9 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
                 error = exc
             inner.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The tasks do not raise, but Ctrl-C may hit any of them.
-        error = next(leaf for leaf in leaves(group) if not isinstance(leaf, trio.Cancelled))
+        # The tasks do not raise, but Ctrl-C may hit any of them, and a cancellation the beginning.
+        interrupts = without(group, lambda exc: isinstance(exc, trio.Cancelled))
+        error = leaves(interrupts or group)[0]
     if error is not None:
         try:
             raise error
@@ -114,6 +115,9 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
 
 
 async def _shelter(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    # Cancelled already, `started` would leave this task with the one that waits for it, and the
+    # shield would keep both for ever.
+    await trio.lowlevel.checkpoint_if_cancelled()
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)

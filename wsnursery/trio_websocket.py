@@ -174,8 +174,13 @@ async def serve(
         listeners = await trio.open_ssl_over_tcp_listeners(
             port, ssl_context, host=host, https_compatible=True
         )
-    task_status.started(listening(listeners))
-    await Server(handler, options).run(listeners)
+    try:
+        task_status.started(listening(listeners))
+        await Server(handler, options).run(listeners)
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            for listener in listeners:
+                await listener.aclose()
 
 
 def _require_trio(name: str) -> None:
