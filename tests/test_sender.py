@@ -1,0 +1,312 @@
+"""The sender: one raw send at a time, in order, and what a raw send that fails means."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.contract._bench import about, block, closes
+from wsnursery import WebSocket, testing
+from wsnursery.testing import FailSend, StallSend
+
+
+async def hold(ws: WebSocket) -> None:
+    """Accept, and stay."""
+    await ws.accept()
+    await anyio.sleep_forever()
+
+
+def sending(message: str | bytes) -> Callable[[WebSocket], Awaitable[None]]:
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send(message)
+
+    return body
+
+
+def pushing(*messages: str) -> Callable[[WebSocket], Awaitable[None]]:
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        for message in messages:
+            ws.send_nowait(message)
+
+    return body
+
+
+# contract: S1
+async def test_messages_go_out_in_order() -> None:
+    server = testing.Server(send_queue=100)
+    ended = await block(server, pushing(*map(str, range(100))), send_buffer=100)
+    assert ended.error is None
+    assert server.transcript.from_app == [str(number) for number in range(100)]
+
+
+# contract: S4
+async def test_a_fence_waits_for_what_is_before_it() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(3, go_on)])
+    flushed: list[float] = []
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.flush()
+        ws.send_nowait("1")
+        ws.send_nowait("2")
+        await ws.flush()
+        flushed.append(anyio.current_time())
+
+    ended = await block(server, body, (4, go_on.set))
+    assert ended.error is None
+    assert flushed == [4]
+
+
+# contract: S2
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+async def test_a_refused_message_is_its_callers(kind: type[Exception]) -> None:
+    error = kind("mine")
+    server = testing.Server(faults=[FailSend(2, error)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        with pytest.raises(kind) as caught:
+            await ws.send("refused")
+        assert caught.value is error
+        await ws.send("taken")
+        assert ws.statistics().messages_sent == 1
+
+    ended = await block(server, body)
+    assert ended.error is None
+    assert server.transcript.from_app == ["taken"]
+
+
+# contract: S2, X1
+async def test_a_refused_message_that_nobody_waits_for_leaves_through_the_block() -> None:
+    error = ValueError("mine")
+    server = testing.Server(faults=[FailSend(2, error)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("refused")
+        await anyio.sleep_forever()
+
+    ended = await block(server, body)
+    assert ended.error is error
+    assert closes(server) == ["app close 1011"]
+
+
+async def test_a_refused_accept_is_its_callers_and_closes() -> None:
+    """A server dies of a handshake that is left half-answered."""
+    error = ValueError("mine")
+    server = testing.Server(faults=[FailSend(1, error)])
+
+    async def body(ws: WebSocket) -> None:
+        with pytest.raises(ValueError, match="mine"):
+            await ws.accept()
+
+    ended = await block(server, body)
+    assert ended.error is None
+    assert len(closes(server)) == 1
+
+
+# contract: C4
+async def test_a_refused_close_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    server = testing.Server(faults=[FailSend(2, ValueError("mine"))])
+    with caplog.at_level(logging.DEBUG, "wsnursery"):
+        ended = await block(server, WebSocket.accept)
+    assert ended.error is None
+    assert ended.at == about(0)
+    assert "the server refused the close: ValueError('mine')" in caplog.text
+
+
+# contract: D1
+async def test_an_oserror_means_gone() -> None:
+    error = ConnectionResetError()
+    server = testing.Server(faults=[FailSend(2, error)])
+    ended = await block(server, sending("x"))
+    assert ended.own.__cause__ is error
+    assert (ended.own.code, ended.own.undelivered) == (None, 1)
+    assert closes(server) == []
+
+
+# contract: D9
+@pytest.mark.parametrize("strict", [False, True])
+async def test_an_error_with_a_disconnect_beside_it(strict: bool) -> None:
+    """Tolerant: it means gone, and the disconnect knows the code. Strict: it leaves as itself."""
+    error = RuntimeError("mine")
+    server = testing.Server(faults=[FailSend(2, error, vanish=True)])
+    ended = await block(server, sending("x"), strict=strict)
+    if strict:
+        assert ended.error is error
+    else:
+        assert ended.own.__cause__ in (error, None)
+        assert ended.own.code == server.personality.loss_code
+
+
+# contract: S10
+async def test_a_raw_send_that_takes_too_long() -> None:
+    server = testing.Server(faults=[StallSend(2)])
+    ended = await block(server, sending("x"), send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert str(ended.own.__cause__) == "the server took no message within 3 s"
+    assert ended.at == about(3)
+    assert closes(server) == []
+
+
+# contract: S10
+async def test_every_raw_send_has_its_own_time() -> None:
+    server = testing.Server()
+
+    send = server.send
+
+    async def slow(event: Mapping[str, Any]) -> None:
+        await anyio.sleep(2)
+        await send(event)
+
+    server.send = slow
+    ended = await block(server, pushing("1", "2", "3"), send_timeout=3, close_timeout=60)
+    assert ended.error is None
+    assert server.transcript.from_app == ["1", "2", "3"]
+    assert ended.at == about(10)
+
+
+async def test_no_send_timeout() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on)])
+    ended = await block(server, sending("x"), (1e6, go_on.set), send_timeout=None)
+    assert ended.error is None
+    assert ended.at == about(1e6)
+
+
+# contract: S10, C5
+async def test_a_raw_send_that_cannot_be_taken_back(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
+    ended = await block(server, sending("x"), (9, go_on.set), send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(9)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "a raw send neither ends nor can be cancelled on this server" in record.getMessage()
+
+
+# contract: S10
+async def test_a_raw_send_that_comes_back_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
+    ended = await block(server, sending("x"), (3.5, go_on.set), send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(3.5)
+    assert caplog.records == []
+
+
+# contract: S3, D1
+@pytest.mark.parametrize("outcome", ["taken", "raises"])
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_becomes_of_a_raw_send_after_the_end_is_nobodys(
+    outcome: str, strict: bool
+) -> None:
+    """The end has been told already; it is not told twice."""
+    go_on = anyio.Event()
+    stall = StallSend(2, go_on, shielded=True)
+    faults = [stall] if outcome == "taken" else [stall, FailSend(2, ValueError("late"))]
+    server = testing.Server(faults=faults)
+    ended = await block(
+        server, sending("x"), (1, server.peer.vanish), (1.5, go_on.set), strict=strict
+    )
+    assert ended.own.undelivered == 1
+    assert ended.own.__cause__ is None
+
+
+# contract: C1
+async def test_a_close_that_is_with_the_server_is_let_out_when_the_peer_leaves() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000)
+
+    ended = await block(server, body, (1, server.peer.vanish), (2, go_on.set))
+    assert ended.error is None
+    assert "was cancelled" not in str(server.transcript)
+
+
+# contract: D6
+@pytest.mark.parametrize(("goes_out", "code"), [(True, 4000), (False, testing.SILENT.loss_code)])
+async def test_the_own_code_counts_from_when_it_goes_out(goes_out: bool, code: int) -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(3 if goes_out else 2, go_on)])
+    codes: list[int | None] = []
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("x")
+        ws.start_soon(ws.close, 4000)
+        await anyio.sleep(3)
+        codes.append(ws.close_code)
+
+    await block(server, body, (1, server.peer.vanish), (2, go_on.set))
+    assert codes in ([], [code])
+
+
+# contract: R7
+@pytest.mark.parametrize("body", [WebSocket.accept, hold])
+async def test_a_receive_that_blocks_the_close_is_cancelled_first(
+    body: Callable[[WebSocket], Awaitable[None]],
+) -> None:
+    server = testing.Server(personality=testing.GRANIAN)
+    ended = await block(server, body, (3, server.peer.vanish))
+    assert (ended.error is None) is (body is WebSocket.accept)
+    assert closes(server) == (["app close 1000"] if body is WebSocket.accept else [])
+
+
+# contract: R7
+async def test_a_receive_that_cannot_be_cancelled_is_waited_for_a_little() -> None:
+    """It takes some checkpoints to let go; the close goes out all the same."""
+    server = testing.Server(personality=testing.GRANIAN)
+    receive = server.receive
+
+    async def slow() -> Mapping[str, Any]:
+        try:
+            return await receive()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(20):
+                    await anyio.lowlevel.checkpoint()
+
+    server.receive = slow
+    ended = await block(server, WebSocket.accept)
+    assert ended.error is None
+    assert closes(server) == ["app close 1000"]
+
+
+# contract: C6
+async def test_a_denial() -> None:
+    server = testing.Server(personality=testing.UVICORN)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.reject(404)
+
+    ended = await block(server, body)
+    assert ended.error is None
+    assert closes(server) == ["app deny 404"]
+
+
+# contract: L4
+async def test_a_handshake_that_nobody_answers_is_denied() -> None:
+    server = testing.Server()
+    ended = await block(server, lambda ws: anyio.sleep(1))
+    assert ended.error is None
+    assert closes(server) == ["app deny 403"]
+
+
+# contract: S5
+async def test_a_message_that_is_refused_behind_others() -> None:
+    """The others of the same burst go out, in order."""
+    error = ValueError("mine")
+    server = testing.Server(faults=[FailSend(3, error)])
+    ended = await block(server, pushing("1", "2", "3"))
+    assert ended.error is error
+    assert server.transcript.from_app == ["1", "3"]
