@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope, get_cancelled_exc_class
+import anyio
 
 from ._buffers import Inbox
 from ._errors import WebSocketDisconnected, is_attributed
-from ._host import NO_HOST, Host, current_host
+from ._host import NO_HOST, Host, current_host, is_cancellation
 from ._outcome import Failure, Source, without
 from ._tasks import (
     Cut,
@@ -144,12 +144,12 @@ class Application:
         try:
             with participant.scope, _sealed(participant.scope):
                 await func(*args)
-        except BaseException as exc:  # noqa: BLE001 - what matters of it leaves through the block
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
             self._child_failed(exc)
         finally:
             self._part(participant)
 
-    async def run_started_child(
+    async def run_started_child(  # noqa: ASYNC128 - `func` calls started()
         self,
         participant: Participant,
         func: Callable[..., Awaitable[object]],
@@ -169,7 +169,7 @@ class Application:
                 await func(*args, task_status=status)
             if participant.scope.cancelled_caught and not status.called:
                 raise disconnected()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - as in `run_child`
             if not status.called:
                 raise
             self._child_failed(exc)
@@ -203,9 +203,7 @@ class Application:
 
     def is_failure(self, error: BaseException) -> bool:
         """Whether there is more in an error than this connection's end and cancellations."""
-        cancelled = get_cancelled_exc_class()
-        rest = without(error, lambda exc: self.is_own(exc) or isinstance(exc, cancelled))
-        return rest is not None
+        return without(error, lambda exc: self.is_own(exc) or is_cancellation(exc)) is not None
 
     @property
     def has_failed(self) -> bool:
@@ -231,7 +229,7 @@ class Application:
 
 
 @contextmanager
-def _sealed(scope: CancelScope) -> Generator[None]:
+def _sealed(scope: anyio.CancelScope) -> Generator[None]:
     """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
 
     Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope

@@ -15,8 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, final
 
-from anyio import EndOfStream, Event, create_task_group
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._buffers import size_of
 from ._types import Message
@@ -94,7 +94,7 @@ class InProcessBackplane:
         """Hand an envelope over to every subscriber. A checkpoint."""
         for subscription in self._channels.get(channel, ()):
             subscription.put(envelope)
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncGenerator[AsyncIterator[Incoming]]:
@@ -115,7 +115,7 @@ class _Subscription:
     def __init__(self, limit: int) -> None:
         self._waiting: deque[Incoming] = deque()
         self._limit = limit
-        self._news = Event()
+        self._news = anyio.Event()
 
     def put(self, envelope: Envelope) -> None:
         if len(self._waiting) < self._limit:
@@ -128,9 +128,9 @@ class _Subscription:
         return self
 
     async def __anext__(self) -> Incoming:
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
         while not self._waiting:
-            self._news = Event()
+            self._news = anyio.Event()
             await self._news.wait()
         return self._waiting.popleft()
 
@@ -160,7 +160,7 @@ class Link:
         self._number = 0
         self._waiting: deque[Envelope] = deque()
         self._waiting_bytes = 0
-        self._news = Event()
+        self._news = anyio.Event()
         self._heard: dict[str, int] = {}
         """The last number of every origin, the one heard last at the end."""
 
@@ -178,11 +178,13 @@ class Link:
         Args:
             events: The subscription to the channel.
         """
-        async with create_task_group() as group:
+        async with anyio.create_task_group() as group:
             group.start_soon(self._send_all)
             async for event in events:
                 self._take(event)
-            raise EndOfStream(f"the backplane has ended its subscription to {self._channel!r}")
+            raise anyio.EndOfStream(
+                f"the backplane has ended its subscription to {self._channel!r}"
+            )
 
     async def _send_all(self) -> None:
         while True:
@@ -190,7 +192,7 @@ class Link:
                 envelope = self._waiting.popleft()
                 self._waiting_bytes -= size_of(envelope.message)
                 await self._backplane.publish(self._channel, envelope)
-            self._news = Event()
+            self._news = anyio.Event()
             await self._news.wait()
 
     def _take(self, event: Incoming) -> None:

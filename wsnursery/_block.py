@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from anyio import CancelScope, create_task_group, current_time, get_cancelled_exc_class
-from anyio.lowlevel import checkpoint_if_cancelled
+import anyio
+import anyio.lowlevel
 
 from ._codes import CloseCode
 from ._connection import Connection
+from ._host import is_cancellation
 from ._outcome import Failure, Source, decide, leaves
 from ._tasks import set_lineage
 
 
-async def running(connection: Connection) -> AsyncGenerator[None]:
+async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYNC900
     """Run a connection while the body of the block runs: the body is where this yields.
 
     Entering is no checkpoint and cannot fail half-way. Nothing is raised: what the block is to
@@ -31,14 +32,14 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
     cut = False
     set_lineage((*application.outer_lineage, application.body))
     try:
-        async with create_task_group() as connection.service_group:
+        async with anyio.create_task_group() as connection.service_group:
             connection.start()
             try:
-                async with create_task_group() as application.group:
+                async with anyio.create_task_group() as application.group:
                     try:
                         with application.body.scope:
-                            yield
-                    except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
+                            yield  # noqa: ASYNC119 - `WebSocket.__aexit__` always goes on
+                    except BaseException as exc:  # noqa: ASYNC103, BLE001 - `decide` sorts them
                         error = exc
                     set_lineage(application.outer_lineage)
                     cut = application.body.scope.cancelled_caught
@@ -53,8 +54,8 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
                         raise error
                 application.group = None
                 # The children keep to themselves that they were cancelled from outside.
-                await checkpoint_if_cancelled()
-            except get_cancelled_exc_class() as exc:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is raised below
                 if host.is_our_cut(exc):
                     host.settle()
                 else:
@@ -62,9 +63,9 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
             await _leave(connection, from_outside=cancellation is not None)
             if cancellation is not None:
                 raise cancellation
-    except get_cancelled_exc_class() as exc:
+    except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - `decide` sorts them
         cancellation = exc
-    except BaseException as exc:  # noqa: BLE001 - `decide` sorts them
+    except BaseException as exc:  # noqa: ASYNC103, BLE001 - as above
         # Only an interrupt that hit a group while it was leaving comes this way.
         connection.application.failures.append(Failure(Source.CONNECTION, exc))
     if cancellation is None and error is not None and application.body.scope.cancel_called:
@@ -75,20 +76,20 @@ async def running(connection: Connection) -> AsyncGenerator[None]:
 
 async def _leave(connection: Connection, *, from_outside: bool) -> None:
     """Say goodbye and stop the connection's own tasks. Body and children have ended."""
-    deadline = current_time() + connection.options.close_timeout
+    deadline = anyio.current_time() + connection.options.close_timeout
     try:
         try:
             await _say_goodbye(connection, deadline, from_outside=from_outside)
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
             # in the body; the second ends everything.
             if not from_outside:
-                await _say_goodbye(connection, deadline, from_outside=True)
+                await _say_goodbye(connection, deadline, from_outside=True)  # noqa: ASYNC102
             raise
     finally:
         # Whoever still waits is a task of somebody else; it must not wait for nobody.
         connection.give_up()
-        with CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
             await connection.stop()
 
 
@@ -105,7 +106,7 @@ async def _say_goodbye(connection: Connection, deadline: float, *, from_outside:
             connection.drop_messages()
         connection.begin_close(code, "")
     closed = False
-    with CancelScope(deadline=deadline, shield=True):
+    with anyio.CancelScope(deadline=deadline, shield=True):
         await connection.close_taken()
         closed = True
         if not from_outside:
@@ -119,7 +120,6 @@ async def _say_goodbye(connection: Connection, deadline: float, *, from_outside:
 async def _outcome(
     connection: Connection, cancellation: BaseException | None, *, cut: bool
 ) -> BaseException | None:
-    is_cancellation = get_cancelled_exc_class()
     application, end = connection.application, connection.end
     cause = None if end is None else end.cause
     by_peer = end is not None and not connection.own_close
@@ -131,21 +131,20 @@ async def _outcome(
         owed=cut or lost,
         noted=by_peer and all(failure.error is not cause for failure in application.failures),
         is_own=application.is_own,
-        is_cancellation=lambda exc: isinstance(exc, is_cancellation),
+        is_cancellation=is_cancellation,
     )
     if outcome is not None and application.is_own(outcome):
         # A cancellation from outside that nobody has met yet comes first.
         try:
-            await checkpoint_if_cancelled()
-        except is_cancellation as exc:
-            return exc
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is what is raised
+            return exc  # noqa: ASYNC104
     return outcome
 
 
 def _cancellation_in(error: BaseException | None) -> BaseException | None:
     """The cancellation that left the body, bare or in a group (trio puts it beside errors)."""
-    is_cancellation = get_cancelled_exc_class()
     for leaf in [] if error is None else leaves(error):
-        if isinstance(leaf, is_cancellation):
+        if is_cancellation(leaf):
             return leaf
     return None

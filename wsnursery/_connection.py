@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anyio import BusyResourceError, ClosedResourceError, WouldBlock, current_time, move_on_after
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+import anyio
+import anyio.lowlevel
 
 from ._application import Application
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
-from ._errors import ClosedByAnotherTask, LocalProtocolError, WebSocketDisconnected, attribute
+from ._errors import LocalProtocolError, WebSocketDisconnected, attribute
 from ._options import Options
 from ._outcome import Source
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
@@ -102,7 +102,7 @@ class Connection:
 
     async def accept(self, event: Accept) -> None:
         """Complete the handshake, once the server has announced it."""
-        await checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._refuse_after_block()
         if self._accepting:
             raise LocalProtocolError("accept() is already under way: call it once")
@@ -121,7 +121,7 @@ class Connection:
 
     async def _handshake_requested(self) -> None:
         if self.over:
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()
             raise self._sorry()
         caller = self._accept_caller = self.application.current()
         try:
@@ -129,7 +129,7 @@ class Connection:
                 await self._requested.wait()
             if self.protocol.state is State.REQUESTED:
                 for _ in range(CHECKPOINTS_BEFORE_ACCEPT):
-                    await checkpoint()
+                    await anyio.lowlevel.checkpoint()
         except BaseException:
             if self.end is not None:
                 self.application.untell(caller)
@@ -143,7 +143,7 @@ class Connection:
         """Deny the handshake."""
         self._refuse_after_block()
         if self.over:
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()
             raise self._sorry()
         # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
@@ -158,17 +158,17 @@ class Connection:
 
     async def _until_can_send(self) -> None:
         """Raise what a call that sends raises now; a checkpoint if it does."""
-        await checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         if self.over or not self.protocol.allows(Event.MESSAGE_OUT):
             # A loop that sends to a dead peer must not freeze the process.
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()
         self.check_can_send()
 
     def send_nowait(self, message: Message) -> None:
         """Queue a message."""
         self.check_can_send()
         if not self.offer(message, size_of(message)):
-            raise WouldBlock(
+            raise anyio.WouldBlock(
                 "the send buffer is full: use `await ws.send(...)`, or treat the peer as too slow"
             )
 
@@ -205,10 +205,10 @@ class Connection:
 
     async def next_message(self) -> Message | None:
         """Wait for the next message; `None` after an orderly end or the own close."""
-        await checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._refuse_after_block()
         if self._reading:
-            raise BusyResourceError("receiving from")
+            raise anyio.BusyResourceError("receiving from")
         if not self.over:
             self.protocol.apply(Event.RECEIVE)
         reader = self.application.current()
@@ -232,7 +232,7 @@ class Connection:
         self._waiting_reader, self._reader_told = reader, False
         try:
             if self._has_message() or self.over:
-                await checkpoint()
+                await anyio.lowlevel.checkpoint()
             while not self._has_message() and not self.over:
                 await self._reader.wait()
         except BaseException:
@@ -253,7 +253,7 @@ class Connection:
             self.begin_close(code, reason)
         self._note_closer()
         timeout = self.options.close_timeout
-        with move_on_after(timeout) as limit:
+        with anyio.move_on_after(timeout) as limit:
             await self.close_taken()
         if limit.cancelled_caught:
             self.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
@@ -265,7 +265,7 @@ class Connection:
 
     async def close_taken(self) -> None:
         """Wait until the server has taken the close, or the connection has ended without it."""
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
         if not self.sender.has_given_up:
             await self._settled(self._queue(Delivery(None)))
 
@@ -340,7 +340,7 @@ class Connection:
         if self.protocol.state is State.REJECTED or not self.receiver.is_running:
             self.close_is_done()
         else:
-            late = current_time() + self.options.close_timeout
+            late = anyio.current_time() + self.options.close_timeout
             self.watchdog.watch(self.close_is_done, late)
 
     def close_is_done(self) -> None:
@@ -362,7 +362,7 @@ class Connection:
         """
         if self.end is not None:
             return
-        self.end = End(broken=broken, cause=cause, time=current_time())
+        self.end = End(broken=broken, cause=cause, time=anyio.current_time())
         if broken:
             self.inbox.clear()
             # After an orderly end a reader keeps everybody alive until it has heard of it itself.
@@ -451,13 +451,19 @@ class Connection:
         if self.own_close:
             self._note_told()
             if self.application.current() in self._closers:
-                return ClosedResourceError("this task has closed the WebSocket: nothing can follow")
-            return attribute(ClosedByAnotherTask(), self.origin)
+                return anyio.ClosedResourceError(
+                    "this task has closed the WebSocket: nothing can follow"
+                )
+            # To whom it merely happens it is an end: a child that lets it escape has simply ended.
+            closed = anyio.ClosedResourceError("another task has closed the WebSocket")
+            return attribute(closed, self.origin)
         return self.told()
 
     def _refuse_after_block(self) -> None:
         if self.left:
-            raise ClosedResourceError("the `async with` block of this WebSocket has been left")
+            raise anyio.ClosedResourceError(
+                "the `async with` block of this WebSocket has been left"
+            )
 
     # ------------------------------------------------------------------------------------ sending
 

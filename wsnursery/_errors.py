@@ -23,10 +23,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from anyio import ClosedResourceError
-
 _MAX_SHOWN_REASON = 200
 """Characters of a peer's text in a sentence: enough to recognise it, too few to flood a log."""
+
+
+E = TypeVar("E", bound=BaseException)
 
 
 def shown(text: str) -> str:
@@ -61,40 +62,27 @@ class WebSocketDisconnected(ConnectionError):
         self.code = code
         self.reason = reason
         self.undelivered = undelivered
-        # Which connection this is about. A bare token: a reference to the connection itself would
-        # keep the handler's frame alive for as long as somebody keeps the exception.
-        self._origin: object | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.code, self.reason, self.undelivered)
 
 
-class ClosedByAnotherTask(ClosedResourceError):
-    """`anyio.ClosedResourceError` for a task that has not closed the WebSocket itself.
-
-    To whom it happens it is the end of the connection like any other: a child that lets it escape
-    has simply ended.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("another task has closed this WebSocket: nothing can follow")
-        self._origin: object | None = None
-
-
-E = TypeVar("E", bound=WebSocketDisconnected | ClosedByAnotherTask)
-
-
 def attribute(exc: E, origin: object) -> E:
-    """Say which connection an exception is about."""
-    exc._origin = origin  # pyright: ignore[reportPrivateUsage]
+    """Say which connection an exception is about; a bare token says it.
+
+    A reference to the connection itself would keep the handler's frame alive for as long as
+    somebody keeps the exception.
+
+    Beside `WebSocketDisconnected` that is the `anyio.ClosedResourceError` of a task that has not
+    closed the WebSocket itself: to that task it is the end of the connection like any other.
+    """
+    exc.__dict__["_origin"] = origin
     return exc
 
 
 def is_attributed(exc: BaseException, origin: object) -> bool:
     """Whether an exception is about this connection."""
-    if not isinstance(exc, WebSocketDisconnected | ClosedByAnotherTask):
-        return False
-    return exc._origin is origin  # pyright: ignore[reportPrivateUsage]
+    return getattr(exc, "_origin", None) is origin
 
 
 def _sentence(code: int | None, reason: str, undelivered: int) -> str:

@@ -14,7 +14,7 @@ import asyncio
 import sys
 from typing import Protocol
 
-from anyio import current_effective_deadline
+import anyio
 
 from ._wakeup import running_on_trio
 
@@ -74,7 +74,7 @@ class AsyncioHost:
             isinstance(exc, asyncio.CancelledError)
             and self._at_cut is not None
             and self._task.cancelling() <= self._at_cut
-            and current_effective_deadline() > -float("inf")
+            and anyio.current_effective_deadline() > -float("inf")
             and not _has_native_cancellation(exc)
         )
 
@@ -85,6 +85,11 @@ class AsyncioHost:
 
 NO_HOST = TrioHost()
 """For a connection whose block has been left, and for every one on trio."""
+
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Whether an exception is the running backend's cancellation."""
+    return isinstance(exc, anyio.get_cancelled_exc_class())
 
 
 def current_host() -> Host:

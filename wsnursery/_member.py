@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, final, get_args
 from weakref import ref
 
-from anyio import Event, WouldBlock
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._history import Publication, newest_that_fit
 
@@ -87,7 +87,7 @@ class Member:
         self._overflow = overflow
         self._code = code
         self._unseen = 0
-        self._news: Event | None = None
+        self._news: anyio.Event | None = None
         self.metadata = metadata
         """What was given to `Room.joined`: a name, say."""
         self.dropped = 0
@@ -128,9 +128,9 @@ class Member:
 
         *Checkpoint*: always. *Cancellation*: loses nothing. One task at a time gets the count.
         """
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
         while not self._unseen:
-            self._news = self._news or Event()
+            self._news = self._news or anyio.Event()
             await self._news.wait()
         # Nothing may be awaited any more: a cancellation would lose the count.
         count, self._unseen = self._unseen, 0
@@ -193,7 +193,7 @@ class Member:
 
     def _disconnect(self, connection: Connection) -> None:
         self.disconnected = True
-        cause = WouldBlock("the send buffer of this member of a room was full")
+        cause = anyio.WouldBlock("the send buffer of this member of a room was full")
         connection.close_by_itself(self._code, SLOW_REASON, cause)
 
     def _make_way(self, connection: Connection, publication: Publication) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from anyio import Event
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._member import Member
 
@@ -42,7 +42,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._pending: dict[Member, PresenceEvent] = {}
-        self._news: Event | None = None
+        self._news: anyio.Event | None = None
         self._over = False
 
     def __aiter__(self) -> Presence:
@@ -51,11 +51,11 @@ class Presence:
 
     async def __anext__(self) -> PresenceEvent:
         """Wait for the next event. A checkpoint; when cancelled, it loses nothing."""
-        await checkpoint()
+        await anyio.lowlevel.checkpoint()
         while not self._pending:
             if self._over:
                 raise StopAsyncIteration
-            self._news = self._news or Event()
+            self._news = self._news or anyio.Event()
             await self._news.wait()
         return self._pending.pop(next(iter(self._pending)))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from anyio import current_time, move_on_after
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._buffers import size_of
 from ._codes import CloseCode
@@ -104,7 +104,7 @@ class Receiver(Service):
         sender = self._connection.sender
         for _ in range(CHECKPOINTS_OF_DOUBT):
             if sender.is_sending and sender.doubt is None:
-                await checkpoint()
+                await anyio.lowlevel.checkpoint()
 
     async def _take_in(self, message: Message) -> None:
         size = size_of(message)
@@ -147,7 +147,7 @@ class Receiver(Service):
         """From now on the peer may be idle for ``idle_timeout``."""
         timeout = self._options.idle_timeout
         if timeout is not None and not self._connection.over:
-            self._connection.watchdog.watch(self._peer_is_idle, current_time() + timeout)
+            self._connection.watchdog.watch(self._peer_is_idle, anyio.current_time() + timeout)
 
     def _peer_is_idle(self) -> None:
         timeout = self._options.idle_timeout
@@ -156,10 +156,10 @@ class Receiver(Service):
 
     async def _drain(self) -> None:
         """Take what is stuck in the server's queue, so that its own tasks can end."""
-        with move_on_after(DRAIN_SECONDS):
+        with anyio.move_on_after(DRAIN_SECONDS):
             for _ in range(DRAIN_EVENTS):
                 event: Incoming | None = None
-                with move_on_after(DRAIN_IDLE):
+                with anyio.move_on_after(DRAIN_IDLE):
                     try:
                         event = await self._transport.receive()
                     except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
@@ -183,7 +183,7 @@ class Receiver(Service):
         """Let the server deliver what it still has, until there is nothing for a moment."""
         while self._transport.drains and self.is_running:
             before = self._events
-            with move_on_after(DRAIN_IDLE):
+            with anyio.move_on_after(DRAIN_IDLE):
                 await self._change.wait()
             if self._events == before and not self._disconnected:
                 return

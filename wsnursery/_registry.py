@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, final
 
-from anyio import TASK_STATUS_IGNORED, CancelScope, create_task_group, sleep_forever
+import anyio
 
 from ._backplane import Backplane
 from ._errors import LocalProtocolError
@@ -100,7 +100,7 @@ class Rooms:
         return self.publish(name, json_text(obj), key=key)
 
     async def exchange(
-        self, backplane: Backplane, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+        self, backplane: Backplane, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Connect every room that is or comes to a backplane, until cancelled.
 
@@ -113,13 +113,13 @@ class Rooms:
         """
         if self._exchanges is not None:
             raise LocalProtocolError("these rooms have a backplane already: they take one")
-        async with create_task_group() as group:
+        async with anyio.create_task_group() as group:
             self._exchanges = _Exchanges(group, backplane)
             try:
                 for room in self:
                     self._exchanges.start(room)
                 task_status.started()
-                await sleep_forever()
+                await anyio.sleep_forever()
             finally:
                 self._exchanges = None
 
@@ -160,15 +160,15 @@ class _Exchanges:
     def __init__(self, group: TaskGroup, backplane: Backplane) -> None:
         self._group = group
         self._backplane = backplane
-        self._scopes: dict[Room, CancelScope] = {}
+        self._scopes: dict[Room, anyio.CancelScope] = {}
 
     def start(self, room: Room) -> None:
-        self._scopes[room] = CancelScope()
+        self._scopes[room] = anyio.CancelScope()
         self._group.start_soon(self._run, room, self._scopes[room], name=f"room {room.name!r}")
 
     def stop(self, room: Room) -> None:
         self._scopes.pop(room).cancel()
 
-    async def _run(self, room: Room, scope: CancelScope) -> None:
+    async def _run(self, room: Room, scope: anyio.CancelScope) -> None:
         with scope:
             await room.exchange(self._backplane)

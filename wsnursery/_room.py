@@ -13,7 +13,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from anyio import TASK_STATUS_IGNORED
+import anyio
 
 from ._backplane import Backplane, Link
 from ._buffers import size_of
@@ -312,7 +312,7 @@ class Room:
     # ------------------------------------------------------------------------------- elsewhere
 
     async def exchange(
-        self, backplane: Backplane, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+        self, backplane: Backplane, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Exchange messages with the rooms of the same name in other processes, until cancelled.
 

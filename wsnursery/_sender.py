@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from anyio import current_time, move_on_after
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._buffers import Delivery
 from ._codes import CloseCode
@@ -88,7 +88,7 @@ class Sender(Service):
             await self._before_close(event)
         watchdog = self._connection.watchdog
         if self._options.send_timeout is not None:
-            watchdog.watch(self._is_late, current_time() + self._options.send_timeout)
+            watchdog.watch(self._is_late, anyio.current_time() + self._options.send_timeout)
         self.is_sending = True
         self._connection.receiver.look_for_room()  # there is more while a raw send is under way
         try:
@@ -112,7 +112,7 @@ class Sender(Service):
             connection.receiver.stop()
             for _ in range(CHECKPOINTS_OF_DOUBT):
                 if connection.receiver.is_running:
-                    await checkpoint()
+                    await anyio.lowlevel.checkpoint()
 
     def _taken(self, delivery: Delivery) -> None:
         event = delivery.event
@@ -157,7 +157,7 @@ class Sender(Service):
         self.doubt = exc
         for _ in range(CHECKPOINTS_OF_DOUBT):
             if self._connection.end is None:
-                await checkpoint()
+                await anyio.lowlevel.checkpoint()
         self.doubt = None
         return certain or self._connection.end is not None or self._transport.says_gone(exc)
 
@@ -171,7 +171,7 @@ class Sender(Service):
 
         Then its task group waits for it: no task may be left behind.
         """
-        with move_on_after(STUCK_SECONDS):
+        with anyio.move_on_after(STUCK_SECONDS):
             while self.is_sending:
                 await self._idle.wait()
         if self.is_sending:

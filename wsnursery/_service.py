@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, get_cancelled_exc_class
+import anyio
 
 from ._outcome import Source
 
@@ -24,7 +24,7 @@ class Service(ABC):
         self._connection = connection
         self._options = connection.options
         self._transport = connection.transport
-        self._scope: CancelScope | None = None
+        self._scope: anyio.CancelScope | None = None
         """Around the running task; `None` before it has been started and after it has ended."""
 
     @property
@@ -36,7 +36,7 @@ class Service(ABC):
         """Start the task."""
         group = self._connection.service_group
         assert group is not None
-        self._scope = CancelScope(shield=True)
+        self._scope = anyio.CancelScope(shield=True)
         group.start_soon(self._run, self._scope, name=f"wsnursery {type(self).__name__.lower()}")
 
     def stop(self) -> None:
@@ -48,11 +48,11 @@ class Service(ABC):
     async def work(self) -> None:
         """What the task does."""
 
-    async def _run(self, scope: CancelScope) -> None:
+    async def _run(self, scope: anyio.CancelScope) -> None:
         try:
             with scope:
                 await self.work()
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             # Not ours: the whole event loop is being cancelled.
             self._connection.break_off(None)
             raise

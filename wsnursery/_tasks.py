@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from enum import IntEnum
 
-from anyio import CancelScope
+import anyio
 
 
 class Cut(IntEnum):
@@ -33,7 +33,7 @@ class Participant:
     def __init__(self, origin: object) -> None:
         self.origin = origin
         """Which connection it belongs to."""
-        self.scope = CancelScope()
+        self.scope = anyio.CancelScope()
         """Around everything this participant does; only the connection cancels it."""
         self.reads = False
         """It has asked for a message at least once."""

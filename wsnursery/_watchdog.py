@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from anyio import CancelScope, current_time, sleep_forever
+import anyio
 
 from ._service import Service
 
@@ -23,7 +23,7 @@ class Watchdog(Service):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._alarms: dict[Alarm, float] = {}
-        self._nap: CancelScope | None = None
+        self._nap: anyio.CancelScope | None = None
         self._wakes_at = math.inf
 
     def watch(self, alarm: Alarm, at: float) -> None:
@@ -52,9 +52,9 @@ class Watchdog(Service):
         """
         self._nap = None
         while self._wakes_at < math.inf:
-            with CancelScope(deadline=self._wakes_at) as self._nap:
-                await sleep_forever()
-            now = current_time()
+            with anyio.CancelScope(deadline=self._wakes_at) as self._nap:
+                await anyio.sleep_forever()
+            now = anyio.current_time()
             for alarm in [alarm for alarm, at in self._alarms.items() if at <= now]:
                 self.forget(alarm)
                 alarm()

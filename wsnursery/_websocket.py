@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, final
 
-from anyio import CancelScope, ClosedResourceError
-from anyio.lowlevel import checkpoint
+import anyio
+import anyio.lowlevel
 
 from ._block import running
 from ._buffers import WebSocketStatistics
@@ -114,7 +114,7 @@ class WebSocket:
         try:
             # By hand, for contextlib's frames would hold the exception that holds them.
             with suppress(StopAsyncIteration):
-                await (anext(block) if exc is None else block.athrow(exc))
+                await (anext(block) if exc is None else block.athrow(exc))  # noqa: ASYNC102
             if exc is not None:
                 with suppress(Exception):  # an exception may refuse to be changed
                     exc.__traceback__ = traceback  # without our own frames
@@ -239,7 +239,7 @@ class WebSocket:
         try:
             checked = payload(message)
         except (TypeError, ValueError):
-            await checkpoint()
+            await anyio.lowlevel.checkpoint()  # noqa: ASYNC120 - a cancellation comes first
             raise
         await self._connection.send(checked)
 
@@ -375,7 +375,7 @@ class WebSocket:
     # ---------------------------------------------------------------------------------- the tasks
 
     @property
-    def cancel_scope(self) -> CancelScope:
+    def cancel_scope(self) -> anyio.CancelScope:
         """The cancel scope of the body and the children.
 
         Cancelling it ends the connection like a normal end: the queue is flushed, the close is
@@ -447,7 +447,9 @@ class WebSocket:
     def _group(self) -> TaskGroup:
         group = self._connection.application.group
         if group is None:
-            raise ClosedResourceError("the `async with` block of this WebSocket has been left")
+            raise anyio.ClosedResourceError(
+                "the `async with` block of this WebSocket has been left"
+            )
         return group
 
     # ---------------------------------------------------------------------------------- the facts

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import overload
 
-from anyio import ClosedResourceError, Event, create_task_group, move_on_after
+import anyio
 
 from ._codes import check_close
 from ._errors import WebSocketDisconnected
@@ -16,7 +16,7 @@ from ._types import Receive, Scope, Send
 from ._websocket import WebSocket, is_about
 from .asgi import open_websocket
 
-logger = logging.getLogger("wsnursery")
+_logger = logging.getLogger("wsnursery")
 
 Handler = Callable[[WebSocket], Awaitable[object]]
 """What `websocket_app` decorates: an async function of one `WebSocket`."""
@@ -72,7 +72,7 @@ class WebSocketApp:
             # Servers log what leaves an application as an error; a client that leaves is none.
             if not is_about(exc, ws):
                 raise
-            logger.debug("%s", exc)
+            _logger.debug("%s", exc)
         finally:
             self._open.pop(ws, None)
             for closing in self._closings:
@@ -99,8 +99,8 @@ class WebSocketApp:
         closing = _Closing(self._open)
         self._closings[closing] = None
         try:
-            with move_on_after(timeout) as limit:
-                async with create_task_group() as group:
+            with anyio.move_on_after(timeout) as limit:
+                async with anyio.create_task_group() as group:
                     for ws in self.connections:
                         group.start_soon(_close, ws, code, reason)
                 await closing.done.wait()
@@ -108,7 +108,7 @@ class WebSocketApp:
             del self._closings[closing]
         if limit.cancelled_caught:
             for ws in closing.left:
-                with suppress(ClosedResourceError):  # its handler has ended, it is closing
+                with suppress(anyio.ClosedResourceError):  # its handler has ended, it is closing
                     ws.cancel_scope.cancel()
 
 
@@ -117,7 +117,7 @@ class _Closing:
 
     def __init__(self, connections: Iterable[WebSocket]) -> None:
         self.left = set(connections)
-        self.done = Event()
+        self.done = anyio.Event()
         if not self.left:
             self.done.set()
 
@@ -129,7 +129,7 @@ class _Closing:
 
 
 async def _close(ws: WebSocket, code: int, reason: str) -> None:
-    with suppress(ClosedResourceError):  # it ended while others were being closed
+    with suppress(anyio.ClosedResourceError):  # it ended while others were being closed
         await ws.close(code, reason)
 
 

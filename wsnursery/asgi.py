@@ -13,7 +13,7 @@ from ._servers import means_gone, traits_of
 from ._types import Receive, Scope, Send
 from ._websocket import WebSocket, make_websocket
 
-logger = logging.getLogger("wsnursery")
+_logger = logging.getLogger("wsnursery")
 
 
 def open_websocket(
@@ -101,7 +101,7 @@ class _ASGITransport:
             )
         if not self._logged_unknown:
             self._logged_unknown = True
-            logger.warning("ignored an event of unknown type %r from the server", event.type)
+            _logger.warning("ignored an event of unknown type %r from the server", event.type)
 
     async def send(self, event: Outgoing) -> None:
         self._is_open = False  # for a probe: not while a raw send is under way
@@ -128,7 +128,7 @@ class _ASGITransport:
 
     def _denial(self, event: Reject) -> list[dict[str, Any]]:
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
-            logger.info(
+            _logger.info(
                 "this server cannot send a denial response: the client gets 403 instead of %d",
                 event.status,
             )
@@ -160,7 +160,9 @@ class _ASGITransport:
             problem = f"raised {exc!r} instead of an OSError"
         else:
             problem = "raised nothing"
-        logger.warning("the server announces ASGI 2.4, but a send after the disconnect %s", problem)
+        _logger.warning(
+            "the server announces ASGI 2.4, but a send after the disconnect %s", problem
+        )
 
 
 class _Unknown:
