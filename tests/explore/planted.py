@@ -23,6 +23,9 @@ class Bug:
     good: str
     bad: str
     scenario: str
+    and_good: str = ""
+    """A second place, where one alone would be caught by the other."""
+    and_bad: str = ""
 
     def plant(self, package: Path) -> None:
         """Change the copy.
@@ -30,10 +33,15 @@ class Bug:
         Raises:
             ValueError: the engine has changed so that the place is not there any more.
         """
-        places = [path for path in package.glob("*.py") if self.good in path.read_text()]
-        if len(places) != 1 or places[0].read_text().count(self.good) != 1:
+        self._change(package, self.good, self.bad)
+        if self.and_good:
+            self._change(package, self.and_good, self.and_bad)
+
+    def _change(self, package: Path, good: str, bad: str) -> None:
+        places = [path for path in package.glob("*.py") if good in path.read_text()]
+        if len(places) != 1 or places[0].read_text().count(good) != 1:
             raise ValueError(f"the bug {self.name!r} has no place any more: find it a new one")
-        places[0].write_text(places[0].read_text().replace(self.good, self.bad))
+        places[0].write_text(places[0].read_text().replace(good, bad))
 
 
 BUGS = (
@@ -78,6 +86,8 @@ BUGS = (
         "        if self.is_failure(exc):\n            self.fail(Source.CHILD, exc)",
         "        self.fail(Source.CHILD, exc)",
         "busy_senders",
+        "without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))",
+        "without(failure.error, is_cancellation)",
     ),
     Bug(
         "a cancellation beside an error stays in the group",
