@@ -89,9 +89,13 @@ class Receiver(Service):
     async def _hear(self, event: Incoming) -> None:
         connection = self._connection
         if isinstance(event, Disconnect):
-            await self._let_send_finish()
             self._disconnected = True
-            connection.heard_disconnect(event.code, event.reason)
+            try:
+                await self._let_send_finish()
+            finally:
+                # Also when the receiver is being stopped: what was heard was heard.
+                connection.sender.release()
+                connection.heard_disconnect(event.code, event.reason)
         elif isinstance(event, Connect):
             connection.heard_connect()
         else:
@@ -102,6 +106,7 @@ class Receiver(Service):
     async def _let_send_finish(self) -> None:
         """What a raw send raises at the same moment belongs to its caller, or is the cause."""
         sender = self._connection.sender
+        sender.hold()
         for _ in range(CHECKPOINTS_OF_DOUBT):
             if sender.is_sending and sender.doubt is None:
                 await anyio.lowlevel.checkpoint()

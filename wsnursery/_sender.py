@@ -15,7 +15,7 @@ import anyio.lowlevel
 from ._buffers import Delivery
 from ._codes import CloseCode
 from ._outcome import Source
-from ._protocol import Accept, Close, Event, Outgoing, Reject
+from ._protocol import Accept, Close, Event, Outgoing, Reject, State
 from ._service import Service
 
 if TYPE_CHECKING:
@@ -46,8 +46,18 @@ class Sender(Service):
         """What is queued is not going to be sent."""
         self.close_taken = False
         """The server has taken a close or a denial."""
+        self._held = False
         self._queued = connection.new_wakeup()
         self._idle = connection.new_wakeup()  # the block waits until no raw send is under way
+
+    def hold(self) -> None:
+        """Begin nothing new until `release`: the end is being told."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on with what is queued."""
+        self._held = False
+        self._queued.wake()
 
     def look(self) -> None:
         """Something was queued."""
@@ -71,7 +81,7 @@ class Sender(Service):
         """Send what is queued, and wait for more."""
         outbox = self._connection.outbox
         while True:
-            delivery = outbox.begin()
+            delivery = None if self._held else outbox.begin()
             if delivery is None:
                 await self._queued.wait()
             elif delivery.event is None:
@@ -84,8 +94,9 @@ class Sender(Service):
                     outbox.in_flight = None
 
     async def _transmit(self, delivery: Delivery, event: Outgoing) -> None:
-        if isinstance(event, Close):
-            await self._before_close(event)
+        if isinstance(event, Close) and not await self._prepare_close(event):
+            delivery.finish()
+            return
         watchdog = self._connection.watchdog
         if self._options.send_timeout is not None:
             watchdog.watch(self._is_late, anyio.current_time() + self._options.send_timeout)
@@ -103,16 +114,20 @@ class Sender(Service):
             watchdog.forget(self._is_late)
             self._idle.wake()
 
-    async def _before_close(self, event: Close) -> None:
+    async def _prepare_close(self, event: Close) -> bool:
+        """Make way for a close; say whether it is still wanted."""
         connection = self._connection
-        if connection.is_closing:
-            # From now on the code is said: it is not invented, whatever the server reports later.
-            connection.protocol.apply(Event.CLOSE, (event.code, event.reason))
         if self._transport.receive_blocks_close:
             connection.receiver.stop()
             for _ in range(CHECKPOINTS_OF_DOUBT):
                 if connection.receiver.is_running:
                     await anyio.lowlevel.checkpoint()
+        if connection.protocol.state is State.CLOSED:  # that was the receiver's last word
+            return False
+        if connection.is_closing:
+            # From now on the code is said: it is not invented, whatever the server reports later.
+            connection.protocol.apply(Event.CLOSE, (event.code, event.reason))
+        return True
 
     def _taken(self, delivery: Delivery) -> None:
         event = delivery.event
