@@ -113,7 +113,7 @@ class Peer:
         self._wire.notify()
         return item
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
+    async def __aiter__(self) -> AsyncIterator[Message]:  # noqa: ASYNC900 - it holds nothing
         """Receive until the connection ends."""
         while True:
             try:

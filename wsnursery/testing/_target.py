@@ -50,14 +50,14 @@ class Target:
         try:
             with scope:
                 yield
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # noqa: ASYNC103 - the exploration's own ends here
             if not self._natively:
                 raise
             self.cancelled_caught = True
         finally:
             self._scope = self._task = None
             if self._natively and task is not None:
-                await self._take_back(task, before)
+                await self._take_back(task, before)  # noqa: ASYNC102 - at most one step of the loop
         self.cancelled_caught |= scope.cancelled_caught
 
     async def _take_back(self, task: asyncio.Task[Any], before: int) -> None:
