@@ -12,7 +12,6 @@ from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, testing
 from wsnursery._receiver import Receiver
-from wsnursery._websocket import connection_of
 from wsnursery.testing import FailSend, StallSend
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -119,7 +118,7 @@ async def test_an_error_beside_a_cancellation_from_outside() -> None:
 
     with pytest.raises(ExceptionGroup) as caught, anyio.CancelScope() as scope:
         async with anyio.create_task_group() as outside:
-            outside.start_soon(cancel_later, scope)
+            outside.start_soon(cancel_at, scope, 1)
             async with opened(server) as ws:
                 await body(ws)
     leaf: BaseException = caught.value
@@ -127,11 +126,6 @@ async def test_an_error_beside_a_cancellation_from_outside() -> None:
         (leaf,) = leaf.exceptions
     assert leaf is error
     assert closes(server) == ["app close 1011"]
-
-
-async def cancel_later(scope: anyio.CancelScope) -> None:
-    await anyio.sleep(1)
-    scope.cancel()
 
 
 # contract: D5
@@ -229,23 +223,26 @@ async def test_a_fault_of_the_server_is_not_noted_on_itself() -> None:
 
 # contract: X5
 async def test_a_cancellation_that_nobody_has_met_yet_comes_first() -> None:
-    """It was asked for when everybody had left, and before the block could raise."""
+    """It is asked for when everybody has left, while the server is drained."""
     server = testing.Server()
-    scope = anyio.CancelScope()
 
-    async def cancel_at_the_end(ws: WebSocket) -> None:
-        with pytest.raises((WebSocketDisconnected, anyio.ClosedResourceError)):
-            await ws.receive()
-        scope.cancel()
-
-    async with anyio.create_task_group():
-        with scope:
+    async with anyio.create_task_group() as outside:
+        with anyio.CancelScope() as scope:
+            outside.start_soon(cancel_at, scope, 1.005)
+            outside.start_soon(close_at, server, 1)
             async with opened(server) as ws:
-                await ws.accept()
-                server.peer.close()
-                await cancel_at_the_end(ws)
-                raise connection_of(ws).own_exception()
+                await hold(ws)
     assert scope.cancelled_caught
+
+
+async def cancel_at(scope: anyio.CancelScope, moment: float) -> None:
+    await anyio.sleep_until(moment)
+    scope.cancel()
+
+
+async def close_at(server: testing.Server, moment: float) -> None:
+    await anyio.sleep_until(moment)
+    server.peer.close()
 
 
 # contract: C4, R7
@@ -314,14 +311,12 @@ async def test_cancelled_natively_while_it_says_goodbye() -> None:
 # contract: X5
 @asyncio_only
 async def test_cancelled_natively_twice_it_ends_at_once() -> None:
-    server = testing.Server(faults=[StallSend(2)])
-    task = await natively(server, hold, 1)
-    assert task.cancelled()
-    stuck = testing.Server(faults=[StallSend(2)])
-    began = anyio.current_time()
-    task = await natively(stuck, WebSocket.accept, began + 1, began + 2)
-    assert task.cancelled()
-    assert anyio.current_time() == about(began + 2)
+    for body in (hold, WebSocket.accept):
+        stuck = testing.Server(faults=[StallSend(2)])
+        began = anyio.current_time()
+        task = await natively(stuck, body, began + 1, began + 2)
+        assert task.cancelled()
+        assert anyio.current_time() == about(began + 2)
 
 
 # contract: X5
@@ -352,12 +347,18 @@ async def test_cancelled_natively_while_the_end_cuts_the_body(children: int) -> 
 # contract: X5
 @asyncio_only
 @pytest.mark.parametrize("ticks", range(8))
-async def test_cancelled_natively_some_ticks_after_the_end(ticks: int) -> None:
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("cancel_first", [False, True])
+async def test_cancelled_natively_some_ticks_from_the_end(
+    ticks: int, reads: bool, cancel_first: bool
+) -> None:
     """It ends, and it is never silent."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
+        if reads:
+            await ws.receive()
         ws.start_soon(anyio.sleep_forever)
         await anyio.sleep_forever()
 
@@ -367,10 +368,11 @@ async def test_cancelled_natively_some_ticks_after_the_end(ticks: int) -> None:
 
     task = asyncio.create_task(run())
     await anyio.sleep(1)
-    server.peer.vanish()
-    for _ in range(ticks):
-        await asyncio.sleep(0)
-    task.cancel()
+    actions: list[Callable[[], object]] = [server.peer.vanish, task.cancel]
+    for action in reversed(actions) if cancel_first else actions:
+        action()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
     await asyncio.wait([task])
     assert task.cancelled() or isinstance(task.exception(), WebSocketDisconnected)
 
