@@ -1,11 +1,39 @@
 """What the tests of single modules share."""
 
+from collections.abc import Awaitable, Callable
 from typing import cast
 
+import anyio
 from anyio.abc import TaskGroup
 
+from wsnursery import WebSocket
 from wsnursery._connection import Connection
 from wsnursery._outcome import Source
+from wsnursery._websocket import connection_of
+from wsnursery.testing import Server
+
+
+async def break_off_during(
+    ws: WebSocket,
+    server: Server,
+    child: Callable[[anyio.Event, anyio.CancelScope], Awaitable[None]],
+) -> None:
+    """A body that ends the connection and cancels a scope in the tick in which a child calls.
+
+    Args:
+        ws: The block's.
+        server: Its server; a message is there to take.
+        child: Sets the event, then makes its call inside the scope.
+    """
+    ready, scope = anyio.Event(), anyio.CancelScope()
+    await ws.accept()
+    server.peer.send_nowait("a message to take")
+    await anyio.wait_all_tasks_blocked()
+    ws.start_soon(child, ready, scope)
+    await ready.wait()
+    connection_of(ws).break_off(OSError())
+    scope.cancel()
+    await anyio.sleep_forever()
 
 
 class Owner:

@@ -7,10 +7,10 @@ import anyio
 import anyio.abc
 import pytest
 
+from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, testing
-from wsnursery._websocket import connection_of
 from wsnursery.testing import FailSend
 
 
@@ -348,19 +348,19 @@ async def test_an_error_in_the_clean_up_of_a_child_that_was_cut() -> None:
 async def test_a_call_that_was_cancelled_has_told_nobody(call: str) -> None:
     """The task is cut like the others, although its call ended at the same moment."""
     server, log = testing.Server(faults=[testing.StallSend(2)]), Log()
-    ready, scope = anyio.Event(), anyio.CancelScope()
     calls: dict[str, Callable[[WebSocket], Awaitable[object]]] = {
         "receive": lambda ws: ws.receive(),
         "send": lambda ws: ws.send("x"),
     }
+    websockets: list[WebSocket] = []
     told = False
 
-    async def child(ws: WebSocket) -> None:
+    async def child(ready: anyio.Event, scope: anyio.CancelScope) -> None:
         nonlocal told
         try:
             with scope:
                 ready.set()
-                await calls[call](ws)
+                await calls[call](websockets[0])
             await anyio.sleep_forever()
         except WebSocketDisconnected:
             told = True
@@ -369,14 +369,8 @@ async def test_a_call_that_was_cancelled_has_told_nobody(call: str) -> None:
             log.note("child")
 
     async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        server.peer.send_nowait("a message to take")
-        await anyio.wait_all_tasks_blocked()
-        ws.start_soon(child, ws)
-        await ready.wait()
-        connection_of(ws).break_off(OSError())
-        scope.cancel()
-        await anyio.sleep_forever()
+        websockets.append(ws)
+        await break_off_during(ws, server, child)
 
     ended = await block(server, body, grace_period=5)
     assert ended.own.code is None

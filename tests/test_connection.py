@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes, told_by
 from tests.faults._opened import opened
 from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, testing
@@ -481,25 +482,17 @@ async def test_a_refused_message_is_its_callers() -> None:
 # contract: D1
 async def test_a_receive_that_is_cancelled_at_a_broken_end_has_told_nobody() -> None:
     server, log = testing.Server(), Log()
-    ready, scope = anyio.Event(), anyio.CancelScope()
-
-    async def child(ws: WebSocket) -> None:
-        try:
-            with scope:
-                ready.set()
-                await ws.receive()
-        finally:
-            log.note("child")
 
     async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        server.peer.send_nowait("a message to take")
-        await anyio.wait_all_tasks_blocked()
-        ws.start_soon(child, ws)
-        await ready.wait()
-        connection_of(ws).break_off(OSError())
-        scope.cancel()
-        await anyio.sleep_forever()
+        async def child(ready: anyio.Event, scope: anyio.CancelScope) -> None:
+            try:
+                with scope:
+                    ready.set()
+                    await ws.receive()
+            finally:
+                log.note("child")
+
+        await break_off_during(ws, server, child)
 
     ended = await block(server, body)
     assert ended.own.code is None
