@@ -347,19 +347,21 @@ async def test_cancelled_natively_while_the_end_cuts_the_body(children: int) -> 
 # contract: X5
 @asyncio_only
 @pytest.mark.parametrize("ticks", range(8))
-@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("what", ["waits", "reads", "sends"])
 @pytest.mark.parametrize("cancel_first", [False, True])
 async def test_cancelled_natively_some_ticks_from_the_end(
-    ticks: int, reads: bool, cancel_first: bool
+    ticks: int, what: str, cancel_first: bool
 ) -> None:
     """It ends, and it is never silent."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        if reads:
-            await ws.receive()
         ws.start_soon(anyio.sleep_forever)
+        if what == "reads":
+            await ws.receive()
+        while what == "sends":
+            await ws.send("x")
         await anyio.sleep_forever()
 
     async def run() -> None:

@@ -641,6 +641,25 @@ async def test_cancelled_from_outside_it_drops_what_is_queued_and_closes() -> No
     assert closes(server) == ["app close 1001"]
 
 
+# contract: X5
+@asyncio_only
+async def test_a_second_native_cancellation_ends_it_without_a_close() -> None:
+    server = testing.Server(faults=[StallSend(2)])
+
+    async def run() -> None:
+        async with opened(server) as ws:
+            await ws.accept()
+
+    task = asyncio.create_task(run())
+    for _ in range(2):
+        await anyio.sleep(1)
+        task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert anyio.current_time() == about(2)
+    assert closes(server) == []
+
+
 # contract: C4
 async def test_a_peer_that_does_not_answer_the_close() -> None:
     server = testing.Server(answers_close=False)
