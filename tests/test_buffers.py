@@ -210,6 +210,19 @@ def test_a_fence_and_an_accept_can_be_withdrawn() -> None:
     assert outbox.begin() is message
 
 
+# contract: S3
+def test_what_is_withdrawn_is_never_begun() -> None:
+    outbox = Outbox(10, 10)
+    deliveries = [Delivery("x", 1) for _ in range(5)]
+    for delivery in deliveries:
+        outbox.put(delivery)
+    outbox.withdraw(deliveries[0])
+    outbox.withdraw(deliveries[2])
+    assert len(outbox) == 3
+    begun = [outbox.begin() for _ in range(4)]
+    assert begun == [deliveries[1], deliveries[3], deliveries[4], None]
+
+
 # contract: C1
 @pytest.mark.parametrize("event", [Close(1000, ""), Reject(403, (), b"")])
 def test_a_close_is_owed_and_stays(event: Outgoing) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract._bench import block, cancelling
 from wsnursery import WebSocket, _host, testing
-from wsnursery._host import NO_HOST, AsyncioHost, TrioHost, current_host
+from wsnursery._host import NO_HOST, AsyncioHost, TrioHost, current_host, is_cancellation
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 
@@ -23,6 +23,17 @@ def leaky(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_host_of_the_running_backend(anyio_backend_name: str) -> None:
     kind = {"trio": TrioHost, "asyncio": AsyncioHost}[anyio_backend_name]
     assert type(current_host()) is kind
+
+
+async def test_the_cancellation_of_the_running_backend() -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException as exc:
+            assert is_cancellation(exc)
+            raise
+    assert not is_cancellation(ValueError())
 
 
 def test_there_is_nothing_to_do_on_trio() -> None:
@@ -79,7 +90,7 @@ async def test_which_cancellation_is_ours(
 async def test_one_more_request_than_at_the_cut_is_not_ours(leaky: None) -> None:
     host = AsyncioHost()
     host.about_to_cut()
-    await natively_cancelled()
+    assert (await natively_cancelled()).cancelling() == 1
     assert not host.is_our_cut(from_anyio())
     host.settle()
     assert cancelling() == 0
