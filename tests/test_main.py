@@ -1,6 +1,6 @@
 """The table of commands."""
 
-import runpy
+import subprocess
 import sys
 
 import pytest
@@ -45,9 +45,8 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.endswith("pip install 'wsnursery[trio-websocket]'\n")
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["wsnursery", "connect", "not a url"])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("wsnursery", run_name="__main__")
-    assert caught.value.code == 2
+def test_run_as_a_module() -> None:
+    command = [sys.executable, "-W", "error", "-m", "wsnursery", "connect", "not a url"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr

@@ -26,7 +26,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
     raise is in ``connection.outcome``, so that the exception of the body can go on untouched.
     """
     application = connection.application
-    host = application.host
+    host, body_scope = application.host, application.body.scope
     error: BaseException | None = None
     cancellation: BaseException | None = None
     cut = False
@@ -37,12 +37,12 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
             try:
                 async with anyio.create_task_group() as application.group:
                     try:
-                        with application.body.scope:
+                        with body_scope:
                             yield  # noqa: ASYNC119 - `WebSocket.__aexit__` always goes on
                     except BaseException as exc:  # noqa: ASYNC103, BLE001 - `decide` sorts them
                         error = exc
                     set_lineage(application.outer_lineage)
-                    cut = application.body.scope.cancelled_caught
+                    cut = body_scope.cancelled_caught
                     if error is not None and host.is_our_cut(error):
                         error, cut = None, True
                     application.finish_body(error)
@@ -52,7 +52,6 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                         host.settle()
                     else:
                         raise error
-                application.group = None
                 # The children keep to themselves that they were cancelled from outside.
                 await anyio.lowlevel.checkpoint_if_cancelled()
             except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is raised below
@@ -60,16 +59,19 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                     host.settle()
                 else:
                     cancellation = exc
-            await _leave(connection, from_outside=cancellation is not None)
-            if cancellation is not None:
+            application.group = None
+            if cancellation is None:
+                await _leave(connection, from_outside=False)
+            else:
+                await _leave(connection, from_outside=True)
                 raise cancellation
     except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - `decide` sorts them
         cancellation = exc
     except BaseException as exc:  # noqa: ASYNC103, BLE001 - as above
         # Only an interrupt that hit a group while it was leaving comes this way.
         connection.application.failures.append(Failure(Source.CONNECTION, exc))
-    if cancellation is None and error is not None and application.body.scope.cancel_called:
-        cut = True
+    # A body that was cut and ended by a cancellation never ends in silence.
+    cut = cut or (cancellation is None and error is not None and body_scope.cancel_called)
     connection.outcome = await _outcome(connection, cancellation, cut=cut)
     del cancellation, error, host  # this frame is in their tracebacks
 

@@ -219,10 +219,10 @@ class Outbox:
 
     def drop_messages(self) -> list[Delivery]:
         """Give up the messages that are queued and return them, oldest first."""
-        dropped = [delivery for delivery in self._queue if delivery.is_message]
-        self._queue = deque(delivery for delivery in self._queue if not delivery.is_message)
+        waiting = [delivery for delivery in self._queue if not delivery.withdrawn]
+        self._queue = deque(delivery for delivery in waiting if not delivery.is_message)
         self._empty_places = self._messages = self._bytes = 0
-        return [delivery for delivery in dropped if not delivery.done]
+        return [delivery for delivery in waiting if delivery.is_message]
 
     def _count(self, delivery: Delivery, step: int) -> None:
         self._messages += step

@@ -7,7 +7,7 @@ connection, and everybody else looks at ``Connection.end``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -516,8 +516,7 @@ class Connection:
         self._closers.clear()
         self.outcome = None
         self.inbox.clear()
-        if self.end is not None:
-            self.end = End(self.end.broken, None, self.end.time)
+        self.end = None if self.end is None else replace(self.end, cause=None)
 
     # ------------------------------------------------------------------------------------- counts
 

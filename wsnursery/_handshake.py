@@ -95,12 +95,14 @@ def parse_origin(origin: str) -> tuple[str, str, int | None]:
     """
     parts = urlsplit(origin)
     bare = not (parts.path or parts.query or parts.fragment or parts.username)
-    if not (parts.scheme and parts.hostname and bare):
+    # urlsplit drops tabs and line breaks: what it leaves would be another origin.
+    if not (parts.scheme and parts.hostname and bare and origin.isprintable()):
         raise ValueError(
             f"{origin!r} is not an origin: write scheme://host or scheme://host:port, "
             "without a path"
         )
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    default = _DEFAULT_PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, default if parts.port is None else parts.port
 
 
 def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:

@@ -63,7 +63,7 @@ class Sender(Service):
         """Something was queued."""
         if self.is_running:
             self._queued.wake()
-        elif not self.has_given_up:
+        else:
             self.start()
 
     @property

@@ -100,7 +100,7 @@ async def sheltered() -> AsyncGenerator[trio.Nursery]:
             inner = await nursery.start(_shelter)
             try:
                 yield inner
-            except BaseException as exc:  # noqa: BLE001 - it leaves below, bare
+            except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves below, bare
                 error = exc
             inner.cancel_scope.cancel()
     except BaseExceptionGroup as group:
