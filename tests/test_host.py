@@ -28,11 +28,9 @@ async def test_the_host_of_the_running_backend(anyio_backend_name: str) -> None:
 async def test_the_cancellation_of_the_running_backend() -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        try:
+        with pytest.raises(BaseException, check=is_cancellation) as caught:
             await anyio.lowlevel.checkpoint()
-        except BaseException as exc:
-            assert is_cancellation(exc)
-            raise
+        raise caught.value
     assert not is_cancellation(ValueError())
 
 
