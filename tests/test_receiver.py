@@ -174,7 +174,7 @@ async def test_a_raw_receive_that_raises(strict: bool, kind: type[Exception]) ->
     error = ValueError("mine")
     server = testing.Server(faults=[FailReceive(2, error)])
     ended = await block(server, hold, strict=strict)
-    assert type(ended.error) is kind
+    assert isinstance(ended.error, kind)
     assert error in (ended.error, ended.error.__cause__)
     assert closes(server) == (["app deny 403"] if strict else [])
 

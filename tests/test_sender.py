@@ -314,3 +314,20 @@ async def test_a_message_that_is_refused_behind_others() -> None:
     ended = await block(server, pushing("1", "2", "3"))
     assert ended.error is error
     assert server.transcript.from_app == ["1", "3"]
+
+
+# contract: C1
+async def test_a_close_that_the_disconnect_overtakes_is_not_sent() -> None:
+    """On granian a close has to wait for the receiver, which may just be hearing of the end."""
+    for _ in range(30):
+        server = testing.Server(personality=testing.GRANIAN)
+
+        async def leave(server: testing.Server = server) -> None:
+            await server.peer.receive()
+            server.peer.close(4001)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave)
+            await block(server, pushing("x"))
+        late = [line for line in server.transcript.lines if "after the disconnect event" in line]
+        assert late == []

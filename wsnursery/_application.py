@@ -42,12 +42,12 @@ class Application:
         self.group: TaskGroup | None = None
         """The task group of body and children; `None` when it has been left."""
         self.host: Host = current_host()
-        self.outer_lineage = current_lineage()
+        self.outer_lineage: tuple[Participant, ...] = current_lineage()
         """What the block is part of; its children are part of that too."""
-        self.body = Participant(origin)
+        self.body: Participant = Participant(origin)
         self.failures: list[Failure] = []
         """Everything that was raised, in the order in which it happened."""
-        self.ever_read = False
+        self.ever_read: bool = False
         self._participants: dict[Participant, None] = {self.body: None}
         """The body and the children that have not finished, in the order of their start."""
         self._stranger = Participant(origin)

@@ -33,7 +33,7 @@ class Inbox:
         self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self.high_water = 0
+        self.high_water: int = 0
         """The most messages that ever waited."""
 
     def __len__(self) -> int:
@@ -78,15 +78,15 @@ class Delivery:
     __slots__ = ("caller", "done", "error", "event", "lost", "size", "tag", "waiter", "withdrawn")
 
     def __init__(self, event: Outgoing | None, size: int = 0, tag: object = None) -> None:
-        self.event = event
-        self.size = size
-        self.tag = tag
+        self.event: Outgoing | None = event
+        self.size: int = size
+        self.tag: object = tag
         """What a room knows its message by; `None` for everything else."""
-        self.done = False
+        self.done: bool = False
         """Nothing more will become of it."""
-        self.lost = False
+        self.lost: bool = False
         """The connection ended before the server had taken it."""
-        self.withdrawn = False
+        self.withdrawn: bool = False
         """Its call was cancelled before it began."""
         self.error: Exception | None = None
         """The server's own exception about this very event."""
@@ -136,7 +136,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self.in_flight: Delivery | None = None
         """What the server has been given and has not taken yet. It no longer counts as queued."""
-        self.high_water = 0
+        self.high_water: int = 0
         """The most messages that ever waited."""
 
     def __len__(self) -> int:

@@ -56,28 +56,28 @@ class Connection:
     def __init__(self, transport: Transport, options: Options) -> None:
         self.transport = transport
         self.options = options
-        self.protocol = Protocol()
-        self.inbox = Inbox(options.receive_buffer, options.receive_buffer_bytes)
-        self.outbox = Outbox(options.send_buffer, options.send_buffer_bytes)
-        self.origin = object()
+        self.protocol: Protocol = Protocol()
+        self.inbox: Inbox = Inbox(options.receive_buffer, options.receive_buffer_bytes)
+        self.outbox: Outbox = Outbox(options.send_buffer, options.send_buffer_bytes)
+        self.origin: object = object()
         """Identifies this connection in exceptions and lineages without keeping it alive."""
         self.subprotocol: str | None = None
 
         # The end.
         self.end: End | None = None
-        self.own_close = False
+        self.own_close: bool = False
         """The application has closed or rejected."""
         self._closers: set[Participant] = set()
         """Whose call that was. They know; to everybody else it happens."""
-        self.left = False
+        self.left: bool = False
         """The block has been left: nothing may be called any more."""
-        self.undelivered = 0
-        self.lost_unnoticed = False
+        self.undelivered: int = 0
+        self.lost_unnoticed: bool = False
         """A message was lost for which no call was waiting."""
-        self.informed = False
+        self.informed: bool = False
         """Some call has said that the connection ended."""
 
-        self.application = Application(self.origin, self.inbox)
+        self.application: Application = Application(self.origin, self.inbox)
         """The body and the children."""
         self.outcome: BaseException | None = None
         """What the block is to raise, once it has been left."""
@@ -94,9 +94,9 @@ class Connection:
 
         # The connection's own tasks.
         self.service_group: TaskGroup | None = None
-        self.sender = Sender(self)
-        self.receiver = Receiver(self)
-        self.watchdog = Watchdog(self)
+        self.sender: Sender = Sender(self)
+        self.receiver: Receiver = Receiver(self)
+        self.watchdog: Watchdog = Watchdog(self)
 
     # ---------------------------------------------------------------- what the application calls
 

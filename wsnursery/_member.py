@@ -88,13 +88,13 @@ class Member:
         self._code = code
         self._unseen = 0
         self._news: anyio.Event | None = None
-        self.metadata = metadata
+        self.metadata: Any = metadata
         """What was given to `Room.joined`: a name, say."""
-        self.dropped = 0
+        self.dropped: int = 0
         """Messages that this member was not given because its queue was full."""
-        self.conflated = 0
+        self.conflated: int = 0
         """Messages that a newer one of the same key has replaced while they waited."""
-        self.disconnected = False
+        self.disconnected: bool = False
         """It was closed because its queue was full."""
 
     def __repr__(self) -> str:

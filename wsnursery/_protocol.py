@@ -133,7 +133,7 @@ class Protocol:
     __slots__ = ("facts", "state")
 
     def __init__(self) -> None:
-        self.state = State.CONNECTING
+        self.state: State = State.CONNECTING
         self.facts: tuple[int | None, str] | None = None
         """The close code and reason that were said first, by either side."""
 

@@ -48,8 +48,8 @@ class Receiver(Service):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.messages = 0
-        self.bytes = 0
+        self.messages: int = 0
+        self.bytes: int = 0
         self._events = 0
         self._disconnected = False
         self._warned = False

@@ -93,7 +93,7 @@ class Room:
         if history < 0 or history_bytes < 0:
             raise ValueError("the bounds of a room's history are 0 or more, in messages and bytes")
         self.name = name
-        self.epoch = secrets.token_hex(8)
+        self.epoch: str = secrets.token_hex(8)
         """A random text of this very object: numbers of another epoch mean nothing here."""
         self._stamp = stamp
         self._token = object()

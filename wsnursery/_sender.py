@@ -36,15 +36,15 @@ class Sender(Service):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.messages = 0
-        self.bytes = 0
-        self.is_sending = False
+        self.messages: int = 0
+        self.bytes: int = 0
+        self.is_sending: bool = False
         """A raw send is under way."""
         self.doubt: Exception | None = None
         """What a raw send has just raised, as long as it is not clear what it means."""
-        self.has_given_up = False
+        self.has_given_up: bool = False
         """What is queued is not going to be sent."""
-        self.close_taken = False
+        self.close_taken: bool = False
         """The server has taken a close or a denial."""
         self._held = False
         self._queued = connection.new_wakeup()

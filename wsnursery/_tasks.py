@@ -31,11 +31,11 @@ class Participant:
     __slots__ = ("_told", "origin", "reads", "scope")
 
     def __init__(self, origin: object) -> None:
-        self.origin = origin
+        self.origin: object = origin
         """Which connection it belongs to."""
-        self.scope = anyio.CancelScope()
+        self.scope: anyio.CancelScope = anyio.CancelScope()
         """Around everything this participant does; only the connection cancels it."""
-        self.reads = False
+        self.reads: bool = False
         """It has asked for a message at least once."""
         self._told = 0
 

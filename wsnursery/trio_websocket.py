@@ -13,10 +13,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 try:
     import trio
     import trio_websocket
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "wsnursery.trio_websocket needs trio-websocket: pip install 'wsnursery[trio-websocket]'"
-    ) from exc
+    ) from _missing
 
 from wsnursery._options import Options
 from wsnursery._trio_client import CLOSE_SECONDS, HandshakeRejected, client_over, dial

@@ -363,8 +363,11 @@ async def test_own_out_of_a_group_that_raises_it_itself(broken: bool) -> None:
         async with anyio.create_task_group() as outer:
             outer.start_soon(anyio.sleep_forever)
             async with anyio.create_task_group() as inner:
-                inner.start_soon(ws.send if broken else reads, *(["x"] if broken else [ws]))
+                inner.start_soon(sends if broken else reads, ws)
                 inner.start_soon(anyio.sleep_forever)
+
+    async def sends(ws: WebSocket) -> None:
+        await ws.send("x")
 
     async def reads(ws: WebSocket) -> None:
         await ws.receive()

@@ -29,7 +29,7 @@ class HandshakeDenied(Exception):
     ) -> None:
         self.status = status
         """The HTTP status that the peer gets, 403 for a plain denial."""
-        self.headers = [] if headers is None else headers
+        self.headers: list[tuple[bytes, bytes]] = [] if headers is None else headers
         """The headers of a denial response."""
         self.body = body
         """The body of a denial response."""

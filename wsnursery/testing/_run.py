@@ -40,10 +40,10 @@ class Run:
         """The connections, in the order of making."""
         self.injected: BaseException | None = None
         """The exception that a raw call has raised, once it has."""
-        self.interfered = False
+        self.interfered: bool = False
         """Whether the plan's action or fault has taken place."""
-        self.tape = Tape(plan.deviations)
-        self.steps = 0
+        self.tape: Tape = Tape(plan.deviations)
+        self.steps: int = 0
         """Steps while a target was open."""
         self.calls: list[tuple[int, int]] = []
         """The number of raw sends and raw receives of each connection."""

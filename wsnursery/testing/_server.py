@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +67,13 @@ class Server:
         self.personality = personality
         """How this server behaves."""
         self._wire = Wire(personality)
-        self.peer = self._make_peer(self._wire, timeout, answers_close)
+        self.peer: Peer = self._make_peer(self._wire, timeout, answers_close)
         """The remote end."""
         self._faults = [Armed(fault, self) for fault in faults]
         self._asgi = AsgiSide(self._wire, lambda: self._faults, self.peer.see_close)
-        self.receive = self._asgi.receive
+        self.receive: Callable[[], Coroutine[Any, Any, Mapping[str, Any]]] = self._asgi.receive
         """The raw ASGI receive."""
-        self.send = self._asgi.send
+        self.send: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]] = self._asgi.send
         """The raw ASGI send."""
         self.scope: dict[str, Any] = {
             "type": "websocket",

@@ -19,7 +19,7 @@ class Target:
         """The number of steps before it began."""
         self.last_step = first_step
         """The number of steps when it ended."""
-        self.cancelled_caught = False
+        self.cancelled_caught: bool = False
         """A cancellation by the exploration has ended it."""
         self._scope: anyio.CancelScope | None = None
         self._task: asyncio.Task[Any] | None = None

@@ -31,14 +31,14 @@ class Wire:
 
     def __init__(self, personality: Personality) -> None:
         self.personality = personality
-        self.transcript = Transcript()
+        self.transcript: Transcript = Transcript()
         self.to_app: deque[dict[str, Any]] = deque()
         """Message events on their way to the application."""
         self.to_peer: deque[Message | CloseFrame] = deque()
         """Messages, and at most one close frame, on their way to the peer."""
         self.end: dict[str, Any] | None = None
         """The disconnect event; set once, delivered after the messages."""
-        self.peer_left = False
+        self.peer_left: bool = False
         """The peer closed or vanished: it takes nothing any more."""
         self.app_closed: tuple[int, str] | None = None
         """The application's own close."""
