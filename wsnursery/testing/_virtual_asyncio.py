@@ -74,6 +74,10 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         """The virtual time in seconds."""
         return self._jumping.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Join the threads. They end in real time, so there is no virtual limit for it."""
+        await super().shutdown_default_executor()
+
 
 def _describe(tasks: set[asyncio.Task[Any]]) -> str:
     return describe_deadlock({task.get_name(): task.get_coro() for task in tasks})
