@@ -24,7 +24,7 @@ def test_trio_is_left_as_it_was():
         trio.run(main, **options)
         assert _run._r.random() == 0.0
     assert isinstance(_run._r, random.Random)
-    assert _run._ALLOW_DETERMINISTIC_SCHEDULING == before
+    assert before == _run._ALLOW_DETERMINISTIC_SCHEDULING
     assert 2 in control.asked
     assert control.steps > 3
 
