@@ -139,7 +139,7 @@ class Connection:
         if self.over:
             raise self._sorry()
 
-    async def reject(self, event: Reject | Close) -> None:
+    async def reject(self, event: Reject) -> None:
         """Deny the handshake."""
         self._refuse_after_block()
         if self.over:
