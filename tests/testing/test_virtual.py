@@ -1,6 +1,7 @@
 """Virtual time."""
 
 import hashlib
+import time
 
 import anyio
 import anyio.to_thread
