@@ -1,6 +1,6 @@
 """Real server processes on a loopback port that the system chooses.
 
-A new server is a new row of `SERVERS`. Where a server can take a descriptor, the test binds and
+A new server is a new row in `_rows`. Where a server can take a descriptor, the test binds and
 listens itself: there is no race for the port and no moment at which a connect is refused.
 """
 
@@ -15,44 +15,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.servers import _reports
 from tests.servers._clients import RawClient
 from tests.servers._reports import Record
+from tests.servers._rows import ROOT as ROOT
+from tests.servers._rows import SERVERS as SERVERS
+from tests.servers._rows import Server as Server
 
-ROOT = Path(__file__).parents[2]
 APP = "tests.servers.apps:app"
-
-
-@dataclass(frozen=True)
-class Server:
-    """How to start one server.
-
-    Attributes:
-        name: the id of the row in tests.
-        command: the arguments after the interpreter; `{app}` and `{fd}` are filled in, or `{port}`
-            for a server that can only bind by itself.
-        backend: the library that the application runs on.
-        stop_within: seconds from SIGTERM to the end of the process with idle handlers.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    backend: str
-    stop_within: float
-
-
-def _hypercorn(worker: str, backend: str) -> Server:
-    command = ("-m", "hypercorn", "-k", worker, "-b", "fd://{fd}", "--log-level", "info", "{app}")
-    return Server(f"hypercorn-{worker}", command, backend, stop_within=10)
-
-
-SERVERS = {
-    server.name: server for server in (_hypercorn("trio", "trio"), _hypercorn("asyncio", "asyncio"))
-}
 
 
 class Running:
@@ -161,7 +134,7 @@ class Running:
 def running(
     server: Server, *, arguments: Sequence[str] = (), app: str = APP, expect_clean_stop: bool = True
 ) -> Iterator[Running]:
-    """Start the server, stop it at the end with SIGTERM.
+    """Start the server, stop it at the end with SIGTERM. Skips if it cannot be installed.
 
     Args:
         server: a row of the table.
@@ -193,6 +166,7 @@ def _start(
     server: Server, listener: socket.socket, directory: Path, arguments: list[str], app: str
 ) -> "subprocess.Popen[bytes]":
     fd, port = listener.fileno(), listener.getsockname()[1]
+    paths = [*server.import_path(), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [argument.format(app=app, fd=fd, port=port) for argument in server.command]
     if not any("{fd}" in argument for argument in server.command):
         listener.close()  # the server will bind to the port that was free just now
@@ -200,7 +174,11 @@ def _start(
         return subprocess.Popen(
             [sys.executable, *command, *arguments],
             cwd=ROOT,
-            env={**os.environ, _reports.ENVIRONMENT_VARIABLE: str(directory / "report")},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(paths),
+                _reports.ENVIRONMENT_VARIABLE: str(directory / "report"),
+            },
             pass_fds=[] if listener.fileno() == -1 else [fd],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers._browser import NAMES, Browser, browser, find_browser
-from tests.servers._harness import SERVERS, Running, Server, running
+from tests.servers._harness import Running, Server, running
 
 CHROMIUM = find_browser()
 
@@ -42,10 +42,9 @@ def chromium() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(params=SERVERS.values(), ids=list(SERVERS))
-def chat(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """The example on every server of the table."""
-    row: Server = request.param
+@pytest.fixture
+def chat(row: Server) -> Iterator[Running]:
+    """The example on Hypercorn's workers."""
     with running(row, app="examples.chat:app") as started:
         yield started
 

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.servers._harness import ROOT, SERVERS, Server, running
+from tests.servers._harness import ROOT, Server, running
 
 
 @contextmanager
@@ -67,13 +67,6 @@ def test_a_taken_port_is_named() -> None:
     assert second.returncode == 1
     assert second.stderr.startswith(f"Cannot listen on 127.0.0.1:{port} ")
     assert "Traceback" not in second.stderr
-
-
-@pytest.fixture(params=SERVERS.values(), ids=list(SERVERS))
-def row(request: pytest.FixtureRequest) -> Server:
-    """A row of the table of servers."""
-    server: Server = request.param
-    return server
 
 
 def test_echo(row: Server) -> None:
