@@ -1,0 +1,107 @@
+"""The other end: a WebSocket client that does as little as it can, written as generators.
+
+A script of steps `yield`s where the server has to go on; `_loops` resumes it when the server has
+nothing left to do. It runs in the server's thread, and all it costs is the system calls.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, TextMessage
+
+Steps = Generator[None, None, None]
+"""A script; every `yield` hands the thread back to the server."""
+
+_HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\n"
+    "Host: localhost\r\n"
+    "Upgrade: websocket\r\n"
+    "Connection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    "Sec-WebSocket-Version: 13\r\n"
+    "\r\n"
+)
+
+
+class Peer:
+    """One connection to a server that listens on a Unix socket."""
+
+    def __init__(self, address: Path) -> None:
+        self._address = address
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.setblocking(False)
+        self._buffer = bytearray(1 << 18)
+
+    def open(self, path: str) -> Steps:
+        """Connect, as soon as somebody listens, and shake hands."""
+        while True:
+            try:
+                self._socket.connect(str(self._address))
+                break
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+                yield
+        yield from self.write(_HANDSHAKE.format(path=path).encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            yield
+            answer += self._buffer[: self._read()]
+        if not answer.startswith(b"HTTP/1.1 101 "):
+            raise RuntimeError(f"The server refused {path}: {answer!r}")
+
+    def write(self, data: bytes) -> Steps:
+        """Write all of it."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                yield
+
+    def read(self, count: int) -> Steps:
+        """Read so many bytes; more is an error."""
+        while count > 0:
+            yield
+            count -= self._read()
+        if count:
+            raise RuntimeError(f"The server sent {-count} bytes too many")
+
+    def read_some(self) -> Generator[None, None, int]:
+        """Wait for bytes and return how many came."""
+        while True:
+            yield
+            if count := self._read():
+                return count
+
+    def _read(self) -> int:
+        try:
+            count = self._socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return 0
+        if not count:
+            raise RuntimeError("The server closed the connection")
+        return count
+
+    def close(self) -> None:
+        """Vanish."""
+        self._socket.close()
+
+
+def client_frame(message: str | bytes) -> bytes:
+    """A message as a client puts it on the wire: masked."""
+    return _frame(ConnectionType.CLIENT, message)
+
+
+def server_frame(message: str | bytes) -> bytes:
+    """A message as a server puts it on the wire."""
+    return _frame(ConnectionType.SERVER, message)
+
+
+def _frame(side: ConnectionType, message: str | bytes) -> bytes:
+    connection = Connection(side)
+    if isinstance(message, str):
+        return connection.send(TextMessage(data=message))
+    return connection.send(BytesMessage(data=message))

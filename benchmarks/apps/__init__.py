@@ -1,0 +1,36 @@
+"""The same small application, written with each library.
+
+Every module here has an `app` that serves three paths:
+
+* ``/echo`` sends every message back,
+* ``/push`` gets ``"COUNT:MESSAGE"`` and sends the message that often,
+* ``/receive`` takes messages in silence and answers ``"end"`` with ``"end"``.
+
+Each is written as its library's documentation has it, in as few steps as it allows.
+"""
+
+from importlib import import_module
+from typing import Any
+
+BACKENDS = {
+    "raw": ("trio", "asyncio"),
+    "wsnursery": ("trio", "asyncio"),
+    "starlette": ("trio", "asyncio"),
+    "fastapi": ("trio", "asyncio"),
+    "litestar": ("trio", "asyncio"),
+    "falcon": ("asyncio",),
+    "quart": ("asyncio",),
+    "quart_trio": ("trio",),
+}
+"""The applications and the event loops that they run on; `raw` is what all are compared with."""
+
+
+def load(name: str) -> Any:
+    """The ASGI application of one library."""
+    return import_module(f"{__name__}.{name}").app
+
+
+def parse_push(message: str) -> tuple[int, str]:
+    """How often to send what, as ``/push`` is told."""
+    count, _, payload = message.partition(":")
+    return int(count), payload

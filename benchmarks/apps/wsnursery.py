@@ -1,0 +1,34 @@
+"""wsnursery's."""
+
+from wsnursery import WebSocket, websocket_app
+
+from . import parse_push
+
+
+@websocket_app
+async def app(ws: WebSocket) -> None:
+    """Serve one connection."""
+    await ws.accept()
+    await _HANDLERS[ws.scope["path"]](ws)
+
+
+async def _echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+async def _push(ws: WebSocket) -> None:
+    async for message in ws:
+        assert isinstance(message, str)
+        count, payload = parse_push(message)
+        for _ in range(count):
+            await ws.send(payload)
+
+
+async def _receive(ws: WebSocket) -> None:
+    async for message in ws:
+        if message == "end":
+            await ws.send("end")
+
+
+_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive}
