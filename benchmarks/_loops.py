@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVarTuple
 
 import trio
+
+_Ts = TypeVarTuple("_Ts")
 
 Serve = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 """Serves until the awaitable that it is given has come to an end."""
@@ -42,9 +45,22 @@ class _Driver:
         self._finish()
 
 
-def run(backend: str, script: Generator[None, None, None], servers: list[Serve]) -> None:
+class StepCounter:
+    """How often a task was resumed (trio) or a callback was scheduled (asyncio)."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+
+def run(
+    backend: str,
+    script: Generator[None, None, None],
+    servers: list[Serve],
+    counter: StepCounter | None = None,
+) -> None:
     """Run the servers on an event loop until the script has come to its end."""
-    driver = _run_trio(script, servers) if backend == "trio" else _run_asyncio(script, servers)
+    runner = _run_trio if backend == "trio" else _run_asyncio
+    driver = runner(script, servers, counter)
     if driver.error is not None:
         raise driver.error
 
@@ -58,7 +74,17 @@ class _TrioIdle(trio.abc.Instrument):
             self._resume()
 
 
-def _run_trio(script: Generator[None, None, None], servers: list[Serve]) -> _Driver:
+class _TrioSteps(trio.abc.Instrument):
+    def __init__(self, counter: StepCounter) -> None:
+        self._counter = counter
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._counter.steps += 1
+
+
+def _run_trio(
+    script: Generator[None, None, None], servers: list[Serve], counter: StepCounter | None
+) -> _Driver:
     async def main() -> _Driver:
         done = trio.Event()
         token = trio.lowlevel.current_trio_token()
@@ -69,7 +95,7 @@ def _run_trio(script: Generator[None, None, None], servers: list[Serve]) -> _Dri
             trio.lowlevel.add_instrument(_TrioIdle(driver.resume))
         return driver
 
-    return trio.run(main)
+    return trio.run(main, instruments=[_TrioSteps(counter)] if counter else [])
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -81,8 +107,27 @@ class _IdleSelector(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def _run_asyncio(script: Generator[None, None, None], servers: list[Serve]) -> _Driver:
+class _CountingLoop(asyncio.SelectorEventLoop):
+    def __init__(self, selector: selectors.BaseSelector, counter: StepCounter) -> None:
+        super().__init__(selector)
+        self._counter = counter
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._counter.steps += 1
+        return super().call_soon(callback, *args, context=context)
+
+
+def _run_asyncio(
+    script: Generator[None, None, None], servers: list[Serve], counter: StepCounter | None
+) -> _Driver:
     selector = _IdleSelector()
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        if counter is None:
+            return asyncio.SelectorEventLoop(selector)
+        return _CountingLoop(selector, counter)
 
     async def main() -> _Driver:
         done = asyncio.Event()
@@ -98,7 +143,7 @@ def _run_asyncio(script: Generator[None, None, None], servers: list[Serve]) -> _
             selector.resume = driver.resume
         return driver
 
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(main())
 
 
