@@ -29,6 +29,7 @@ IMPORTERS = {
     "trio_websocket": set[str](),
     "wsproto": {"_trio_transport"},  # trio-websocket speaks in its terms
     "hypercorn": set[str](),
+    "starlette": set[str](),
 }
 """What the core must do without. Where trio runs, it is there: `_wakeup` takes it from
 `sys.modules`."""

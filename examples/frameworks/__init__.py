@@ -1,0 +1,1 @@
+"""One handler in every framework: what it takes to mount it, a file for each."""

@@ -1,0 +1,24 @@
+"""The handler that the other files mount: it pushes ticks, answers, and lets in who has a token."""
+
+import itertools
+
+import anyio
+
+from wsnursery import Options, WebSocket, websocket_app
+
+
+async def tick(ws: WebSocket) -> None:
+    for number in itertools.count(1):
+        await ws.send(f"tick {number}")
+        await anyio.sleep(1)
+
+
+@websocket_app(options=Options(allowed_origins=["https://example.org"]))
+async def feed(ws: WebSocket) -> None:
+    if ws.scope["query_string"] != b"token=secret":
+        await ws.reject(401, body=b"Give me the token.\n")
+        return
+    await ws.accept()
+    ws.start_soon(tick, ws)
+    async for message in ws:
+        await ws.send(f"you said {message!r}")
