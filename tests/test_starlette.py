@@ -20,6 +20,11 @@ def served(endpoint: Any) -> Starlette:
     return Starlette(routes=[WebSocketRoute("/{name}", endpoint)])
 
 
+def unused_websocket() -> StarletteWebSocket:
+    server: Any = testing.Server()
+    return StarletteWebSocket(server.scope, server.receive, server.send)
+
+
 class Endpoint:
     """It greets, then pushes or echoes, and keeps how its block was left."""
 
@@ -106,16 +111,14 @@ async def test_options() -> None:
 
 @pytest.mark.parametrize("use", ["accept", "receive", "close"])
 async def test_a_websocket_in_use_is_refused(use: str) -> None:
-    server = testing.Server()
-    websocket = StarletteWebSocket(server.scope, server.receive, server.send)
+    websocket = unused_websocket()
     await getattr(websocket, use)()
     with pytest.raises(LocalProtocolError, match="must be the first to use"):
         open_websocket(websocket)
 
 
 async def test_nobody_else_sends_or_receives() -> None:
-    server = testing.Server()
-    websocket = StarletteWebSocket(server.scope, server.receive, server.send)
+    websocket = unused_websocket()
     async with open_websocket(websocket) as ws:
         await ws.accept()
         with pytest.raises(RuntimeError, match="receive"):

@@ -22,9 +22,7 @@ from wsnursery._websocket import WebSocket
 __all__ = ["open_websocket"]
 
 
-def open_websocket(
-    websocket: websockets.WebSocket, *, options: Options = Options()
-) -> WebSocket:
+def open_websocket(websocket: websockets.WebSocket, *, options: Options = Options()) -> WebSocket:
     """Take a WebSocket over from Starlette and run it in a task group of its own.
 
     Use it as an async context manager, once::

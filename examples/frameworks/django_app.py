@@ -1,5 +1,7 @@
 """Beside Django's pages. Run it with ``hypercorn examples.frameworks.django_app:app``."""
 
+# pyright: basic
+
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +13,7 @@ from examples.frameworks.feed import feed
 
 
 async def page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("a page")
+    return HttpResponse(b"a page")
 
 
 urlpatterns = [path("", page)]

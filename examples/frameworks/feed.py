@@ -1,10 +1,12 @@
-"""The handler that the other files mount: it pushes ticks, answers, and lets in who has a token."""
+"""The handler that the other files mount: it pushes, answers, and lets in who has a token."""
 
 import itertools
 
 import anyio
 
 from wsnursery import Options, WebSocket, websocket_app
+
+OPTIONS = Options(allowed_origins=["https://example.org"])
 
 
 async def tick(ws: WebSocket) -> None:
@@ -13,12 +15,16 @@ async def tick(ws: WebSocket) -> None:
         await anyio.sleep(1)
 
 
-@websocket_app(options=Options(allowed_origins=["https://example.org"]))
-async def feed(ws: WebSocket) -> None:
-    if ws.scope["query_string"] != b"token=secret":
-        await ws.reject(401, body=b"Give me the token.\n")
-        return
+async def talk(ws: WebSocket) -> None:
     await ws.accept()
     ws.start_soon(tick, ws)
     async for message in ws:
         await ws.send(f"you said {message!r}")
+
+
+@websocket_app(options=OPTIONS)
+async def feed(ws: WebSocket) -> None:
+    if ws.scope["query_string"] == b"token=secret":
+        await talk(ws)
+    else:
+        await ws.reject(401)

@@ -1,6 +1,7 @@
 """A route of Litestar. Run it with ``hypercorn -k trio examples.frameworks.litestar_app:app``."""
 
 from litestar import Litestar, asgi, get
+from litestar.logging import LoggingConfig
 from litestar.types import Receive, Scope, Send
 
 from examples.frameworks.feed import feed
@@ -16,4 +17,7 @@ async def mounted_feed(scope: Scope, receive: Receive, send: Send) -> None:
     await feed(scope, receive, send)
 
 
-app = Litestar([page, mounted_feed])
+# Without this Litestar says nothing about a handler that fails.
+logging_config = LoggingConfig(log_exceptions="always")
+
+app = Litestar([page, mounted_feed], logging_config=logging_config)

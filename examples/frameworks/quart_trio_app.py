@@ -1,4 +1,7 @@
-"""Beside the routes of Quart-Trio. Run it with ``hypercorn -k trio examples.frameworks.quart_trio_app:app``."""
+"""Beside the routes of Quart-Trio.
+
+Run it with ``hypercorn -k trio examples.frameworks.quart_trio_app:app``.
+"""
 
 from typing import Any
 

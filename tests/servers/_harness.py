@@ -80,7 +80,7 @@ class Running:
     def get(self, path: str) -> bytes:
         """The body of an HTTP answer, whatever its status."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Connection": "close"})
             return connection.getresponse().read()
 
     def settled_stats(self) -> dict[str, int]:

@@ -10,12 +10,23 @@ from typing import Any
 
 import anyio
 
-from examples.frameworks.feed import feed
+from examples.frameworks import feed
 from tests.servers import apps
 from tests.servers._reports import Reporter
 from wsnursery import WebSocket
 
 report = Reporter("mounted")
+
+talking: list[WebSocket] = []
+talk = feed.talk
+
+
+async def watched_talk(ws: WebSocket) -> None:
+    talking.append(ws)
+    await talk(ws)
+
+
+feed.talk = watched_talk
 
 
 def cancel(ws: WebSocket, scope: anyio.CancelScope) -> None:
@@ -49,30 +60,24 @@ class Watched:
         elif scope["type"] == "http" and scope["path"] == "/stats":
             await apps.app(scope, receive, send)
         elif scope["type"] == "http" and scope["path"].startswith("/fault/"):
-            (ws,) = feed.connections
-            FAULTS[scope["path"].removeprefix("/fault/")](ws, self._scopes[-1])
+            FAULTS[scope["path"].removeprefix("/fault/")](talking[-1], self._scopes[-1])
             await apps.app(scope, receive, send)
         else:
             await app(scope, receive, send)
 
     async def _watch(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
         outcome: BaseException | None = None
+        cancel_scope = anyio.CancelScope()
+        self._scopes.append(cancel_scope)
         report("began")
         try:
-            with anyio.CancelScope() as cancel_scope:
-                self._scopes.append(cancel_scope)
+            with cancel_scope:
                 await app(scope, receive, send)
         except BaseException as exc:
             outcome = exc
             raise
         finally:
             report("ended", cancelled=cancel_scope.cancelled_caught, **apps.describe(outcome))
-
-
-def find_parameters(ws: WebSocket) -> dict[str, Any]:
-    """What the framework's router has put into the scope."""
-    found: dict[str, Any] = ws.scope.get("path_params", {})
-    return found or ws.scope.get("url_route", {}).get("kwargs", {})
 
 
 starlette_app = Watched("starlette_app")

