@@ -1,9 +1,10 @@
 """What all tests share: both backends, on virtual time."""
 
-from collections.abc import Generator
+import gc
 from typing import Any
 
 import coverage
+import hypothesis  # noqa: F401 - it looks for trio's references to its randomness: not when frozen
 import pytest
 
 from wsnursery.testing import virtual_backend
@@ -15,10 +16,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return virtual_backend(request.param)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_collection_finish() -> None:
+    """All that exists now stays: the garbage collector need not look through it in every test."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _context_of_coverage(request: pytest.FixtureRequest) -> None:
     """Record under `coverage run` which test file ran a line: see tools/module_coverage.py."""
     current = coverage.Coverage.current()
     if current is not None:
-        current.switch_context(item.location[0])
-    return (yield)
+        current.switch_context(request.node.nodeid)
