@@ -9,6 +9,10 @@ from importlib import import_module
 
 COMMANDS = {
     "connect": ("wsnursery._terminal", "talk to a WebSocket server, line by line"),
+    "doctor": (
+        "wsnursery._doctor.command",
+        "examine an ASGI server: what it does, and if we hold there",
+    ),
 }
 """Name, module and purpose. A module has ``main(arguments) -> exit status`` and is imported only
 when its command is given, because each may need an extra of its own."""

@@ -1,0 +1,327 @@
+"""The facts of the probes in plain words, and whether they keep the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ._client import Facts
+from ._examination import WAYS
+from ._ours import CHILDREN
+from ._raw import LIMIT
+
+PROMPT = 2.0
+"""Seconds within which a handler must have ended, of which its clean-up needs a hundredth."""
+
+
+class Verdict(StrEnum):
+    """Whether the contract holds in one respect."""
+
+    HOLDS = "holds"
+    LIMITED = "limited"
+    """As far as the server allows: what it makes impossible is said."""
+    BROKEN = "broken"
+    NONE = "-"
+    """Nothing is promised here."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a handler sees through wsnursery."""
+
+    words: str
+    verdict: Verdict
+
+
+def _judged(good: bool, words: str) -> Answer:
+    return Answer(words, Verdict.HOLDS if good else Verdict.BROKEN)
+
+
+def _ended_well(facts: Facts, outcome: str | None) -> bool:
+    """The block was left with this outcome, in time, with its children cleaned up."""
+    return (
+        facts.get("outcome", "none was noted") == outcome
+        and not facts["group"]
+        and facts["cleaned"] == CHILDREN
+        and facts["seconds"] < PROMPT
+    )
+
+
+def _outcome(facts: Facts) -> str:
+    """How a block ended that did not end well."""
+    if "outcome" not in facts:
+        return "the process ended first"
+    return (
+        f"{facts['outcome'] or 'no exception'} after {facts['seconds']} s, "
+        f"{facts['cleaned']} of {CHILDREN} children cleaned up"
+    )
+
+
+def disconnected(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if _ended_well(facts, "WebSocketDisconnected"):
+        return Answer("one WebSocketDisconnected; the children are cancelled", Verdict.HOLDS)
+    return Answer(_outcome(facts), Verdict.BROKEN)
+
+
+def _ended(facts: Facts, outcome: str | None, words: str) -> Answer:
+    good = _ended_well(facts, outcome)
+    return _judged(good, words if good else _outcome(facts))
+
+
+# ----------------------------------------------------------------------- what a call did
+
+
+def _call(facts: Facts) -> str:
+    """What became of one raw call."""
+    if facts["outcome"] == "raised":
+        kind = "" if facts["is_os_error"] else ", which is no OSError"
+        return f"raises {facts['error']}{kind}"
+    if facts["outcome"] == "hangs":
+        return f"does not return within {facts['seconds']:.1f} s"
+    return "returns as if nothing had happened"
+
+
+def _calls(results: Iterable[Facts]) -> str:
+    """What became of several, without repetition."""
+    return ", then ".join(dict.fromkeys(map(_call, results)))
+
+
+def _grouped(answers: Iterable[tuple[str, str]]) -> str:
+    """Pairs of case and answer as text: cases with the same answer stand together."""
+    cases: dict[str, list[str]] = {}
+    for case, answer in answers:
+        cases.setdefault(answer, []).append(case)
+    if len(cases) == 1:
+        return next(iter(cases))
+    return "; ".join(f"{', '.join(same)}: {answer}" for answer, same in cases.items())
+
+
+# ------------------------------------------------------------------------- the questions
+
+
+def announcement(raw: list[Facts]) -> str:
+    version = raw[0]["spec_version"]
+    announced = f"ASGI {version}" if version else "no ASGI version"
+    denial = "websocket.http.response" in raw[0]["extensions"]
+    return f"announces {announced}, denial responses: {'yes' if denial else 'no'}"
+
+
+NAMES = {"close_frame": "close 4001", "reset": "reset", "fin": "FIN", "half_close": "half-close"}
+
+
+def codes(raw: list[Facts]) -> str:
+    return _grouped((NAMES[way], _code(facts)) for way, facts in zip(WAYS, raw, strict=True))
+
+
+def _code(facts: Facts) -> str:
+    if facts["outcome"] == "returned":
+        reason = f" with reason {facts['reason']!r}" if facts["reason"] else ""
+        return f"code {facts['code']}{reason}"
+    return f"receive {_call(facts)}"
+
+
+def our_codes(ours: list[Facts]) -> Answer:
+    readers, busy = ours[::2], ours[1::2]
+    bad = [facts for facts in readers if not _ended_well(facts, None)]
+    bad += [facts for facts in busy if not _ended_well(facts, "WebSocketDisconnected")]
+    if bad:
+        return Answer("; ".join(map(_outcome, bad)), Verdict.BROKEN)
+    slowest = max(facts["seconds"] for facts in ours)
+    codes = _grouped(
+        (NAMES[way], f"code {f['read_code']}") for way, f in zip(WAYS, readers, strict=True)
+    )
+    return Answer(
+        f"a reading loop ends, a busy handler gets one WebSocketDisconnected ({codes}); "
+        f"children cancelled, all within {slowest * 1000:.0f} ms",
+        Verdict.HOLDS,
+    )
+
+
+def late_sends(raw: list[Facts]) -> str:
+    cases = (
+        "close frame (event received)",
+        "close frame (event pending)",
+        "reset (event received)",
+        "reset (event pending)",
+    )
+    return _grouped((case, _calls(f["sends"])) for case, f in zip(cases, raw, strict=True))
+
+
+def late_receives(raw: list[Facts]) -> str:
+    answers: list[tuple[str, str]] = []
+    for case, facts in zip(("after a close frame", "after a reset"), raw, strict=True):
+        result = facts["receive"]
+        again = f"gives another disconnect with code {result.get('code')}"
+        answers.append((case, again if result["outcome"] == "returned" else _call(result)))
+    return _grouped(answers)
+
+
+def loop(raw: list[Facts]) -> str:
+    facts = raw[0]
+    if facts["outcome"] == "raised":
+        return f"the loop ends: send {_call(facts)}"
+    if facts["ticks"] == 0:
+        return f"{facts['sent']} sends succeed and no other task of the process runs meanwhile"
+    return f"{facts['sent']} sends succeed; other tasks run in between"
+
+
+def blocked(raw: list[Facts]) -> str:
+    cancel, reset = raw
+    if not cancel["blocks"]:
+        return f"send never waits: {_megabytes(cancel['sent'])} are taken into memory"
+    stuck = "" if cancel["cancellable"] else " and cannot be cancelled"
+    freed = _call(reset["send"]) if reset["freed"] else "stays blocked"
+    event = reset["receive"]
+    heard = _code(event) if event["outcome"] == "returned" else "no disconnect event"
+    return (
+        f"send waits after {_megabytes(cancel['sent'])}{stuck}; "
+        f"when the client resets, it {freed} ({heard})"
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def our_blocked(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if not facts["blocks"]:
+        good = _ended_well(facts, "WebSocketDisconnected")
+        words = "the same: no back pressure reaches the handler" if good else _outcome(facts)
+        return Answer(words, Verdict.LIMITED if good else Verdict.BROKEN)
+    good = facts["unwound"] < PROMPT and facts.get("outcome") == "WebSocketDisconnected"
+    if not good:
+        return Answer(_outcome(facts), Verdict.BROKEN)
+    words = f"send_timeout (0.5 s here) frees the handler after {facts['unwound']:.1f} s"
+    if facts["needs_reset"]:
+        return Answer(f"{words}; the block is left when the client goes", Verdict.LIMITED)
+    return Answer(f"{words} and the block is left", Verdict.HOLDS)
+
+
+def full(raw: list[Facts]) -> str:
+    facts = raw[0]
+    event = facts["receive"]
+    lost = "" if event["outcome"] == "returned" else "; the disconnect event is lost"
+    return f"send {_calls(facts['sends'])}{lost}"
+
+
+def unread(raw: list[Facts]) -> str:
+    taken = raw[0]["taken"]
+    if taken >= LIMIT:
+        return f"reads on without a bound: {_megabytes(taken)} are in its memory"
+    return f"stops reading: it and the kernel take {_megabytes(taken)}"
+
+
+def our_unread(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if not _ended_well(facts, None):
+        return Answer(_outcome(facts), Verdict.BROKEN)
+    words = f"keeps {facts['kept']} messages"
+    if facts["taken"] >= LIMIT:
+        return Answer(f"{words}; the rest is in the server's memory", Verdict.LIMITED)
+    return Answer(f"{words}, then the server is not read", Verdict.HOLDS)
+
+
+def losses(raw: list[Facts]) -> str:
+    return f"{raw[0]['lost']} of {raw[0]['sent']} messages are lost"
+
+
+def our_losses(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if not _ended_well(facts, None):
+        return Answer(_outcome(facts), Verdict.BROKEN)
+    return _judged(facts["lost"] == 0, losses(ours))
+
+
+def whole(raw: list[Facts]) -> str:
+    facts = raw[0]
+    failed = f"; send {_call(facts['failed'])}" if facts.get("failed") else ""
+    return f"{facts['whole']} of {facts['sent']} messages arrive whole{failed}"
+
+
+def our_whole(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if not _ended_well(facts, None):
+        return Answer(_outcome(facts), Verdict.BROKEN)
+    return _judged(facts["whole"] == facts["sent"], whole(ours))
+
+
+def _seen(facts: Facts) -> str:
+    """What the client sees of an end."""
+    client = facts["client"]
+    if client["status"] is None:
+        return "nothing" if client["end"] == "open" else f"{client['end']} and no answer"
+    if client["status"] != 101:
+        return f"HTTP {client['status']}"
+    if client["end"] == "close":
+        return f"close {client['code']}" if client["code"] else "a close frame without a code"
+    if client["end"] == "open":
+        return "an open connection"
+    return f"{client['end']} without a close frame"
+
+
+def ends(raw: list[Facts]) -> str:
+    cases = ("it returns", "it raises", "it returns before accept", "it raises before accept")
+    return _grouped((case, _seen(facts)) for case, facts in zip(cases, raw, strict=True))
+
+
+def our_ends(ours: list[Facts]) -> Answer:
+    returned, raised = ours
+    good = _ended_well(returned, None) and _ended_well(raised, "LookupError")
+    good = good and returned["client"].get("code") == 1000
+    good = good and raised["client"].get("code") == 1011
+    return _judged(good, f"it returns: {_seen(returned)}; it raises: {_seen(raised)}")
+
+
+def early(raw: list[Facts]) -> str:
+    facts = raw[0]
+    if not facts["alive"]:
+        return f"the client gets HTTP {facts['client']['status']} and the server's process ends"
+    if facts["accept"]["outcome"] == "raised":
+        return f"accept {_call(facts['accept'])}; the client sees {_seen(facts)}"
+    if facts.get("receive", {}).get("event") == "websocket.receive":
+        return "the message is delivered"
+    return f"the message is not delivered; the client sees {_seen(facts)}"
+
+
+def our_early(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    good = bool(facts["alive"]) and facts.get("outcome") in (None, "WebSocketDisconnected")
+    delivered = "delivered" if "received" in facts else "not delivered"
+    served = "serves on" if facts["alive"] else "is gone"
+    return _judged(good, f"the server {served}; the message is {delivered}")
+
+
+def shutdown(raw: list[Facts]) -> str:
+    cases = ("waiting in receive", "busy")
+    told = _grouped(zip(cases, map(_told, raw), strict=True))
+    return f"{told}; the client sees {_grouped(zip(cases, map(_seen, raw), strict=True))}"
+
+
+def _told(facts: Facts) -> str:
+    if "told" not in facts:
+        return "the process ends without telling the application"
+    told = facts["told"]
+    if told is None or told["outcome"] == "hangs":
+        return "the application is not told"
+    if told["outcome"] == "cancelled":
+        return f"the application is cancelled after {told['seconds']:.1f} s"
+    return f"a disconnect event with code {told['code']} after {told['seconds']:.1f} s"
+
+
+def our_shutdown(ours: list[Facts]) -> Answer:
+    facts = ours[0]
+    if "outcome" not in facts:
+        return Answer(
+            f"the process ends before the block is left; the client sees {_seen(facts)}",
+            Verdict.LIMITED,
+        )
+    good = facts["client"]["end"] == "close" and facts["cleaned"] == CHILDREN
+    return _judged(good, f"the block is left, the client sees {_seen(facts)}")
+
+
+def our_loop(ours: list[Facts]) -> Answer:
+    """A loop that only sends, on wsnursery."""
+    return _ended(ours[0], "WebSocketDisconnected", "the loop ends")

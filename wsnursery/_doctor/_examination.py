@@ -1,0 +1,114 @@
+"""The order of the probes, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ._client import Facts
+from ._commands import Command
+from ._lab import Lab, opened
+
+WAYS = ("close_frame", "reset", "fin", "half_close")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scripts that run side by side.
+
+    Attributes:
+        scripts: Kind, name and variant of each.
+        early: Whether the clients send a message in the packet of the handshake.
+        receive_buffer: That of the clients, in bytes; small where the client shall not read.
+    """
+
+    scripts: tuple[str, ...]
+    early: bool = False
+    receive_buffer: int | None = None
+
+
+OURS = (
+    Run(tuple(f"ours/leave/{way}-{role}" for way in WAYS for role in ("read", "busy"))),
+    Run(("ours/send_loop/",)),
+    Run(("ours/blocked_send/",), receive_buffer=8192),
+    Run(("ours/full_queue/",)),
+    Run(("ours/unread/",)),
+    Run(("ours/cancelled_receive/",)),
+    Run(("ours/concurrent_send/",), receive_buffer=8192),
+    Run(("ours/end/return", "ours/end/raise")),
+    Run(("ours/early_frame/",), early=True),
+)
+"""On wsnursery: they must leave nothing behind, so they are first."""
+
+RAW = (
+    Run(("raw/hello/",)),
+    Run(tuple(f"raw/leave/{way}" for way in WAYS)),
+    Run(
+        tuple(
+            f"raw/late_send/{way}-{known}"
+            for way in ("close_frame", "reset")
+            for known in ("heard", "unheard")
+        )
+    ),
+    Run(("raw/blocked_send/cancel", "raw/blocked_send/reset"), receive_buffer=8192),
+    Run(("raw/full_queue/",)),
+    Run(("raw/unread/",)),
+    Run(("raw/cancelled_receive/",)),
+    Run(("raw/concurrent_send/",), receive_buffer=8192),
+    Run(tuple(f"raw/end/{how}" for how in ("return", "raise", "early-return", "early-raise"))),
+    Run(("raw/send_loop/",)),
+    Run(("raw/early_frame/",), early=True),
+)
+"""Against bare receive and send. The last one may end the server."""
+
+SHUTDOWN = Run(("ours/shutdown/", "raw/shutdown/receive", "raw/shutdown/sleep"))
+"""It ends the server, which is a fresh one."""
+
+
+@dataclass
+class Findings:
+    """What the probes found.
+
+    Attributes:
+        facts: By script.
+        left_over: What the connections on wsnursery left in the server's process, by kind.
+        exited: Whether the process ended in time after SIGTERM.
+    """
+
+    facts: dict[str, Facts] = field(default_factory=dict[str, Facts])
+    left_over: Facts = field(default_factory=dict[str, int])
+    exited: bool = True
+
+
+def examine(command: Command, progress: Callable[[str], None]) -> Findings:
+    """Start the server twice and run all probes.
+
+    Args:
+        command: How to start it.
+        progress: Told the name of every group of probes.
+
+    Raises:
+        CannotExamine: The server does not start, or does not serve the probes.
+    """
+    findings = Findings()
+    with opened(command) as lab:
+        _run(lab, Run(("ours/leave/close_frame-read",)), findings)  # loads what all share
+        before = lab.process.settled_stats()
+        for run in OURS:
+            progress(run.scripts[0])
+            _run(lab, run, findings)
+        findings.left_over = lab.process.left_over(before)
+        for run in RAW:
+            progress(run.scripts[0])
+            _run(lab, run, findings)
+    with opened(command) as lab:
+        progress(SHUTDOWN.scripts[0])
+        findings.facts |= lab.run(SHUTDOWN.scripts)
+        findings.exited = lab.process.exits_within(5)
+    return findings
+
+
+def _run(lab: Lab, run: Run, findings: Findings) -> None:
+    facts = lab.run(run.scripts, early=run.early, receive_buffer=run.receive_buffer)
+    alive = lab.process.answers()
+    findings.facts |= {script: {**found, "alive": alive} for script, found in facts.items()}

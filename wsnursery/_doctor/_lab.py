@@ -1,0 +1,113 @@
+"""Conversations with the server under examination: a client and a script for each."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+
+from ._client import TEXT, Client, Facts, frame
+from ._commands import Command
+from ._process import HOST, CannotExamine, Process, started
+from ._robot import Robot, lines
+
+REPORT = 5.0
+"""Seconds from a handshake to the report of the script that it starts."""
+
+LIMIT = 12.0
+"""Seconds that a script may take."""
+
+EARLY = frame(TEXT, b"early")
+
+
+class Lab:
+    """A running server and the desk that its scripts report to.
+
+    Args:
+        process: The server.
+        desk: A listening socket.
+    """
+
+    def __init__(self, process: Process, desk: socket.socket) -> None:
+        self.process = process
+        self._desk = desk
+        self._numbers = itertools.count()
+        self._opening = threading.Lock()
+
+    def run(
+        self, scripts: Sequence[str], *, early: bool = False, receive_buffer: int | None = None
+    ) -> dict[str, Facts]:
+        """Run scripts side by side, each with a connection of its own.
+
+        Args:
+            scripts: Kind, name and variant of each, as in "raw/leave/reset".
+            early: Whether the clients send a message in the packet of the handshake.
+            receive_buffer: That of the clients, in bytes.
+
+        Returns:
+            The facts of each script. `over` is false where the server did not let it end.
+
+        Raises:
+            CannotExamine: The server did not start a script.
+        """
+        ready = threading.Barrier(len(scripts), action=self.process.terminate)
+        terminate = partial(ready.wait, LIMIT)
+        open_client = partial(
+            Client,
+            (HOST, self.process.port),
+            early=EARLY if early else b"",
+            receive_buffer=receive_buffer,
+        )
+
+        def converse(script: str) -> Facts:
+            try:
+                return self._converse(script, open_client, terminate)
+            except ConnectionError:
+                return {"over": False}
+
+        with ThreadPoolExecutor(len(scripts)) as pool:
+            return dict(zip(scripts, pool.map(converse, scripts), strict=True))
+
+    def _converse(
+        self, script: str, open_client: Callable[[str], Client], terminate: Callable[[], object]
+    ) -> Facts:
+        with ExitStack() as stack:
+            with self._opening:  # so that the next who reports is the one that was asked for
+                name = f"c{next(self._numbers)}"
+                client = stack.enter_context(closing(open_client(f"/{script}?{name}")))
+                line = stack.enter_context(self._reported(name))
+            return Robot(line, client, terminate).obey(LIMIT)
+
+    def _reported(self, name: str) -> socket.socket:
+        self._desk.settimeout(REPORT)
+        while True:
+            try:
+                line, _ = self._desk.accept()
+            except TimeoutError:
+                raise CannotExamine(
+                    "a WebSocket of the server did not reach the probe application: "
+                    f"{self.process.last_words()}"
+                ) from None
+            first = next(lines(line, time.monotonic() + REPORT), Facts())
+            if first.get("connection") == name:
+                return line
+            line.close()  # of a connection that was given up
+
+
+@contextmanager
+def opened(command: Command) -> Generator[Lab]:
+    """Start the server, and end it.
+
+    Raises:
+        CannotExamine: It does not start.
+    """
+    with (
+        socket.create_server((HOST, 0)) as desk,
+        started(command, desk.getsockname()[1]) as process,
+    ):
+        yield Lab(process, desk)

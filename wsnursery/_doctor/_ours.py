@@ -1,0 +1,252 @@
+"""The same situations for a handler on wsnursery: does the contract hold on this server?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from wsnursery._errors import WebSocketDisconnected
+from wsnursery._options import Options
+from wsnursery._websocket import WebSocket
+from wsnursery.asgi import open_websocket
+
+from ._bench import Bench, described
+from ._client import Facts
+from ._raw import LIMIT, PATIENCE, SIZE, Script
+
+CHILDREN = 2
+"""Children that every handler starts; each has a clean-up that awaits."""
+
+Body = Callable[[WebSocket, Bench], Awaitable[None]]
+
+
+class _Watch:
+    """What the tasks of one block did."""
+
+    def __init__(self) -> None:
+        self.cleaned = 0
+        self.left_at: float | None = None
+
+    async def child(self) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
+            self.cleaned += 1
+
+    def facts(self, error: BaseException | None) -> Facts:
+        return {
+            "outcome": None if error is None else type(error).__name__,
+            "group": isinstance(error, BaseExceptionGroup),
+            "code": getattr(error, "code", None),
+            "cleaned": self.cleaned,
+            **({} if error is None else described(error)),
+        }
+
+
+async def _run(bench: Bench, body: Body, **options: Any) -> None:
+    """Run a handler with children, and note how its block was left."""
+    watch = _Watch()
+    outcome: BaseException | None = None
+    start = time.monotonic()
+    try:
+        async with open_websocket(
+            bench.scope, bench.receive, bench.send, options=Options(**options)
+        ) as ws:
+            await ws.accept()
+            for _ in range(CHILDREN):
+                ws.start_soon(watch.child)
+            await body(ws, bench)
+    except WebSocketDisconnected as exc:
+        outcome = exc
+    except BaseException as exc:
+        outcome = exc
+        raise
+    finally:
+        bench.note(**watch.facts(outcome), seconds=round(time.monotonic() - start, 3))
+
+
+async def leave(bench: Bench) -> None:
+    """The client goes while the body reads, or while it is busy."""
+    way, _, role = bench.variant.partition("-")
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        bench.order(way)
+        if role == "busy":
+            await anyio.sleep_forever()
+        async for _ in ws:
+            pass
+        bench.note(read_code=ws.close_code)
+
+    await _run(bench, body)
+
+
+async def send_loop(bench: Bench) -> None:
+    """The body does nothing but send, the client resets the connection."""
+    ticks = sent = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.lowlevel.checkpoint()
+            ticks += 1
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        nonlocal sent
+        ws.start_soon(tick)
+        bench.order("reset")
+        while True:
+            await ws.send("x")
+            sent += 1
+
+    await _run(bench, body)
+    bench.note(sent=sent, ticks=ticks)
+
+
+async def blocked_send(bench: Bench) -> None:
+    """The client stops reading: `send_timeout` must free the body."""
+    unwound = anyio.Event()
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        start = time.monotonic()
+        try:
+            for _ in range(LIMIT // SIZE):
+                await ws.send(b"x" * SIZE)
+            bench.note(blocks=False)
+            bench.order("reset")
+            await anyio.sleep_forever()
+        finally:
+            bench.note(unwound=round(time.monotonic() - start, 3))
+            unwound.set()
+
+    async def free() -> None:
+        await unwound.wait()
+        await anyio.sleep(1.5)
+        bench.note(needs_reset=True)
+        bench.order("reset")
+
+    bench.note(blocks=True, needs_reset=False)
+    async with anyio.create_task_group() as group:
+        group.start_soon(free)
+        await _run(bench, body, send_timeout=0.5, close_timeout=0.5)
+        group.cancel_scope.cancel()
+
+
+async def full_queue(bench: Bench) -> None:
+    """Many messages that nobody reads, then a reset; the body only pushes, and says so."""
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        await bench.ask("send", count=300)
+        bench.order("reset")
+        while True:
+            await ws.send("x")
+            await anyio.sleep(0.001)
+
+    await _run(bench, body, incoming="discard")
+
+
+async def unread(bench: Bench) -> None:
+    """The body does not read: what is kept in memory is bounded."""
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        bench.note(taken=await bench.ask("flood", limit=LIMIT))
+        bench.note(kept=ws.statistics().receive_buffer_high_water)
+        bench.order("reset")
+        async for _ in ws:
+            pass
+
+    await _run(bench, body)
+
+
+async def cancelled_receive(bench: Bench) -> None:
+    """Time limits around receive: nothing is lost."""
+    count, received = 400, 0
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        nonlocal received
+        bench.order("send", count=count, pause=0.001)
+        with anyio.move_on_after(3):
+            while received < count:
+                with anyio.move_on_after(0.0007):
+                    await ws.receive()
+                    received += 1
+        bench.order("answer")
+        await ws.close()
+
+    await _run(bench, body)
+    bench.note(sent=count, lost=count - received)
+
+
+async def concurrent_send(bench: Bench) -> None:
+    """Eight tasks send big messages to a client that reads slowly."""
+
+    async def sender(ws: WebSocket, number: int) -> None:
+        for _ in range(10):
+            await ws.send(bytes([number]) * SIZE * 2)
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(sender, ws, number)
+            bench.note(whole=await bench.ask("read", count=80, size=SIZE * 2))
+        bench.order("answer")
+        await ws.close()
+
+    bench.note(sent=80)
+    await _run(bench, body)
+
+
+async def end(bench: Bench) -> None:
+    """The body ends by itself, or fails."""
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        bench.order("answer")
+        if bench.variant == "raise":
+            raise LookupError("raised on purpose by wsnursery doctor")
+        ws.cancel_scope.cancel()
+
+    await _run(bench, body, close_timeout=1.0)
+
+
+async def early_frame(bench: Bench) -> None:
+    """A message came in the packet of the handshake."""
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        bench.note(received=await ws.receive())
+
+    await _run(bench, body, idle_timeout=0.5, close_timeout=0.5)
+
+
+async def shutdown(bench: Bench) -> None:
+    """The server is told to stop (SIGTERM) while the body reads."""
+
+    async def body(ws: WebSocket, bench: Bench) -> None:
+        await bench.ask("terminate")
+        bench.order("answer")
+        with anyio.move_on_after(PATIENCE):
+            async for _ in ws:
+                pass
+
+    await _run(bench, body, close_timeout=1.0)
+
+
+SCRIPTS: dict[str, Script] = {
+    script.__name__: script
+    for script in (
+        leave,
+        send_loop,
+        blocked_send,
+        full_queue,
+        unread,
+        cancelled_receive,
+        concurrent_send,
+        end,
+        early_frame,
+        shutdown,
+    )
+}

@@ -1,0 +1,74 @@
+"""``python -m wsnursery doctor SERVER``: examine a server."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+
+from . import _report
+from ._commands import NAMES, parse
+from ._examination import examine
+from ._process import CannotExamine
+from ._questions import rows
+
+CANNOT = 2
+"""The exit status if nothing could be examined."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Examine a server and print what was found.
+
+    Args:
+        arguments: Those of the command line behind ``doctor``.
+
+    Returns:
+        The exit status: 0 if the contract holds on that server, 1 if not, 2 if it did not start.
+    """
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        command = parse(chosen.server)
+    except ValueError as exc:
+        parser.error(str(exc))
+    try:
+        findings = examine(command, _progress)
+    except CannotExamine as exc:
+        sys.stderr.write(f"{exc}\n")
+        return CANNOT
+    finally:
+        _progress("")  # wipe it
+    found = rows(findings)
+    if chosen.json:
+        shown = _report.as_json(command, findings, found)
+    else:
+        width = shutil.get_terminal_size().columns
+        shown = _report.as_text(command, findings, found, width)
+    sys.stdout.write(f"{shown}\n")
+    return 0 if _report.holds(found) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m wsnursery doctor",
+        description="Start an ASGI server with a probe application, find out what it does when "
+        "clients and servers go away, and whether wsnursery keeps its contract there. It takes "
+        "half a minute and uses a free port of the loopback interface. Let it run one worker.",
+        epilog=f"names: {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "server",
+        metavar="SERVER",
+        help="a name, or the command that starts your server, with places for the application and "
+        f"the address: {NAMES['hypercorn-trio']!r}",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    return parser
+
+
+def _progress(words: str) -> None:
+    """Show what is being done, where somebody watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{words:60}\r")
+        sys.stderr.flush()
