@@ -275,6 +275,20 @@ def our_ends(ours: list[Facts]) -> Answer:
     return _judged(good, f"it returns: {_seen(returned)}; it raises: {_seen(raised)}")
 
 
+def closing(raw: list[Facts]) -> str:
+    """Closing with a code."""
+    answers = ((f"{_call(facts)}, the client sees {_seen(facts)}") for facts in raw)
+    return _grouped(zip(("1001", "1011"), answers, strict=True))
+
+
+def our_closing(ours: list[Facts]) -> Answer:
+    """The same on wsnursery, with 1001."""
+    facts = ours[0]
+    if not _ended_well(facts, None):
+        return Answer(_outcome(facts), Verdict.BROKEN)
+    return _judged(facts["client"]["end"] == "close", f"1001: the client sees {_seen(facts)}")
+
+
 def early(raw: list[Facts]) -> str:
     facts = raw[0]
     if not facts["alive"]:

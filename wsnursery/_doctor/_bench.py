@@ -55,7 +55,7 @@ class Channel:
     ) -> None:
         # With something unread in it, closing would reset the line and take back our last notes.
         self._line.setblocking(False)
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nothing more, or nobody there
             while self._line.recv(65536):
                 pass
         self._line.close()

@@ -59,8 +59,12 @@ class Client:
         self._unread = b""
         self._status: int | None = None
         self._end: Facts | None = None
-        self._socket.connect(address)
-        self._socket.sendall(handshake(path, f"{address[0]}:{address[1]}") + early)
+        try:
+            self._socket.connect(address)
+            self._socket.sendall(handshake(path, f"{address[0]}:{address[1]}") + early)
+        except OSError:
+            self._socket.close()
+            raise
 
     def close(self) -> None:
         """Close the socket, whatever its state."""

@@ -10,6 +10,7 @@ from ._commands import Command
 from ._lab import Lab, opened
 
 WAYS = ("close_frame", "reset", "fin", "half_close")
+ENDS = ("return", "raise", "early-return", "early-raise", "close-1001", "close-1011")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ OURS = (
     Run(("ours/unread/",)),
     Run(("ours/cancelled_receive/",)),
     Run(("ours/concurrent_send/",), receive_buffer=8192),
-    Run(("ours/end/return", "ours/end/raise")),
+    Run(("ours/end/return", "ours/end/raise", "ours/end/close")),
     Run(("ours/early_frame/",), early=True),
 )
 """On wsnursery: they must leave nothing behind, so they are first."""
@@ -55,14 +56,17 @@ RAW = (
     Run(("raw/unread/",)),
     Run(("raw/cancelled_receive/",)),
     Run(("raw/concurrent_send/",), receive_buffer=8192),
-    Run(tuple(f"raw/end/{how}" for how in ("return", "raise", "early-return", "early-raise"))),
+    Run(tuple(f"raw/end/{how}" for how in ENDS)),
     Run(("raw/send_loop/",)),
     Run(("raw/early_frame/",), early=True),
 )
 """Against bare receive and send. The last one may end the server."""
 
-SHUTDOWN = Run(("ours/shutdown/", "raw/shutdown/receive", "raw/shutdown/sleep"))
-"""It ends the server, which is a fresh one."""
+SHUTDOWNS = (
+    Run(("ours/shutdown/",)),
+    Run(("raw/shutdown/receive", "raw/shutdown/sleep")),
+)
+"""Each ends the server, and has one of its own: one connection's end can hurry the others."""
 
 
 @dataclass
@@ -72,12 +76,10 @@ class Findings:
     Attributes:
         facts: By script.
         left_over: What the connections on wsnursery left in the server's process, by kind.
-        exited: Whether the process ended in time after SIGTERM.
     """
 
     facts: dict[str, Facts] = field(default_factory=dict[str, Facts])
     left_over: Facts = field(default_factory=dict[str, int])
-    exited: bool = True
 
 
 def examine(command: Command, progress: Callable[[str], None]) -> Findings:
@@ -101,10 +103,10 @@ def examine(command: Command, progress: Callable[[str], None]) -> Findings:
         for run in RAW:
             progress(run.scripts[0])
             _run(lab, run, findings)
-    with opened(command) as lab:
-        progress(SHUTDOWN.scripts[0])
-        findings.facts |= lab.run(SHUTDOWN.scripts)
-        findings.exited = lab.process.exits_within(5)
+    for run in SHUTDOWNS:
+        progress(run.scripts[0])
+        with opened(command) as lab:
+            _run(lab, run, findings)
     return findings
 
 

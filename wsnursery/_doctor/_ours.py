@@ -71,6 +71,12 @@ async def _run(bench: Bench, body: Body, **options: Any) -> None:
         bench.note(**watch.facts(outcome), seconds=round(time.monotonic() - start, 3))
 
 
+async def _drain(ws: WebSocket) -> None:
+    """Read until the end."""
+    async for _ in ws:
+        pass
+
+
 async def leave(bench: Bench) -> None:
     """The client goes while the body reads, or while it is busy."""
     way, _, role = bench.variant.partition("-")
@@ -79,8 +85,7 @@ async def leave(bench: Bench) -> None:
         bench.order(way)
         if role == "busy":
             await anyio.sleep_forever()
-        async for _ in ws:
-            pass
+        await _drain(ws)
         bench.note(read_code=ws.close_code)
 
     await _run(bench, body)
@@ -157,8 +162,7 @@ async def unread(bench: Bench) -> None:
         bench.note(taken=await bench.ask("flood", limit=LIMIT))
         bench.note(kept=ws.statistics().receive_buffer_high_water)
         bench.order("reset")
-        async for _ in ws:
-            pass
+        await _drain(ws)
 
     await _run(bench, body)
 
@@ -202,12 +206,14 @@ async def concurrent_send(bench: Bench) -> None:
 
 
 async def end(bench: Bench) -> None:
-    """The body ends by itself, or fails."""
+    """The body ends by itself, fails, or closes with 1001."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
         bench.order("answer")
         if bench.variant == "raise":
             raise LookupError("raised on purpose by wsnursery doctor")
+        if bench.variant == "close":
+            await ws.close(1001)
         ws.cancel_scope.cancel()
 
     await _run(bench, body, close_timeout=1.0)
@@ -226,11 +232,10 @@ async def shutdown(bench: Bench) -> None:
     """The server is told to stop (SIGTERM) while the body reads."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
-        await bench.ask("terminate")
+        bench.order("terminate")
         bench.order("answer")
         with anyio.move_on_after(PATIENCE):
-            async for _ in ws:
-                pass
+            await _drain(ws)
 
     await _run(bench, body, close_timeout=1.0)
 

@@ -23,6 +23,12 @@ HOST = "127.0.0.1"
 START = 20.0
 """Seconds in which a server has to answer."""
 
+SETTLED = 0.05
+"""Seconds without a change after which nothing more is expected to."""
+
+LET_GO = 5.0
+"""Seconds that a server has for letting go of connections."""
+
 
 class CannotExamine(Exception):
     """The server cannot be examined; the message is one sentence."""
@@ -60,7 +66,7 @@ class Process:
         """The same when it has stopped changing, or after a few seconds."""
         last = self.stats()
         for _ in range(50):
-            time.sleep(0.05)
+            time.sleep(SETTLED)
             now = self.stats()
             if now == last:
                 break
@@ -68,7 +74,7 @@ class Process:
         return last
 
     def left_over(self, before: Facts) -> Facts:
-        """What is held now and was not before, once the server had five seconds to let go."""
+        """What is held now and was not before, once the server had time to let go."""
         more: Facts = {}
 
         def is_as_before() -> bool:
@@ -79,7 +85,7 @@ class Process:
             more.update({name: now[name] - before[name] for name in now})
             return all(count <= 0 for count in more.values())
 
-        wait_until(is_as_before, 5)
+        wait_until(is_as_before, LET_GO)
         return {name: count for name, count in more.items() if count > 0}
 
     def answers(self) -> bool:
@@ -111,10 +117,6 @@ class Process:
     def terminate(self) -> None:
         """Tell the server to stop, as a supervisor does."""
         self._process.terminate()
-
-    def exits_within(self, seconds: float) -> bool:
-        """Wait for the process's end."""
-        return wait_until(lambda: self._process.poll() is not None, seconds)
 
     def last_words(self) -> str:
         """The last line of the server's output."""

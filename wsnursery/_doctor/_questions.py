@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from . import _answers
 from ._answers import Answer, Verdict
 from ._client import Facts
-from ._examination import WAYS, Findings
+from ._examination import ENDS, WAYS, Findings
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,20 @@ QUESTIONS = (
     Question(
         "end of handler",
         "The application ends without closing: what does the client see?",
-        tuple(f"raw/end/{how}" for how in ("return", "raise", "early-return", "early-raise")),
+        tuple(f"raw/end/{how}" for how in ENDS[:4]),
         ("ours/end/return", "ours/end/raise"),
         _answers.ends,
         _answers.our_ends,
         "closes with 1000, or with 1011 after an error",
+    ),
+    Question(
+        "own close",
+        "Which close codes can the application send?",
+        tuple(f"raw/end/{how}" for how in ENDS[4:]),
+        ("ours/end/close",),
+        _answers.closing,
+        _answers.our_closing,
+        "sends a close frame once, after everything that is queued",
     ),
     Question(
         "early frame",

@@ -255,9 +255,9 @@ async def _receive(bench: Bench) -> Facts:
 async def shutdown(bench: Bench) -> None:
     """The server is told to stop (SIGTERM) while the application waits or sleeps."""
     await bench.accept()
-    await bench.ask("terminate")
     start = time.monotonic()
     try:
+        bench.order("terminate")
         if bench.variant == "receive":
             bench.note(told=await bench.end_of_input(PATIENCE))
         else:

@@ -91,6 +91,5 @@ def as_json(command: Command, findings: Findings, rows: Sequence[Row]) -> str:
         ],
         "facts": findings.facts,
         "left_over": findings.left_over,
-        "exited": findings.exited,
     }
     return json.dumps(report, indent=2)

@@ -1,0 +1,38 @@
+"""The rows: every question is answered from what the probes found."""
+
+import pytest
+
+from tests._doctor._found import perfect
+from wsnursery._doctor._answers import Verdict
+from wsnursery._doctor._questions import QUESTIONS, rows
+
+
+def test_a_row_for_each_question() -> None:
+    found = rows(perfect())
+    assert [row.name for row in found] == [
+        *(question.name for question in QUESTIONS),
+        "nothing left",
+    ]
+    assert {row.verdict for row in found} == {Verdict.HOLDS, Verdict.NONE}
+    assert all(row.asks.endswith("?") and row.does for row in found)
+    assert all(row.server for row in found[:-1])
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+def test_a_probe_that_does_not_end(question) -> None:
+    findings = perfect()
+    for script in (*question.raw_scripts, *question.our_scripts):
+        findings.facts[script] = {"over": False}
+    row = next(row for row in rows(findings) if row.name == question.name)
+    assert row.server == "the server did not let the probe end"
+    if question.ours is None:
+        assert (row.wsnursery, row.verdict) == ("", Verdict.NONE)
+    else:
+        assert (row.wsnursery, row.verdict) == ("the handler did not end", Verdict.BROKEN)
+
+
+def test_what_is_left() -> None:
+    findings = perfect()
+    findings.left_over = {"tasks": 2, "descriptors": 1}
+    row = rows(findings)[-1]
+    assert (row.wsnursery, row.verdict) == ("2 tasks, 1 descriptors", Verdict.BROKEN)
