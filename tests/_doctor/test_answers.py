@@ -231,7 +231,15 @@ def test_closing() -> None:
     [({}, Verdict.HOLDS), (seen(101, "open"), Verdict.BROKEN), (LATE, Verdict.BROKEN)],
 )
 def test_our_closing(facts: Any, verdict: Verdict) -> None:
-    assert _answers.our_closing([changed("ours/end/close", **facts)]).verdict is verdict
+    ours = [changed("ours/end/close", **facts), RETURNED]
+    assert _answers.our_closing(ours).verdict is verdict
+
+
+def test_our_closing_with_a_code_that_is_refused() -> None:
+    ours = [changed("ours/end/close", **seen(101, "open")), FOREIGN]
+    assert _answers.our_closing(ours) == _answers.Answer(
+        "1001: the client sees an open connection, for the server refuses it", Verdict.LIMITED
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,31 +4,51 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.servers._harness import ROOT
 
+HYPERCORN = f"{sys.executable} -m hypercorn -k asyncio --graceful-timeout 1 {{app}} -b {{bind}}"
+"""A command instead of a name, with an option that makes the shutdown fast."""
 
-def doctor(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+VISITS = ["hypercorn-trio", HYPERCORN, "uvicorn", "granian", "daphne"]
+
+Visits = dict[str, "subprocess.Popen[str]"]
+
+
+def doctor(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
         [sys.executable, "-m", "wsnursery", "doctor", *arguments],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=90,
-        check=False,
     )
 
 
-def examine(server: str) -> dict[str, Any]:
-    done = doctor("--json", server)
-    assert done.stderr == ""
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == (0 if report["holds"] else 1)
+@pytest.fixture(scope="module")
+def visits() -> Iterator[Visits]:
+    """All at the same time: a visit is mostly waiting."""
+    with ExitStack() as stack:
+        started: Visits = {}
+        for server in VISITS:
+            started[server] = stack.enter_context(doctor("--json", server))
+            stack.callback(started[server].kill)
+        yield started
+
+
+def found(visits: Visits, server: str) -> dict[str, Any]:
+    visit = visits[server]
+    out, err = visit.communicate(timeout=90)
+    assert err == ""
+    report: dict[str, Any] = json.loads(out)
     broken = {row["name"]: row["wsnursery"] for row in report["rows"] if row["verdict"] == "broken"}
     assert broken == {}
+    assert visit.returncode == 0
     return {row["name"]: row for row in report["rows"]}
 
 
@@ -41,8 +61,8 @@ def needs(module: str) -> pytest.MarkDecorator:
 SILENT = "returns as if nothing had happened"
 
 
-def test_hypercorn_trio() -> None:
-    rows = examine("hypercorn-trio")
+def test_hypercorn_trio(visits: Visits) -> None:
+    rows = found(visits, "hypercorn-trio")
     assert rows["close codes"]["server"] == "code 1006"
     assert rows["late send"]["server"] == SILENT
     assert rows["send loop"]["server"].endswith("no other task of the process runs meanwhile")
@@ -52,19 +72,16 @@ def test_hypercorn_trio() -> None:
     assert "close 1001" in rows["shutdown"]["wsnursery"]
 
 
-def test_users_own_command() -> None:
-    """A command instead of a name, with an option that makes the shutdown fast."""
-    rows = examine(
-        f"{sys.executable} -m hypercorn -k asyncio --graceful-timeout 1 {{app}} -b {{bind}}"
-    )
+def test_users_own_command(visits: Visits) -> None:
+    rows = found(visits, HYPERCORN)
     assert rows["late send"]["server"] == SILENT
     assert rows["full queue"]["server"].endswith("the disconnect event is lost")
     assert "cancelled after 1." in rows["shutdown"]["server"]
 
 
 @needs("uvicorn")
-def test_uvicorn() -> None:
-    rows = examine("uvicorn")
+def test_uvicorn(visits: Visits) -> None:
+    rows = found(visits, "uvicorn")
     assert "ClientDisconnected" in rows["late send"]["server"]
     assert rows["close codes"]["server"] == (
         "close 4001: code 4001 with reason 'bye'; reset, FIN, half-close: code 1005"
@@ -73,18 +90,18 @@ def test_uvicorn() -> None:
 
 
 @needs("granian")
-def test_granian() -> None:
-    rows = examine("granian")
+def test_granian(visits: Visits) -> None:
+    rows = found(visits, "granian")
     assert rows["late send"]["server"] == SILENT
     assert not rows["cancelled receive"]["server"].startswith("0 of")
     assert rows["cancelled receive"]["wsnursery"] == "0 of 400 messages are lost"
 
 
 @needs("daphne")
-def test_daphne() -> None:
-    rows = examine("daphne")
+def test_daphne(visits: Visits) -> None:
+    rows = found(visits, "daphne")
     assert rows["blocked send"]["server"].startswith("send never waits")
-    assert rows["unread"]["verdict"] == "limited"
+    assert rows["unread"]["verdict"] == rows["own close"]["verdict"] == "limited"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +112,8 @@ def test_daphne() -> None:
     ],
 )
 def test_a_server_that_does_not_start(command: str, complaint: str) -> None:
-    done = doctor(command)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert complaint in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    with doctor(command) as visit:
+        out, err = visit.communicate(timeout=30)
+    assert (visit.returncode, out) == (2, "")
+    assert complaint in err
+    assert len(err.splitlines()) == 1

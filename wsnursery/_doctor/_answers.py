@@ -282,11 +282,14 @@ def closing(raw: list[Facts]) -> str:
 
 
 def our_closing(ours: list[Facts]) -> Answer:
-    """The same on wsnursery, with 1001."""
-    facts = ours[0]
+    """The same on wsnursery, with 1001; and whether the server takes that at all."""
+    facts, raw = ours
     if not _ended_well(facts, None):
         return Answer(_outcome(facts), Verdict.BROKEN)
-    return _judged(facts["client"]["end"] == "close", f"1001: the client sees {_seen(facts)}")
+    words = f"1001: the client sees {_seen(facts)}"
+    if raw["outcome"] != "returned":
+        return Answer(f"{words}, for the server refuses it", Verdict.LIMITED)
+    return _judged(facts["client"]["end"] == "close", words)
 
 
 def early(raw: list[Facts]) -> str:

@@ -185,10 +185,10 @@ QUESTIONS = (
         "own close",
         "Which close codes can the application send?",
         tuple(f"raw/end/{how}" for how in ENDS[4:]),
-        ("ours/end/close",),
+        ("ours/end/close", "raw/end/close-1001"),
         _answers.closing,
         _answers.our_closing,
-        "sends a close frame once, after everything that is queued",
+        "sends one close frame, behind all that is queued; where a code is refused, take 4xxx",
     ),
     Question(
         "early frame",
