@@ -15,13 +15,15 @@ ENVIRONMENT_VARIABLE = "WSNURSERY_TEST_REPORT"
 
 
 class Reporter:
-    """The application's side, for one connection."""
+    """The application's side, for one connection; without a name nobody listens."""
 
     def __init__(self, connection: str) -> None:
         self._connection = connection
         self._path = Path(os.environ[ENVIRONMENT_VARIABLE])
 
     def __call__(self, event: str, **facts: Any) -> None:
+        if not self._connection:
+            return
         record = {"id": self._connection, "event": event, "time": time.monotonic(), **facts}
         with self._path.open("a", encoding="utf-8") as file:  # one write, so lines stay whole
             file.write(json.dumps(record) + "\n")

@@ -258,6 +258,12 @@ async def bad_subprotocol(ws: WebSocket, conn: Connection) -> None:
     await ws.accept(subprotocol="never offered")
 
 
+@ours()
+async def text_headers(ws: WebSocket, conn: Connection) -> None:
+    headers: Any = [("not", "bytes")]
+    await ws.accept(headers=headers)
+
+
 # The same against bare receive and send: what there is without wsnursery.
 
 
@@ -304,3 +310,9 @@ async def raw_send_loop(receive: Receive, send: Send, conn: Connection) -> None:
 async def raw_bad_subprotocol(receive: Receive, send: Send, conn: Connection) -> None:
     await receive()
     await send({"type": "websocket.accept", "subprotocol": "never offered"})
+
+
+@raw
+async def raw_text_headers(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept", "headers": [("not", "bytes")]})

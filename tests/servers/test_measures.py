@@ -26,6 +26,11 @@ def early_frame(client: RawClient, kind: str, connection: str) -> None:
     client.open(f"/{kind}/impatient_echo?id={connection}", early=frame(TEXT, b"early"))
 
 
+def early_body(client: RawClient, kind: str, connection: str) -> None:
+    """The same with bytes that are announced as a body."""
+    client.open(f"/{kind}/impatient_echo?id={connection}", "Content-Length: 5", early=b"hello")
+
+
 def bad_extension(client: RawClient, kind: str, connection: str) -> None:
     """An offer that makes wsproto raise out of the server's accept."""
     offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=x"
@@ -37,7 +42,12 @@ def unoffered_subprotocol(client: RawClient, kind: str, connection: str) -> None
     client.open(f"/{kind}/bad_subprotocol?id={connection}")
 
 
-PACKETS = [early_frame, bad_extension, unoffered_subprotocol]
+def text_headers(client: RawClient, kind: str, connection: str) -> None:
+    """An application that gives headers as text, where ASGI wants bytes."""
+    client.open(f"/{kind}/text_headers?id={connection}")
+
+
+PACKETS = [early_frame, early_body, bad_extension, unoffered_subprotocol, text_headers]
 Attack = Callable[[RawClient, str, str], None]
 
 
@@ -69,6 +79,14 @@ def test_one_packet_does_not_end_ours(server: Running, attack: Attack) -> None:
         assert client.read() == (TEXT, b"still here")
         client.close(1000)
         server.wait_for(connection, "ended")
+
+
+def test_one_packet_ends_hypercorn_trio_before_any_application_is_called() -> None:
+    """wsproto reads the header as ASCII in the server's reader: nobody else can do anything."""
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        with server.client() as client, suppress(ServerGone):
+            client.open("/ours/echo", "Sec-WebSocket-Extensions: \xe9")
+        assert wait_until(lambda: not server.answers, 5)
 
 
 def burst_and_reset(client: RawClient) -> None:
