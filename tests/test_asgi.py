@@ -191,6 +191,51 @@ async def test_a_code_of_the_enum_is_sent_as_a_plain_int() -> None:
     assert type(script.sent[-1]["code"]) is int
 
 
+class Picky(Script):
+    """Closes with 1000 and from 3000 up only, as daphne does."""
+
+    def __init__(self, refusal: str = "invalid close code {} (must be 1000 or ...)") -> None:
+        super().__init__()
+        self.refusal = refusal
+
+    async def send(self, event: dict[str, Any]) -> None:
+        await super().send(event)
+        code = event.get("code", 1000)
+        if code != 1000 and code < 3000:
+            raise Exception(self.refusal.format(code))
+
+
+# contract: C1, X1
+@pytest.mark.parametrize(("strict", "level"), [(False, logging.INFO), (True, logging.WARNING)])
+async def test_a_close_code_that_the_server_refuses(
+    strict: bool, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Picky()
+    ws = server.websocket(strict=strict, close_timeout=1)
+    with caplog.at_level(logging.INFO, "wsnursery"), pytest.raises(LookupError):
+        async with ws:
+            await ws.accept()
+            raise LookupError
+    closes = [event for event in server.sent if event["type"] == "websocket.close"]
+    assert [event["code"] for event in closes] == [1011, 4911]
+    assert closes[0]["reason"] == closes[1]["reason"]
+    assert ws.close_code == 1011
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (
+        level,
+        "the server refuses close code 1011: sent 4911",
+    )
+
+
+# contract: C1
+async def test_a_close_that_the_server_refuses_for_another_reason() -> None:
+    server = Picky("no")
+    async with server.websocket() as ws:
+        await ws.accept()
+        await ws.close(1001)
+    assert [event["type"] for event in server.sent] == ["websocket.accept", "websocket.close"]
+
+
 # contract: C6
 async def test_a_denial_response() -> None:
     script = Script(extensions={"websocket.http.response": {}})

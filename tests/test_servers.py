@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from wsnursery import testing
-from wsnursery._servers import GONE_SIGNS, GRANIAN, ORDINARY, means_gone, traits_of
+from wsnursery._servers import (
+    GONE_SIGNS,
+    GRANIAN,
+    ORDINARY,
+    means_gone,
+    substitute_code,
+    traits_of,
+)
 
 
 def raised_by(module: str, name: str, text: str) -> Exception:
@@ -67,6 +74,31 @@ def test_an_oserror_needs_no_sign() -> None:
 def test_every_row_says_where_it_was_seen(sign: Any) -> None:
     assert any(name in sign.seen for name in ("uvicorn", "granian", "daphne"))
     assert any(character.isdigit() for character in sign.seen)
+
+
+REFUSAL = "invalid close code 1011 (must be 1000 or from [3000, 4999])"
+
+
+# contract: C1, C3
+def test_a_code_that_was_refused_has_a_substitute() -> None:
+    assert substitute_code(1011, Exception(REFUSAL)) == 4911
+    assert substitute_code(1001, Exception(REFUSAL.replace("1011", "1001"))) == 4901
+
+
+@pytest.mark.parametrize(
+    ("code", "exc"),
+    [
+        (1001, Exception(REFUSAL)),  # about another code
+        (101, Exception(REFUSAL)),
+        (1011, ValueError(REFUSAL)),
+        (1011, OSError(REFUSAL)),
+        (1011, Exception("no " + REFUSAL)),
+        (1011, Exception()),
+    ],
+    ids=repr,
+)
+def test_what_is_no_refusal_of_a_code(code: int, exc: Exception) -> None:
+    assert substitute_code(code, exc) is None
 
 
 def test_granian_is_known_by_its_scope() -> None:

@@ -55,6 +55,22 @@ def _matches(sign: GoneSign, exc: Exception) -> bool:
     )
 
 
+SUBSTITUTE_CODES = 3900
+"""From a code of the standard to the one that stands for it, in the range for private use: 4901 for
+1001, 4911 for 1011."""
+
+
+def substitute_code(code: int, exc: Exception) -> int | None:
+    """What to close with instead of a code, if the server says that it refuses this one.
+
+    daphne (to 4.2, autobahn to 26) takes 1000 and what is from 3000 up. After a refusal the
+    connection would stay open. 1000 would say that all is well, and daphne sends no reason either.
+    """
+    if type(exc) is Exception and str(exc).startswith(f"invalid close code {code} "):
+        return code + SUBSTITUTE_CODES
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What must be done, or avoided, on a server."""

@@ -9,7 +9,7 @@ from typing import Any
 from ._errors import RemoteProtocolError
 from ._options import Options
 from ._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
-from ._servers import means_gone, traits_of
+from ._servers import means_gone, substitute_code, traits_of
 from ._types import Receive, Scope, Send
 from ._websocket import WebSocket, make_websocket
 
@@ -105,17 +105,29 @@ class _ASGITransport:
 
     async def send(self, event: Outgoing) -> None:
         self._is_open = False  # for a probe: not while a raw send is under way
+        if isinstance(event, Close):
+            await self._send_close(int(event.code), event.reason)
+            return
         for message in self._messages(event):
             await self._send(message)
-        self._is_open = not isinstance(event, Close | Reject)
+        self._is_open = not isinstance(event, Reject)
 
-    def _messages(self, event: Outgoing) -> list[dict[str, Any]]:
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception as exc:
+            substitute = substitute_code(code, exc)
+            if substitute is None:
+                raise
+            level = logging.WARNING if self._strict else logging.INFO
+            _logger.log(level, "the server refuses close code %d: sent %d", code, substitute)
+            await self._send({"type": "websocket.close", "code": substitute, "reason": reason})
+
+    def _messages(self, event: Accept | Reject | str | bytes) -> list[dict[str, Any]]:
         if isinstance(event, str):
             return [{"type": "websocket.send", "text": event}]
         if isinstance(event, bytes):
             return [{"type": "websocket.send", "bytes": event}]
-        if isinstance(event, Close):
-            return [{"type": "websocket.close", "code": int(event.code), "reason": event.reason}]
         if isinstance(event, Accept):
             return [
                 {
