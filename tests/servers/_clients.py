@@ -6,11 +6,11 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
-TEXT, BINARY, CLOSE = 1, 2, 8
+CONTINUATION, TEXT, BINARY, CLOSE = 0, 1, 2, 8
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -22,6 +22,16 @@ def frame(opcode: int, payload: bytes) -> bytes:
     else:
         length = bytes([0x80 | 127]) + struct.pack("!Q", len(payload))
     return bytes([0x80 | opcode]) + length + bytes(4) + payload
+
+
+def _unfinished(opcode: int, payload: bytes) -> bytes:
+    """A frame without the FIN bit: the message goes on."""
+    whole = frame(opcode, payload)
+    return bytes([whole[0] & 0x7F]) + whole[1:]
+
+
+def _message(message: str | bytes) -> bytes:
+    return frame(BINARY, message) if isinstance(message, bytes) else frame(TEXT, message.encode())
 
 
 def handshake(path: str, *headers: str) -> bytes:
@@ -60,7 +70,9 @@ class RawClient:
         except OSError:
             self.socket.close()
             raise
-        self._unread = b""
+        self.headers: dict[str, str] = {}
+        """Of the answer to the handshake, the names in lower case."""
+        self._unread = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -70,34 +82,68 @@ class RawClient:
 
     def open(self, path: str, *headers: str, early: bytes = b"") -> int:
         """Do the opening handshake, with `early` in the same packet; give the HTTP status."""
-        self.socket.sendall(handshake(path, *headers) + early)
-        while b"\r\n\r\n" not in self._unread:
-            self._read_more()
-        head, _, self._unread = self._unread.partition(b"\r\n\r\n")
-        return int(head.split()[1])
+        self.ask(path, *headers, early=early)
+        head = self.read_to(b"\r\n\r\n").decode("latin-1")
+        status, *lines = head.split("\r\n")
+        fields = [line.partition(":") for line in lines]
+        self.headers = {name.lower(): value.strip() for name, _, value in fields}
+        return int(status.split()[1])
 
-    def send(self, *texts: str) -> None:
-        """Send text messages, all in one packet."""
-        self.socket.sendall(b"".join(frame(TEXT, text.encode()) for text in texts))
+    def ask(self, path: str, *headers: str, early: bytes = b"") -> None:
+        """Send the handshake without waiting for the answer."""
+        self.socket.sendall(handshake(path, *headers) + early)
+
+    def read_to(self, mark: bytes) -> bytes:
+        """Everything up to the mark, which is read too."""
+        while mark not in self._unread:
+            self._read_more()
+        before, _, self._unread = self._unread.partition(mark)
+        return bytes(before)
+
+    def send(self, *messages: str | bytes) -> None:
+        """Send messages, all in one packet."""
+        self.socket.sendall(b"".join(_message(message) for message in messages))
+
+    def send_in_parts(self, *parts: bytes) -> None:
+        """Send one binary message in several frames."""
+        first, *middle, last = parts
+        self.socket.sendall(_unfinished(BINARY, first))
+        for part in middle:
+            self.socket.sendall(_unfinished(CONTINUATION, part))
+        self.socket.sendall(frame(CONTINUATION, last))
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and nothing after it."""
         self.socket.sendall(frame(CLOSE, struct.pack("!H", code) + reason.encode()))
 
+    def read_message(self) -> tuple[int, bytes]:
+        """The next message, whole: opcode and payload. A close frame counts as one."""
+        final, kind, whole = self._read_frame()
+        while not final:
+            final, _, part = self._read_frame()
+            whole += part
+        return kind, whole
+
     def read(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload."""
-        opcode = self._take(1)[0] & 0x0F
+        _, opcode, payload = self._read_frame()
+        return opcode, payload
+
+    def _read_frame(self) -> tuple[bool, int, bytes]:
+        first = self._take(1)[0]
         length = self._take(1)[0]
         if length == 126:
             (length,) = struct.unpack("!H", self._take(2))
         elif length == 127:
             (length,) = struct.unpack("!Q", self._take(8))
-        return opcode, self._take(length)
+        return bool(first & 0x80), first & 0x0F, self._take(length)
 
     def read_close(self) -> tuple[int, str]:
         """Skip to the close frame: code and reason."""
         while True:
             opcode, payload = self.read()
+            if opcode == CLOSE and not payload:
+                return 1005, ""
             if opcode == CLOSE:
                 return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
 
@@ -113,7 +159,8 @@ class RawClient:
     def _take(self, count: int) -> bytes:
         while len(self._unread) < count:
             self._read_more()
-        taken, self._unread = self._unread[:count], self._unread[count:]
+        taken = bytes(self._unread[:count])
+        del self._unread[:count]
         return taken
 
     def _read_more(self) -> None:
@@ -125,6 +172,23 @@ class RawClient:
             raise ServerGone("the server closed the connection")
         self._unread += data
 
+
+def _close_frame(client: RawClient) -> None:
+    """As clients should: close 4001 "bye", wait for the answer, hang up."""
+    client.close(4001, "bye")
+    client.socket.settimeout(1)
+    with suppress(ServerGone, TimeoutError):
+        client.read_close()
+    client.socket.close()
+
+
+LEAVING: dict[str, Callable[[RawClient], None]] = {
+    "close frame": _close_frame,
+    "half-close": RawClient.half_close,
+    "FIN": lambda client: client.socket.close(),
+    "RST": RawClient.reset,
+}
+"""The ways for a client to go."""
 
 _CLIENT_PROGRAM = """
 import sys

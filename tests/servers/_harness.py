@@ -68,7 +68,7 @@ class Running:
 
         assert wait_until(found, timeout), (
             f"no {event!r} from {connection} in {timeout} s, only {self.records(connection)}\n"
-            f"--- the server's log:\n{self.log}"
+            f"--- the end of the server's log:\n{self.log[-2000:]}"
         )
         return self.records(connection, event)[0]
 

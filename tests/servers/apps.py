@@ -1,68 +1,36 @@
 """The applications that the real servers serve: `app` dispatches by path.
 
-`/ours/NAME?id=ID` runs a handler on wsnursery, `/raw/NAME?id=ID` the same thing written
-against bare `receive` and `send`; `/stats` counts what the process holds.
+`/ours/NAME?id=ID` runs a handler in a block of wsnursery, `/app/NAME?id=ID` the handler as a
+`websocket_app`, `/raw/NAME?id=ID` the same thing written against bare `receive` and `send`;
+`/stats` counts what the process holds, `/release?id=ID` lets a handler go on.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import logging
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import anyio
-import anyio.abc
 
+from tests.servers import contract_apps as contract_apps
+from tests.servers._registry import (
+    CONNECTIONS,
+    OURS,
+    RAW,
+    Connection,
+    Log,
+    Receive,
+    Send,
+    ours,
+    raw,
+)
 from tests.servers._reports import Reporter
-from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket
+from wsnursery import WebSocket, WebSocketDisconnected, open_websocket, websocket_app
 
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-
-
-@dataclass
-class Connection:
-    """What a handler is given to work with besides its WebSocket."""
-
-    report: Reporter
-    query: dict[str, str]
-    noticed: anyio.Event = field(default_factory=anyio.Event)
-    """Set when the server has delivered the disconnect event."""
-
-    def watch(self, receive: Receive) -> Receive:
-        """Tell when the server delivers the disconnect."""
-
-        async def watched() -> Event:
-            event = await receive()
-            if event["type"] == "websocket.disconnect":
-                self.report("noticed", code=event.get("code"), reason=event.get("reason"))
-                self.noticed.set()
-            return event
-
-        return watched
-
-
-Handler = Callable[[WebSocket, Connection], Awaitable[None]]
-RawHandler = Callable[[Receive, Send, Connection], Awaitable[None]]
-
-OURS: dict[str, tuple[Handler, Options]] = {}
-RAW: dict[str, RawHandler] = {}
-
-
-def ours(**options: Any) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        OURS[handler.__name__] = (handler, Options(**options))
-        return handler
-
-    return register
-
-
-def raw(handler: RawHandler) -> RawHandler:
-    RAW[handler.__name__.removeprefix("raw_")] = handler
-    return handler
+logging.getLogger("wsnursery").addHandler(Log())
+logging.getLogger("wsnursery").setLevel(logging.INFO)
 
 
 def describe(exc: BaseException | None) -> dict[str, Any]:
@@ -70,6 +38,7 @@ def describe(exc: BaseException | None) -> dict[str, Any]:
     return {
         "error": type(exc).__name__ if exc is not None else None,
         "group": isinstance(exc, BaseExceptionGroup),
+        "errors": [type(error).__name__ for error in getattr(exc, "exceptions", ())],
         "code": getattr(exc, "code", None),
         "reason": getattr(exc, "reason", None),
         "cause": type(exc.__cause__).__name__ if exc is not None and exc.__cause__ else None,
@@ -80,23 +49,29 @@ def describe(exc: BaseException | None) -> dict[str, Any]:
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
-    elif scope["type"] == "http":
+        return
+    query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
+    if scope["type"] == "http":
+        if scope["path"] == "/release":
+            CONNECTIONS[query["id"]].released.set()
         await _stats(send)
+        return
+    connection = Connection(Reporter(query.get("id", "")), query)
+    kind, name = scope["path"].strip("/").split("/")
+    if kind == "ours":
+        await _run_ours(name, scope, receive, send, connection)
+    elif kind == "app":
+        await _run_app(name, scope, receive, send, connection)
     else:
-        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
-        connection = Connection(Reporter(query.get("id", "")), query)
-        kind, name = scope["path"].strip("/").split("/")
-        if kind == "ours":
-            await _run_ours(name, scope, receive, send, connection)
-        else:
-            await _run_raw(name, receive, send, connection)
+        await _run_raw(name, receive, send, connection)
 
 
 async def _run_ours(name: str, scope: Any, receive: Any, send: Any, conn: Connection) -> None:
     handler, options = OURS[name]
     outcome: BaseException | None = None
+    ws = open_websocket(scope, conn.watch(receive), send, options=options)
     try:
-        async with open_websocket(scope, conn.watch(receive), send, options=options) as ws:
+        async with ws:
             await handler(ws, conn)
     except WebSocketDisconnected as exc:
         outcome = exc
@@ -104,7 +79,17 @@ async def _run_ours(name: str, scope: Any, receive: Any, send: Any, conn: Connec
         outcome = exc
         raise
     finally:
-        conn.report("ended", **describe(outcome))
+        told = {"close_code": ws.close_code, "close_reason": ws.close_reason}
+        conn.report("ended", **describe(outcome), **told)
+
+
+async def _run_app(name: str, scope: Any, receive: Any, send: Any, conn: Connection) -> None:
+    handler, options = OURS[name]
+    served = websocket_app(lambda ws: handler(ws, conn), options=options)
+    try:
+        await served(scope, conn.watch(receive), send)
+    finally:
+        conn.report("ended")
 
 
 async def _run_raw(name: str, receive: Any, send: Any, conn: Connection) -> None:
@@ -194,7 +179,7 @@ async def idle(ws: WebSocket, conn: Connection) -> None:
         conn.report("body cancelled")
 
 
-@ours(grace_period=0.3)
+@ours(grace_period=0.1)
 async def never_reads(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
     await anyio.sleep_forever()
@@ -230,12 +215,6 @@ async def late_reader(ws: WebSocket, conn: Connection) -> None:
 
 
 @ours()
-async def close(ws: WebSocket, conn: Connection) -> None:
-    await _accept(ws, conn)
-    await ws.close(4002, "enough")
-
-
-@ours()
 async def leave(ws: WebSocket, conn: Connection) -> None:
     await ws.accept()
 
@@ -244,13 +223,6 @@ async def leave(ws: WebSocket, conn: Connection) -> None:
 async def fail(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
     raise LookupError("a bug of the handler")
-
-
-@ours(send_timeout=1.0, close_timeout=1.0)
-async def flood(ws: WebSocket, conn: Connection) -> None:
-    await _accept(ws, conn)
-    while True:
-        await ws.send(b"x" * 65536)
 
 
 @ours()

@@ -3,11 +3,19 @@
 A module that is about more than the newest Hypercorn has a fixture `row` of its own.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.servers._clients import ServerGone
 from tests.servers._harness import SERVERS, Running, Server, running
+from tests.servers._results import ENVIRONMENT_VARIABLE, Results, limit_on
+
+RESULTS = pytest.StashKey[Results]()
+IMPOSSIBLE = (AssertionError, KeyError, TimeoutError, ServerGone)
+"""How a test of a rule fails on a server that makes the rule impossible."""
 
 
 @pytest.fixture(scope="module", params=["hypercorn-trio", "hypercorn-asyncio"])
@@ -32,3 +40,29 @@ def server(shared_server: Running) -> Iterator[Running]:
     before = shared_server.settled_stats()
     yield shared_server
     shared_server.assert_nothing_left(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect what the table of limits says."""
+    for item in items:
+        limit = limit_on(item)
+        if limit is not None:
+            reason = f"{limit.rule}: {limit.reason} ({limit.upstream})"
+            item.add_marker(pytest.mark.xfail(reason=reason, raises=IMPOSSIBLE, strict=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Collect the results for docs/servers.md."""
+    report = yield
+    item.config.stash.setdefault(RESULTS, Results()).add(item, report)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write them, if that is wanted."""
+    path = os.environ.get(ENVIRONMENT_VARIABLE)
+    if path is not None and RESULTS in session.config.stash:
+        session.config.stash[RESULTS].write(Path(path))

@@ -5,10 +5,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.servers._clients import TEXT, RawClient, ServerGone
+from tests.servers._clients import LEAVING, TEXT, RawClient, ServerGone
 from tests.servers._harness import SERVERS, Running, running, wait_until
 from tests.servers._reports import Record
-from tests.servers.test_hypercorn import LEAVING
 
 TRIO, ASYNCIO = SERVERS["hypercorn-trio"], SERVERS["hypercorn-asyncio"]
 

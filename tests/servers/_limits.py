@@ -1,0 +1,128 @@
+"""What a server makes impossible: the one table of what is expected to fail, and why.
+
+Every row is a strict expectation. When a new version of the server mends it, the test turns red
+and the row goes; docs/servers.md says it to users.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+LEGACY = "uvicorn*-legacy*"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule that cannot be kept on some servers.
+
+    Attributes:
+        servers: patterns of the names of their rows, separated by spaces.
+        rule: the rule of the contract.
+        tests: the tests that show it, with their parameters if it is not for all of them.
+        reason: what happens instead, for who runs the server.
+        upstream: the cause in the server.
+    """
+
+    servers: str
+    rule: str
+    tests: tuple[str, ...]
+    reason: str
+    upstream: str
+
+    def is_about(self, server: str, test: str) -> bool:
+        return any(fnmatch(server, pattern) for pattern in self.servers.split()) and any(
+            name in {test, test.partition("[")[0]} for name in self.tests
+        )
+
+
+LIMITS = (
+    Limit(
+        "hypercorn*-trio anycorn*",
+        "C5",
+        ("test_leaving_a_client_that_stops_reading",),
+        "the block waits until the client reads or its connection is given up by the system",
+        "send_all runs in a shielded cancel scope (trio/tcp_server.py)",
+    ),
+    Limit(
+        LEGACY,
+        "D2",
+        ("test_close_frame_on_a_line_that_stays_open", "test_frame_that_breaks_the_protocol"),
+        "the handler is told up to 10 s later, when the TCP connection has been closed",
+        "websockets.legacy tells of the end after the connection, which it waits for 10 s",
+    ),
+    Limit(
+        "granian* daphne",
+        "T1",
+        ("test_headers",),
+        "the headers given to accept() are not sent",
+        "only the subprotocol of websocket.accept is looked at (daphne: ws_protocol.py)",
+    ),
+    Limit(
+        "granian*",
+        "D7",
+        ("test_client_that_leaves_before_accept",),
+        "accept() succeeds, and the disconnect comes after it",
+        "receive() waits for the accept",
+    ),
+    Limit(
+        "granian*",
+        "X5",
+        ("test_sigterm",),
+        "the process ends without telling the handlers, and clients see the line cut",
+        "the event loop is stopped while applications run",
+    ),
+    Limit(
+        "daphne",
+        "S6",
+        ('test_message[""]', 'test_message[b""]'),
+        "empty messages are not sent",
+        "ws_protocol.py: `if message.get('text')`",
+    ),
+    Limit(
+        "daphne",
+        "S10",
+        ("test_client_that_stops_reading",),
+        "sends never wait: what the client does not read is kept in memory without a bound",
+        "sendMessage writes to the transport without asking whether it has room",
+    ),
+    Limit(
+        "daphne",
+        "R2",
+        ("test_client_that_sends_too_fast",),
+        "what the handler does not read is kept in memory without a bound",
+        "the queue of an application has no bound (server.py: asyncio.Queue())",
+    ),
+    Limit(
+        "daphne",
+        "C3",
+        (
+            "test_own_close_code[1001]",
+            "test_own_close_code[1008]",
+            "test_own_close_code[1011]",
+            "test_own_close_code[1012]",
+            "test_message_over_the_limit",
+            "test_handler_that_fails",
+            "test_child_that_fails",
+            "test_idle_client",
+            "test_sigterm",
+        ),
+        "the client gets 3900 more: 4901 for 1001, 4911 for 1011",
+        "autobahn's sendClose takes only 1000 and 3000 to 4999",
+    ),
+    Limit(
+        "daphne",
+        "C1",
+        ("test_own_close_reason",),
+        "the close reason is not sent",
+        "serverClose has no argument for it (ws_protocol.py)",
+    ),
+)
+
+
+def limit_of(server: str, test: str) -> Limit | None:
+    """The row about a test on a server, if there is one.
+
+    Args:
+        server: the name of the server's row.
+        test: the test's name, with its other parameters in brackets.
+    """
+    return next((limit for limit in LIMITS if limit.is_about(server, test)), None)
