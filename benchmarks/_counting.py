@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from . import apps
-from ._loops import StepCounter, run
+from ._loops import run
 from ._peer import Peer, Steps
 from ._serving import serving
 from ._shapes import SHAPES
+from ._steps import StepCounter
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Count:
         calls: Python functions called and coroutines resumed.
     """
 
+    backend: str
+    server: str
     shape: str
     app: str
     steps: float
@@ -54,12 +57,19 @@ def count(backend: str, server: str, names: Sequence[str], shapes: Sequence[str]
             serving(server, backend, apps.load(name), address)
             for name, address in addresses.items()
         ]
-        run(backend, _script(addresses, shapes, counter, counts), servers, counter)
+
+        def report(shape: str, app: str, steps: float, calls: float) -> None:
+            counts.append(Count(backend, server, shape, app, steps, calls))
+
+        run(backend, _script(addresses, shapes, counter, report), servers, counter)
     return counts
 
 
 def _script(
-    addresses: dict[str, Path], shapes: Sequence[str], counter: StepCounter, counts: list[Count]
+    addresses: dict[str, Path],
+    shapes: Sequence[str],
+    counter: StepCounter,
+    report: Callable[[str, str, float, float], None],
 ) -> Steps:
     for name in shapes:
         shape = SHAPES[name]
@@ -72,23 +82,26 @@ def _script(
             yield from shape.script(peer, shape.messages, "x" * 64)
             sys.setprofile(None)
             steps = counter.steps - before
-            counts.append(Count(name, app, steps / shape.messages, calls.calls / shape.messages))
+            report(name, app, steps / shape.messages, calls.calls / shape.messages)
 
 
-def show(backend: str, server: str, counts: list[Count], console: Console) -> None:
-    """A table, an application a line."""
+def show(counts: list[Count], console: Console) -> None:
+    """Tables for each event loop and server, an application a line."""
+    for backend, server in dict.fromkeys((entry.backend, entry.server) for entry in counts):
+        group = [entry for entry in counts if (entry.backend, entry.server) == (backend, server)]
+        steps = "tasks resumed" if backend == "trio" else "callbacks scheduled"
+        _show(f"{server}, {backend}: {steps} per message, and beyond raw", "steps", group, console)
+        _show(f"{server}, {backend}: calls per message, and beyond raw", "calls", group, console)
+
+
+def _show(title: str, what: str, counts: list[Count], console: Console) -> None:
     shapes = list(dict.fromkeys(entry.shape for entry in counts))
     found = {(entry.shape, entry.app): entry for entry in counts}
-    for what, unit in (
-        ("steps", "tasks resumed" if backend == "trio" else "callbacks scheduled"),
-        ("calls", "Python calls"),
-    ):
-        title = f"{server}, {backend}: {unit} per message, and beyond raw"
-        table = Table("", *shapes, title=title, title_justify="left")
-        for app in dict.fromkeys(entry.app for entry in counts):
-            row: list[str] = []
-            for shape in shapes:
-                value = getattr(found[shape, app], what)
-                row.append(f"{value:.2f}  {value - getattr(found[shape, 'raw'], what):+.2f}")
-            table.add_row(app, *row)
-        console.print(table)
+    table = Table("", *shapes, title=title, title_justify="left")
+    for app in dict.fromkeys(entry.app for entry in counts):
+        row: list[str] = []
+        for shape in shapes:
+            value = getattr(found[shape, app], what)
+            row.append(f"{value:.2f}  {value - getattr(found[shape, 'raw'], what):+.2f}")
+        table.add_row(app, *row)
+    console.print(table)

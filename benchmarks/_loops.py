@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Generator
-from contextvars import Context
-from typing import Any, TypeVarTuple
+from typing import Any
 
 import trio
 
-_Ts = TypeVarTuple("_Ts")
+from ._steps import CountingLoop, StepCounter, TrioSteps
 
 Serve = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
 """Serves until the awaitable that it is given has come to an end."""
@@ -45,13 +44,6 @@ class _Driver:
         self._finish()
 
 
-class StepCounter:
-    """How often a task was resumed (trio) or a callback was scheduled (asyncio)."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-
 def run(
     backend: str,
     script: Generator[None, None, None],
@@ -74,14 +66,6 @@ class _TrioIdle(trio.abc.Instrument):
             self._resume()
 
 
-class _TrioSteps(trio.abc.Instrument):
-    def __init__(self, counter: StepCounter) -> None:
-        self._counter = counter
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._counter.steps += 1
-
-
 def _run_trio(
     script: Generator[None, None, None], servers: list[Serve], counter: StepCounter | None
 ) -> _Driver:
@@ -95,7 +79,7 @@ def _run_trio(
             trio.lowlevel.add_instrument(_TrioIdle(driver.resume))
         return driver
 
-    return trio.run(main, instruments=[_TrioSteps(counter)] if counter else [])
+    return trio.run(main, instruments=[TrioSteps(counter)] if counter else [])
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -107,18 +91,6 @@ class _IdleSelector(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-class _CountingLoop(asyncio.SelectorEventLoop):
-    def __init__(self, selector: selectors.BaseSelector, counter: StepCounter) -> None:
-        super().__init__(selector)
-        self._counter = counter
-
-    def call_soon(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> asyncio.Handle:
-        self._counter.steps += 1
-        return super().call_soon(callback, *args, context=context)
-
-
 def _run_asyncio(
     script: Generator[None, None, None], servers: list[Serve], counter: StepCounter | None
 ) -> _Driver:
@@ -127,7 +99,7 @@ def _run_asyncio(
     def new_loop() -> asyncio.AbstractEventLoop:
         if counter is None:
             return asyncio.SelectorEventLoop(selector)
-        return _CountingLoop(selector, counter)
+        return CountingLoop(counter, selector)
 
     async def main() -> _Driver:
         done = asyncio.Event()

@@ -10,21 +10,10 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, TextMessage
+from ._wire import SWITCHED, handshake
 
 Steps = Generator[None, None, None]
 """A script; every `yield` hands the thread back to the server."""
-
-_HANDSHAKE = (
-    "GET {path} HTTP/1.1\r\n"
-    "Host: localhost\r\n"
-    "Upgrade: websocket\r\n"
-    "Connection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Version: 13\r\n"
-    "\r\n"
-)
 
 
 class Peer:
@@ -44,12 +33,12 @@ class Peer:
                 break
             except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 yield
-        yield from self.write(_HANDSHAKE.format(path=path).encode())
+        yield from self.write(handshake(path))
         answer = b""
         while b"\r\n\r\n" not in answer:
             yield
             answer += self._buffer[: self._read()]
-        if not answer.startswith(b"HTTP/1.1 101 "):
+        if not answer.startswith(SWITCHED):
             raise RuntimeError(f"The server refused {path}: {answer!r}")
 
     def write(self, data: bytes) -> Steps:
@@ -88,20 +77,3 @@ class Peer:
     def close(self) -> None:
         """Vanish."""
         self._socket.close()
-
-
-def client_frame(message: str | bytes) -> bytes:
-    """A message as a client puts it on the wire: masked."""
-    return _frame(ConnectionType.CLIENT, message)
-
-
-def server_frame(message: str | bytes) -> bytes:
-    """A message as a server puts it on the wire."""
-    return _frame(ConnectionType.SERVER, message)
-
-
-def _frame(side: ConnectionType, message: str | bytes) -> bytes:
-    connection = Connection(side)
-    if isinstance(message, str):
-        return connection.send(TextMessage(data=message))
-    return connection.send(BytesMessage(data=message))

@@ -1,4 +1,4 @@
-"""The ASGI servers, listening on a Unix socket in the event loop that runs."""
+"""The ASGI servers in the event loop that runs, as they are embedded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import uvicorn
@@ -17,16 +18,16 @@ SERVERS = {"trio": ("hypercorn",), "asyncio": ("hypercorn", "uvicorn")}
 """Which server runs on which event loop."""
 
 
-def serving(server: str, backend: str, app: Any, address: Path) -> Serve:
-    """What serves the application there."""
+def serving(server: str, backend: str, app: Any, where: Path | socket) -> Serve:
+    """What serves the application on a Unix socket of that name, or on a socket."""
     if server == "uvicorn":
-        return _uvicorn(app, address)
-    return _hypercorn(backend, app, address)
+        return _uvicorn(app, where)
+    return _hypercorn(backend, app, where)
 
 
-def _hypercorn(backend: str, app: Any, address: Path) -> Serve:
+def _hypercorn(backend: str, app: Any, where: Path | socket) -> Serve:
     config = Config()
-    config.bind = [f"unix:{address}"]
+    config.bind = [f"unix:{where}" if isinstance(where, Path) else f"fd://{where.detach()}"]
     config.loglevel = "WARNING"
     serve = import_module(f"hypercorn.{backend}").serve
 
@@ -36,12 +37,13 @@ def _hypercorn(backend: str, app: Any, address: Path) -> Serve:
     return run
 
 
-def _uvicorn(app: Any, address: Path) -> Serve:
-    server = uvicorn.Server(uvicorn.Config(app, uds=str(address), log_level="warning"))
+def _uvicorn(app: Any, where: Path | socket) -> Serve:
+    path, sockets = (str(where), None) if isinstance(where, Path) else (None, [where])
+    server = uvicorn.Server(uvicorn.Config(app, uds=path, log_level="warning"))
 
     async def run(stop: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve())
+            group.create_task(server.serve(sockets))
             await stop()
             server.should_exit = True
 

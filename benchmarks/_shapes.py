@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ._peer import Peer, Steps, client_frame, server_frame
+from ._peer import Peer, Steps
+from ._wire import client_frame, server_frame
 
 IN_FLIGHT = 32
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -22,3 +22,8 @@ class Spread:
         if len(ordered) == 1:
             return cls(ordered[0], ordered[0], ordered[0])
         return cls(*statistics.quantiles(ordered, n=4))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which that share of them lies; they are in order, and there are some."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,10 +1,11 @@
 """The same small application, written with each library.
 
-Every module here has an `app` that serves three paths:
+Every module here has an `app` that serves these paths:
 
 * ``/echo`` sends every message back,
 * ``/push`` gets ``"COUNT:MESSAGE"`` and sends the message that often,
-* ``/receive`` takes messages in silence and answers ``"end"`` with ``"end"``.
+* ``/receive`` takes messages in silence and answers ``"end"`` with ``"end"``,
+* ``/broadcast``, where there is one, sends every message to all who are connected there.
 
 Each is written as its library's documentation has it, in as few steps as it allows.
 """
@@ -23,6 +24,9 @@ BACKENDS = {
     "quart_trio": ("trio",),
 }
 """The applications and the event loops that they run on; `raw` is what all are compared with."""
+
+WITH_BROADCAST = ("raw", "wsnursery", "starlette")
+"""The applications that serve ``/broadcast``."""
 
 
 def load(name: str) -> Any:

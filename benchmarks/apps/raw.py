@@ -33,6 +33,16 @@ async def _receive(receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": "end"})
 
 
+async def _broadcast(receive: Any, send: Any) -> None:
+    _members[send] = None
+    try:
+        while (event := await receive())["type"] == "websocket.receive":
+            for member in list(_members):
+                await member({"type": "websocket.send", "text": event["text"]})
+    finally:
+        del _members[send]
+
+
 async def _lifespan(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
@@ -40,4 +50,5 @@ async def _lifespan(receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive}
+_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive, "/broadcast": _broadcast}
+_members: dict[Any, None] = {}

@@ -28,10 +28,23 @@ async def _receive(websocket: WebSocket) -> None:
             await websocket.send_text("end")
 
 
+async def _broadcast(websocket: WebSocket) -> None:
+    await websocket.accept()
+    _members[websocket] = None
+    try:
+        async for message in websocket.iter_text():
+            for member in list(_members):
+                await member.send_text(message)
+    finally:
+        del _members[websocket]
+
+
+_members: dict[WebSocket, None] = {}
 app = Starlette(
     routes=[
         WebSocketRoute("/echo", _echo),
         WebSocketRoute("/push", _push),
         WebSocketRoute("/receive", _receive),
+        WebSocketRoute("/broadcast", _broadcast),
     ]
 )

@@ -1,6 +1,6 @@
 """wsnursery's."""
 
-from wsnursery import WebSocket, websocket_app
+from wsnursery import Room, WebSocket, websocket_app
 
 from . import parse_push
 
@@ -31,4 +31,11 @@ async def _receive(ws: WebSocket) -> None:
             await ws.send("end")
 
 
-_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive}
+async def _broadcast(ws: WebSocket) -> None:
+    with _room.joined(ws):
+        async for message in ws:
+            _room.publish(message)
+
+
+_room = Room("all")
+_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive, "/broadcast": _broadcast}

@@ -1,0 +1,39 @@
+"""What a client says: a handshake and masked frames, made once and sent as often as needed."""
+
+from __future__ import annotations
+
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, TextMessage
+
+SWITCHED = b"HTTP/1.1 101 "
+"""How an accepted handshake's answer begins."""
+
+
+def handshake(path: str) -> bytes:
+    """The request of RFC 6455 §4.1, without extensions."""
+    return (
+        f"GET {path} HTTP/1.1\r\n"
+        "Host: localhost\r\n"
+        "Upgrade: websocket\r\n"
+        "Connection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
+        "\r\n"
+    ).encode()
+
+
+def client_frame(message: str | bytes) -> bytes:
+    """A message as a client puts it on the wire: masked."""
+    return _frame(ConnectionType.CLIENT, message)
+
+
+def server_frame(message: str | bytes) -> bytes:
+    """A message as a server puts it on the wire."""
+    return _frame(ConnectionType.SERVER, message)
+
+
+def _frame(side: ConnectionType, message: str | bytes) -> bytes:
+    connection = Connection(side)
+    if isinstance(message, str):
+        return connection.send(TextMessage(data=message))
+    return connection.send(BytesMessage(data=message))

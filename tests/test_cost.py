@@ -1,0 +1,258 @@
+"""What a message costs, counted: a regression shows on the slowest machine as on the fastest.
+
+Counted are the times that a task is resumed (trio) or a callback scheduled (asyncio), the Python
+functions that are called and the blocks of memory that are taken: beyond what a hand-written loop
+over the same `receive` and `send` needs. `python -m benchmarks` says what that is in time.
+"""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from benchmarks._steps import CountingLoop, StepCounter, TrioSteps
+from wsnursery import WebSocket, open_websocket
+
+SCOPE: dict[str, Any] = {
+    "type": "websocket",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "headers": [],
+    "subprotocols": [],
+    "extensions": {},
+}
+TEXT = {"type": "websocket.receive", "bytes": None, "text": "x" * 64}
+
+
+# -------------------------------------------------------------------------------- the server
+
+
+class Server:
+    """Hypercorn's queue and its await points.
+
+    Attributes:
+        answers: Every send brings the next message.
+    """
+
+    def __init__(self) -> None:
+        self.answers = False
+        if anyio.get_cancelled_exc_class() is trio.Cancelled:
+            into, out_of = trio.open_memory_channel[Any](10)
+            self.put: Callable[[Any], Awaitable[None]] = into.send
+            self.put_nowait: Callable[[Any], None] = into.send_nowait
+            self.receive: Callable[[], Awaitable[Any]] = out_of.receive
+            self.lock: Any = trio.Lock()
+            self.write: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        else:
+            queue: asyncio.Queue[Any] = asyncio.Queue(10)
+            self.put, self.put_nowait, self.receive = queue.put, queue.put_nowait, queue.get
+            self.lock = asyncio.Lock()
+            self.write = drain
+
+    async def send(self, event: Any) -> None:
+        async with self.lock:
+            await self.write()
+        if self.answers:
+            self.put_nowait(TEXT)
+
+    async def bring(self, count: int) -> None:
+        for _ in range(count):
+            await self.put(TEXT)
+
+
+async def drain() -> None:
+    """asyncio's, of a transport that has room: it does not wait."""
+
+
+# ------------------------------------------------------------------------------ the counters
+
+
+class Meter:
+    """Counts what happens in its `with` block.
+
+    Attributes:
+        steps: Tasks resumed (trio), or callbacks scheduled (asyncio).
+        calls: Python functions called and coroutines resumed.
+        allocations: Blocks of memory taken between two calls or returns, if asked for: it is slow.
+    """
+
+    def __init__(self, *, allocations: bool = False) -> None:
+        self.counter = StepCounter()
+        self.steps = self.calls = self.allocations = self._blocks = 0
+        self._count = self._count_allocations if allocations else self._count_calls
+
+    def __enter__(self) -> None:
+        gc.collect()
+        gc.disable()
+        self._profile = sys.getprofile()
+        self._blocks = sys.getallocatedblocks() + 1000  # the first event is our own
+        self.counter.steps = 0
+        sys.setprofile(self._count)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        sys.setprofile(self._profile)
+        self.steps = self.counter.steps
+        gc.enable()
+
+    def _count_calls(self, _frame: FrameType, event: str, _argument: Any) -> None:
+        self.calls += event == "call"
+
+    def _count_allocations(self, _frame: FrameType, _event: str, _argument: Any) -> None:
+        blocks = sys.getallocatedblocks()
+        if blocks > self._blocks:
+            self.allocations += blocks - self._blocks
+        self._blocks = blocks
+
+
+def run(backend: str, main: Callable[[], Awaitable[None]], counter: StepCounter) -> None:
+    options: dict[str, Any] = (
+        {"instruments": [TrioSteps(counter)]}
+        if backend == "trio"
+        else {"loop_factory": lambda: CountingLoop(counter)}
+    )
+    anyio.run(main, backend=backend, backend_options=options)
+
+
+# ------------------------------------------------------------------------------- the traffic
+
+
+async def echo_raw(receive: Any, send: Any, count: int) -> None:
+    for _ in range(count):
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+
+async def push_raw(receive: Any, send: Any, count: int) -> None:
+    for _ in range(count):
+        await send({"type": "websocket.send", "text": "x" * 64})
+
+
+async def take_raw(receive: Any, send: Any, count: int) -> None:
+    for _ in range(count):
+        await receive()
+
+
+async def echo(ws: WebSocket, count: int) -> None:
+    for _ in range(count):
+        await ws.send(await ws.receive())
+
+
+async def push(ws: WebSocket, count: int) -> None:
+    for _ in range(count):
+        await ws.send("x" * 64)
+
+
+async def take(ws: WebSocket, count: int) -> None:
+    for _ in range(count):
+        await ws.receive()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Some traffic: the loop over the raw callables, and ours.
+
+    Attributes:
+        in_flight: Every send brings the next message, and so many are there to begin with.
+        brings: The server brings messages by itself, as fast as they are taken.
+    """
+
+    raw: Callable[[Any, Any, int], Awaitable[None]]
+    ours: Callable[[WebSocket, int], Awaitable[None]]
+    in_flight: int = 0
+    brings: bool = False
+
+    def serving(self, meter: Meter, count: int, *, ours: bool) -> Callable[[], Awaitable[None]]:
+        """So many messages between a server and one of the loops, under the meter."""
+
+        async def main() -> None:
+            server = Server()
+            server.put_nowait({"type": "websocket.connect"})
+            async with anyio.create_task_group() as group:
+
+                async def twice(loop: Callable[[], Awaitable[None]]) -> None:
+                    server.answers = self.in_flight > 0
+                    for _ in range(self.in_flight):
+                        server.put_nowait(TEXT)
+                    for measured in (nullcontext(), meter):  # the first is to warm up
+                        if self.brings:
+                            group.start_soon(server.bring, count)
+                        with measured:
+                            await loop()
+                    server.answers = False
+
+                if ours:
+                    async with open_websocket(SCOPE, server.receive, server.send) as ws:
+                        await ws.accept()
+                        await twice(lambda: self.ours(ws, count))
+                        server.put_nowait({"type": "websocket.disconnect", "code": 1005})
+                else:
+                    await server.receive()
+                    await server.send({"type": "websocket.accept"})
+                    await twice(lambda: self.raw(server.receive, server.send, count))
+
+        return main
+
+
+SHAPES = {
+    "ping-pong": Shape(echo_raw, echo, in_flight=1),
+    "pipelined": Shape(echo_raw, echo, in_flight=8),
+    "push": Shape(push_raw, push),
+    "receive": Shape(take_raw, take, brings=True),
+}
+
+
+def beyond_raw(backend: str, shape: str, count: int, *, allocations: bool) -> list[float]:
+    """Steps, calls and allocations per message."""
+    counted: list[Meter] = []
+    for ours in (False, True):
+        meter = Meter(allocations=allocations)
+        run(backend, SHAPES[shape].serving(meter, count, ours=ours), meter.counter)
+        counted.append(meter)
+    raw, own = counted
+    return [
+        (own.steps - raw.steps) / count,
+        (own.calls - raw.calls) / count,
+        (own.allocations - raw.allocations) / count,
+    ]
+
+
+# --------------------------------------------------------------------------------- the bounds
+
+COST = {
+    # backend, shape: steps, calls, allocations; change them with the code that they follow
+    ("trio", "ping-pong"): (3.0, 208, 180),
+    ("trio", "pipelined"): (3.0, 208, 180),
+    ("trio", "push"): (2.0, 125, 106),
+    ("trio", "receive"): (1.0, 79, 69),
+    ("asyncio", "ping-pong"): (4.0, 208, 183),
+    ("asyncio", "pipelined"): (4.0, 208, 183),
+    ("asyncio", "push"): (2.0, 106, 98),
+    ("asyncio", "receive"): (1.3, 92, 73),
+}
+SLACK = 1.15  # between the versions of Python and of the backends
+
+
+@pytest.mark.parametrize(("backend", "shape"), COST)
+def test_a_message_takes_so_many_steps_and_calls(backend: str, shape: str) -> None:
+    steps, calls, _ = beyond_raw(backend, shape, 100, allocations=False)
+    expected = COST[backend, shape]
+    # trio shuffles the tasks that are ready, which moves this a little.
+    assert steps == pytest.approx(expected[0], abs=0.2)
+    assert calls <= expected[1] * SLACK
+
+
+@pytest.mark.parametrize(("backend", "shape"), COST)
+def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
+    _, _, allocations = beyond_raw(backend, shape, 10, allocations=True)
+    assert allocations <= COST[backend, shape][2] * SLACK
