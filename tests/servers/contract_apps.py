@@ -191,6 +191,7 @@ async def fail_in_child(ws: WebSocket, conn: Connection) -> None:
 
 @ours(strict=True)
 async def strict_reader(ws: WebSocket, conn: Connection) -> None:
+    conn.report("announced", asgi=ws.scope["asgi"])
     await ws.accept()
     async for message in ws:
         await ws.send(message)
@@ -198,6 +199,7 @@ async def strict_reader(ws: WebSocket, conn: Connection) -> None:
 
 @ours(strict=True)
 async def strict_pusher(ws: WebSocket, conn: Connection) -> None:
+    conn.report("announced", asgi=ws.scope["asgi"])
     await ws.accept()
     while True:
         await ws.send("x")

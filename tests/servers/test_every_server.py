@@ -345,6 +345,9 @@ def test_a_client_that_leaves_is_no_error(
 # ----------------------------------------------------------------------------------- strict mode
 
 
+ANNOUNCED = {"hypercorn": "2.3", "anycorn": "2.3", "uvicorn": "2.4", "granian": "2.3"}
+"""The version of ASGI that a server announces; daphne says nothing."""
+
 STRICT = {
     "uvicorn-legacy": {"close frame": "raised RuntimeError", "FIN": "raised RuntimeError"},
     "uvicorn-0.30-legacy": {"close frame": "raised RuntimeError", "FIN": "raised RuntimeError"},
@@ -373,7 +376,10 @@ def test_strict_mode(
     ended = ended_promptly(server, connection)
     assert ended["error"] == (None if handler == "strict_reader" else DISCONNECTED)
     warnings = [record["message"] for record in server.records(connection, "logged")]
+    announced = server.wait_for(connection, "announced")["asgi"].get("spec_version")
+    record_property("announces", announced)
     record_property("strict", warnings)
+    assert announced == ANNOUNCED.get(row.distribution)
     expected = next((STRICT[name] for name in STRICT if row.name.startswith(name)), {}).get(way)
     if expected is None:
         assert warnings == []
