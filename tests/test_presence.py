@@ -1,5 +1,7 @@
 """Who comes and goes."""
 
+from contextlib import ExitStack
+
 import anyio
 import pytest
 
@@ -17,6 +19,7 @@ async def test_joined_and_left():
                 assert await anext(changes) == Joined(member)
             assert await anext(changes) == Left(member)
             assert [member.metadata for member in room.members] == ["one"]
+    assert len({Joined(member), Joined(member), Left(member), Left(member)}) == 2  # hashable
 
 
 async def test_a_broken_connection_is_seen_to_leave():
@@ -100,6 +103,16 @@ async def test_the_iteration_ends_with_the_block():
             group.start_soon(watch, changes)
             await anyio.wait_all_tasks_blocked()
         await ended.wait()
+
+
+async def test_what_nobody_took_in_the_block_is_gone():
+    room = Room("r")
+    async with opened() as (ws, _):
+        with ExitStack() as stack:
+            with room.presence() as changes:
+                stack.enter_context(room.joined(ws))
+            with pytest.raises(StopAsyncIteration):
+                await anext(changes)
 
 
 async def test_is_a_checkpoint():

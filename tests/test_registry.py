@@ -1,5 +1,6 @@
 """Rooms by name."""
 
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -98,3 +99,30 @@ async def test_backplane():
         with here.joined("r", one):
             here.publish("r", "b")
             assert await received(peer) == ["a", "to nobody elsewhere", "b"]
+
+
+async def test_a_room_that_is_gone_has_left_the_backplane():
+    rooms, listening = Rooms(), []
+
+    class Counting:
+        async def publish(self, channel, envelope):
+            raise AssertionError("nothing is published")
+
+        @asynccontextmanager
+        async def subscribe(self, channel):
+            listening.append(channel)
+            try:
+                async with InProcessBackplane().subscribe(channel) as events:
+                    yield events
+            finally:
+                listening.remove(channel)
+
+    async with opened() as (ws, _), anyio.create_task_group() as group:
+        await group.start(rooms.exchange, Counting())
+        with rooms.joined("r", ws):
+            await anyio.wait_all_tasks_blocked()
+            assert listening == ["r"]
+        with anyio.fail_after(1):
+            while listening:
+                await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
