@@ -1,16 +1,11 @@
 """Start an example under Hypercorn's trio worker and say what to do next."""
 
-import signal
 import socket
 import sys
 from pathlib import Path
 from typing import Any
 
-import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
-
-from wsnursery.app import WebSocketApp
+from wsnursery.hypercorn import Config, run
 
 HOST = "127.0.0.1"
 PORT = 8000
@@ -22,17 +17,12 @@ Serving {name} on http://{host}:{port}/. What to do next:
   in a terminal    {python} -m pip install -q websockets
                    {python} -m websockets ws://{host}:{port}/
 
-Ctrl-C stops the server; it tells every client first (close code 1001).
+Ctrl-C stops the server; it tells every client first (close code 1012).
 """
 
 
-def main(app: Any, websockets: WebSocketApp) -> None:
-    """Serve until Ctrl-C or SIGTERM; the first argument of the command line is the port.
-
-    Args:
-        app: the ASGI application.
-        websockets: the part of it that holds the connections; they are closed before the end.
-    """
+def main(app: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM; the first argument of the command line is the port."""
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else PORT
     try:
         listener = socket.create_server((HOST, wanted))
@@ -42,19 +32,10 @@ def main(app: Any, websockets: WebSocketApp) -> None:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.loglevel = "WARNING"
+    config.worker_class = "trio"
     name = Path(sys.argv[0]).stem
     print(NEXT_STEPS.format(name=name, host=HOST, port=port, python=_python()), flush=True)
-    trio.run(_serve, app, websockets, config)
-
-
-async def _serve(app: Any, websockets: WebSocketApp, config: Config) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-
-        async def stop() -> None:
-            await anext(signals)
-            await websockets.close_all(1001, timeout=2)
-
-        await serve(app, config, shutdown_trigger=stop)
+    sys.exit(run(app, config))
 
 
 def _python() -> str:

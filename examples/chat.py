@@ -76,4 +76,4 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 if __name__ == "__main__":
     from examples import _serve
 
-    _serve.main(app, chat)
+    _serve.main(app)

@@ -38,4 +38,4 @@ async def app(ws: WebSocket) -> None:
 if __name__ == "__main__":
     from examples import _serve
 
-    _serve.main(app, app)
+    _serve.main(app)

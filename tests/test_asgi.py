@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.contract._bench import block
+from tests._carriers import HTTP_2, TRIO, Socket, send_over, tcp_server
+from tests.contract._bench import about, block
 from wsnursery import (
     Options,
     RemoteProtocolError,
@@ -16,6 +17,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
+from wsnursery._link import EXTENSION, Link, link_of
 
 CONNECT = {"type": "websocket.connect"}
 GONE = {"type": "websocket.disconnect", "code": 1001}
@@ -363,3 +365,67 @@ async def test_an_asgi_server_cannot_drop_a_connection() -> None:
 async def test_there_are_no_pings_over_asgi() -> None:
     async with Script(GONE).websocket() as ws:
         assert ws.statistics().round_trip_time is None
+
+
+def linked(script: Script, send: Any) -> None:
+    """Put the server's own `send` into the scope, as a server that knows this library does."""
+    script.scope["extensions"] = {EXTENSION: Link(send)}
+
+
+async def test_the_link_of_a_server_learns_of_the_websocket() -> None:
+    script = Script()
+    linked(script, script.send)
+    ws = script.websocket()
+    link = link_of(script.scope)
+    assert link is not None
+    assert link.websocket is ws
+
+
+# contract: S10, C5
+@pytest.mark.parametrize("hidden", [False, True], ids=["bare", "behind middleware"])
+async def test_what_cannot_be_cancelled_is_dropped(
+    hidden: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hypercorn shields its writes: only the connection's end frees a send that waits."""
+    freed = anyio.Event()
+    own = send_over(tcp_server(TRIO, Socket(on_close=freed.set)))
+    stuck = testing.Server(faults=[testing.StallSend(2, freed, shielded=True)])
+    if hidden:
+        stuck.scope["extensions"] = {EXTENSION: Link(own)}
+        send = stuck.send
+    else:
+        send = over(own, stuck.send)
+    with pytest.raises(WebSocketDisconnected) as caught:
+        async with open_websocket(
+            stuck.scope, stuck.receive, send, options=Options(send_timeout=3)
+        ) as ws:
+            await ws.accept()
+            await ws.send("x")
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert anyio.current_time() == about(3)
+    assert caplog.records == []
+
+
+def over(own: Any, send: Any) -> Any:
+    """A `send` that belongs to the same object as another one, and does something."""
+
+    class Stream(type(own.__self__)):  # type: ignore[misc]
+        async def method(self, event: Any) -> None:
+            await send(event)
+
+    return Stream(own.__self__.send).method
+
+
+async def test_other_streams_are_not_dropped_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    sock, freed = Socket(), anyio.Event()
+    stuck = testing.Server(faults=[testing.StallSend(2, freed, shielded=True)])
+    stuck.scope["extensions"] = {EXTENSION: Link(send_over(tcp_server(TRIO, sock), HTTP_2))}
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("x")
+
+    ended = await block(stuck, body, (9, freed.set), send_timeout=3)
+    assert ended.at == about(9)
+    assert sock.done == []
+    assert "neither ends nor can be cancelled" in caplog.text

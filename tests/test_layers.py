@@ -19,7 +19,7 @@ CORE = [
     ["_options", "_transport", "_wakeup", "_host", "_tasks", "_buffers"],
     ["_application", "_service", "_sender", "_receiver", "_watchdog"],
     ["_connection", "_block", "_websocket", "transports"],
-    ["_servers", "asgi", "app"],
+    ["_servers", "_carrier", "_link", "asgi", "app", "_drain"],
 ]
 """From the bottom to the top. What is not here stands above all of it."""
 

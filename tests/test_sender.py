@@ -8,8 +8,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests._carriers import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about, block, closes
 from wsnursery import WebSocket, testing
+from wsnursery._link import EXTENSION, Link
+from wsnursery._sender import STUCK_SECONDS
 from wsnursery.testing import FailSend, StallSend
 
 
@@ -189,6 +192,27 @@ async def test_a_raw_send_that_cannot_be_taken_back(caplog: pytest.LogCaptureFix
     assert ended.at == about(9)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "a raw send neither ends nor can be cancelled on this server" in record.getMessage()
+
+
+# contract: C5
+async def test_a_close_that_cannot_be_taken_back_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """There is no `send_timeout`, so the last thing that is tried is the transport's abort."""
+    freed = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
+    below = tcp_server(TRIO, Socket(on_close=freed.set))
+    server.scope["extensions"] = {EXTENSION: Link(send_over(below))}
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("x")
+        await anyio.sleep(1)
+
+    ended = await block(server, body, send_timeout=None, close_timeout=2)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(1 + 2 + STUCK_SECONDS)
+    assert caplog.records == []
 
 
 # contract: S10

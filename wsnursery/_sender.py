@@ -189,7 +189,7 @@ class Sender(Service):
         with anyio.move_on_after(STUCK_SECONDS):
             while self.is_sending:
                 await self._idle.wait()
-        if self.is_sending:
+        if self.is_sending and not self._transport.abort():
             logger.warning(
                 "a raw send neither ends nor can be cancelled on this server: the block of this "
                 "WebSocket waits for it; see the page on servers for what frees it"

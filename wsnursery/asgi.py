@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ._carrier import carrier_of, drop
 from ._errors import RemoteProtocolError
+from ._link import link_of
 from ._options import Options
 from ._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
 from ._servers import means_gone, substitute_code, traits_of
@@ -57,7 +59,11 @@ def open_websocket(
             f"open_websocket() needs a scope of type 'websocket', not {kind!r}: "
             "look at scope['type'] first, or use websocket_app"
         )
-    return make_websocket(_ASGITransport(scope, receive, send, options), options)
+    ws = make_websocket(_ASGITransport(scope, receive, send, options), options)
+    link = link_of(scope)
+    if link is not None:
+        link.websocket = ws
+    return ws
 
 
 class _ASGITransport:
@@ -156,7 +162,12 @@ class _ASGITransport:
         return means_gone(exc)
 
     def abort(self) -> bool:
-        return False
+        link = link_of(self.scope)
+        carrier = carrier_of(self._send if link is None else link.send)
+        if carrier is None or carrier.shared:
+            return False
+        drop(carrier.server)
+        return True
 
     async def _check_late_send(self) -> None:
         """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect.

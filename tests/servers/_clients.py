@@ -147,6 +147,13 @@ class RawClient:
             if opcode == CLOSE:
                 return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
 
+    def read_all(self) -> bytes:
+        """What comes until the server closes the connection."""
+        with suppress(ServerGone):
+            while True:
+                self._read_more()
+        return self._unread
+
     def reset(self) -> None:
         """End the connection with a TCP reset."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

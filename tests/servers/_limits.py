@@ -36,11 +36,11 @@ class Limit:
 
 LIMITS = (
     Limit(
-        "hypercorn*-trio anycorn*",
+        "anycorn*",
         "C5",
         ("test_leaving_a_client_that_stops_reading",),
         "the block waits until the client reads or its connection is given up by the system",
-        "send_all runs in a shielded cancel scope (trio/tcp_server.py)",
+        "send runs in a shielded cancel scope (tcp_server.py)",
     ),
     Limit(
         LEGACY,

@@ -139,3 +139,14 @@ ROWS = (
 )
 
 SERVERS = {server.name: server for server in ROWS}
+
+
+def _serve(worker: str, backend: str) -> Server:
+    command = ("-m", "wsnursery", "serve", "-k", worker, "-b", "fd://{fd}", "{app}")
+    return Server(f"serve-{worker}", command, backend, "hypercorn")
+
+
+OUR_SERVERS = {
+    server.name: server for server in (_serve("trio", "trio"), _serve("asyncio", "asyncio"))
+}
+"""Hypercorn as `wsnursery.hypercorn` runs it."""

@@ -8,11 +8,14 @@
 import asyncio
 import json
 import logging
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import anyio
+import anyio.lowlevel
 
 from tests.servers import contract_apps as contract_apps
 from tests.servers._registry import (
@@ -54,7 +57,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         if scope["path"] == "/release":
             CONNECTIONS[query["id"]].released.set()
-        await _stats(send)
+        await (_flood(send) if scope["path"] == "/flood" else _stats(send))
         return
     connection = Connection(Reporter(query.get("id", "")), query)
     kind, name = scope["path"].strip("/").split("/")
@@ -116,6 +119,13 @@ async def _stats(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def _flood(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        await anyio.lowlevel.checkpoint()
+
+
 def _count_fds() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -152,7 +162,7 @@ async def _accept(ws: WebSocket, conn: Connection) -> None:
     await ws.accept()
     for number in range(2):
         ws.start_soon(_child, conn, number)
-    conn.report("accepted")
+    conn.report("accepted", process=os.getpid())
 
 
 @ours()
@@ -226,6 +236,14 @@ async def fail(ws: WebSocket, conn: Connection) -> None:
 
 
 @ours()
+async def slow_to_leave(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    async for _ in ws:
+        pass
+    await anyio.sleep(float(conn.query.get("seconds", "1000")))
+
+
+@ours()
 async def bad_subprotocol(ws: WebSocket, conn: Connection) -> None:
     await ws.accept(subprotocol="never offered")
 
@@ -276,6 +294,17 @@ async def raw_send_loop(receive: Receive, send: Send, conn: Connection) -> None:
     await send({"type": "websocket.accept"})
     while True:
         await send({"type": "websocket.send", "text": "x"})
+
+
+@raw
+async def raw_flood(receive: Receive, send: Send, conn: Connection) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    conn.report("accepted")
+    with suppress(Exception):  # Hypercorn refuses what follows a close
+        while True:
+            await send({"type": "websocket.send", "bytes": b"x" * 65536})
+            await anyio.lowlevel.checkpoint()  # without it a client that goes freezes the process
 
 
 @raw

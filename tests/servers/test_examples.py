@@ -46,7 +46,7 @@ def test_stops_without_a_traceback(name: str, how: signal.Signals) -> None:
         with pytest.raises(ConnectionClosed):
             for _ in itertools.count():
                 client.recv(timeout=5)
-        assert client.close_code == 1001
+        assert client.close_code == 1012
         assert process.stderr is not None
         errors = process.stderr.read()
         assert process.wait(timeout=10) == 0, errors

@@ -1,0 +1,259 @@
+"""`python -m wsnursery serve` as a process: it drains before it stops, whatever the peers do."""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers._clients import TEXT, RawClient, frame, handshake
+from tests.servers._harness import Running, Server, running, wait_until
+from tests.servers._rows import OUR_SERVERS, ROOT
+
+LATE = 2.0
+"""Seconds by which a busy machine may be late."""
+
+
+@pytest.fixture(params=OUR_SERVERS.values(), ids=list(OUR_SERVERS))
+def row(request: pytest.FixtureRequest) -> Server:
+    """A row of the table of servers."""
+    server: Server = request.param
+    return server
+
+
+Start = Callable[..., AbstractContextManager[Running]]
+
+
+@pytest.fixture
+def start(row: Server, tmp_path: Path) -> Start:
+    """Start it with settings."""
+
+    @contextmanager
+    def starting(*arguments: str, **settings: float | str) -> Iterator[Running]:
+        config = tmp_path / "hypercorn.toml"
+        config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+        with running(
+            row, arguments=["-c", str(config), *arguments], expect_clean_stop=False
+        ) as server:
+            yield server
+
+    return starting
+
+
+class Crowd:
+    """Clients of one server, by the id of their connection."""
+
+    def __init__(self, server: Running, stack: ExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self.clients: dict[str, RawClient] = {}
+
+    def join(self, path: str, *, receive_buffer: int | None = None, query: str = "") -> RawClient:
+        """A new client whose handler has accepted."""
+        connection = self._server.new_id()
+        client = self._stack.enter_context(self._server.client(receive_buffer=receive_buffer))
+        assert client.open(f"{path}?id={connection}{query}") == 101
+        self._server.wait_for(connection, "accepted")
+        self.clients[connection] = client
+        return client
+
+
+def stop(server: Running, how: signal.Signals = signal.SIGTERM) -> float:
+    """Signal it; give the time."""
+    began = time.monotonic()
+    server.process.send_signal(how)
+    return began
+
+
+def assert_ends(server: Running, began: float, within: float, status: int = 0) -> float:
+    """The process ends in time, with nothing left behind and nothing ugly in the log."""
+    assert wait_until(lambda: server.process.poll() is not None, within + LATE), server.log
+    took = time.monotonic() - began
+    assert server.process.wait() == status, server.log
+    assert wait_until(lambda: not server.processes_left(), 3)
+    assert "Traceback" not in server.log
+    return took
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_every_client_is_told(start: Start, how: signal.Signals) -> None:
+    with start() as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for path in ("/ours/echo", "/ours/idle", "/ours/push", "/raw/idle", "/raw/echo"):
+            crowd.join(path, query="&seconds=0.5")
+        began = stop(server, how)
+        for connection, client in crowd.clients.items():
+            assert client.read_close() == (1012, "")
+            client.close(1012)
+            ended = server.wait_for(connection, "ended")
+            # A body that was waiting elsewhere is cut; a loop that reads ends by itself.
+            assert ended["error"] in {None, "WebSocketDisconnected", "ClosedResourceError"}
+        assert_ends(server, began, within=2)
+
+
+def test_nobody_new_is_let_in_while_it_drains(start: Start) -> None:
+    with start() as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        slow = crowd.join("/ours/slow_to_leave", query="&seconds=1")
+        began = stop(server)
+        assert slow.read_close() == (1012, "")
+        slow.close(1012)
+        with server.client() as late:
+            late.socket.sendall(handshake("/ours/echo?id=late"))
+            answer = late.read_all()
+        with server.client() as hasty:  # it meets a server that answers in two steps
+            hasty.socket.sendall(handshake("/ours/echo?id=late") + frame(TEXT, b"early"))
+            assert hasty.socket.recv(4096).startswith(b"HTTP/1.1 ")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in answer
+        assert b"try again" in answer
+        assert server.answers  # HTTP goes on
+        assert assert_ends(server, began, within=2) > 0.9
+
+
+def test_the_closes_are_spread(start: Start) -> None:
+    with start(drain_spread=1.0) as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for _ in range(40):
+            crowd.join("/ours/echo")
+        began = stop(server)
+        times = []
+        for client in crowd.clients.values():
+            assert client.read_close()[0] == 1012
+            client.close(1012)
+            times.append(time.monotonic() - began)
+        assert assert_ends(server, began, within=2) < 2 + LATE
+    # At least 10 go in each tenth of a second.
+    assert 0.25 < times[-1] < 1.0 + LATE
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert sum(gap > 0.05 for gap in gaps) == 3
+
+
+def test_a_handler_that_takes_too_long_is_cancelled(start: Start) -> None:
+    with (
+        start(drain_timeout=0.5, drain_spread=0, graceful_timeout=0.5) as server,
+        ExitStack() as stack,
+    ):
+        crowd = Crowd(server, stack)
+        client = crowd.join("/ours/slow_to_leave")
+        raw = crowd.join("/raw/idle")
+        began = stop(server)
+        for each in (client, raw):
+            assert each.read_close()[0] == 1012
+            each.close(1012)
+        assert assert_ends(server, began, within=3) > 0.4
+
+
+def test_a_second_signal_cuts_it_short(start: Start) -> None:
+    with start() as server, ExitStack() as stack:
+        client = Crowd(server, stack).join("/ours/slow_to_leave")
+        began = stop(server)
+        assert client.read_close()[0] == 1012
+        client.close(1012)
+        stop(server)
+        assert_ends(server, began, within=1)
+
+
+def test_readers_that_have_stopped_do_not_hold_it(start: Start) -> None:
+    settings = {"drain_timeout": 0.5, "drain_spread": 0.0, "graceful_timeout": 0.5}
+    with start(**settings) as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for _ in range(2):
+            crowd.join("/ours/flood", receive_buffer=4096)
+            crowd.join("/raw/flood", receive_buffer=4096)
+            client = stack.enter_context(server.client(receive_buffer=4096))
+            client.socket.sendall(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.socket.recv(10) == b"HTTP/1.1 2"
+        began = stop(server)
+        assert_ends(server, began, within=0.5 + 2 * 0.5 + 3)
+
+
+def test_several_workers(start: Start) -> None:
+    with start(workers=2) as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for _ in range(20):
+            crowd.join("/ours/echo")
+        assert len({server.wait_for(each, "accepted")["process"] for each in crowd.clients}) == 2
+        began = stop(server, signal.SIGINT)
+        for client in crowd.clients.values():
+            assert client.read_close() == (1012, "")
+            client.close(1012)
+        assert_ends(server, began, within=2)
+
+
+@pytest.mark.parametrize("who", ["worker", "parent"])
+def test_a_process_is_killed(start: Start, who: str) -> None:
+    """The others drain: nobody could restart them, or tell them to stop."""
+    with start(workers=2) as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for _ in range(20):
+            crowd.join("/ours/echo")
+        workers = {each: server.wait_for(each, "accepted")["process"] for each in crowd.clients}
+        (first, *_), began = workers.values(), time.monotonic()
+        os.kill(first if who == "worker" else server.process.pid, signal.SIGKILL)
+        for connection, client in crowd.clients.items():
+            if who == "parent" or workers[connection] != first:
+                assert client.read_close() == (1012, "")
+                client.close(1012)
+        assert_ends(server, began, within=2, status=1 if who == "worker" else -signal.SIGKILL)
+
+
+# What a deployer gets wrong: one sentence, no traceback, and a status that is not 0.
+
+
+def complaint(*arguments: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "wsnursery", "serve", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    *before, sentence = done.stderr.splitlines()
+    assert all("Running on" in line for line in before), done.stderr
+    return sentence
+
+
+def test_what_a_deployer_gets_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "hypercorn.toml"
+    config.write_text("websocket_ping_intervall = 5\n")
+    (tmp_path / "no_start.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    )
+    key = tmp_path / "key.pem"
+    key.write_text("")
+    app = "examples.echo:app"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert complaint("-b", address, app) == (
+            f"cannot listen on {address}: [Errno 98] Address already in use"
+        )
+        assert complaint("-w", "2", "-b", address, app).startswith(f"cannot listen on {address}: ")
+    assert "no worker class 'gevent'" in complaint("-k", "gevent", app)
+    assert "there is no setting 'websocket_ping_intervall'" in complaint("-c", str(config), app)
+    config.write_text(f"certfile = {str(tmp_path / 'cert.pem')!r}\nkeyfile = {str(key)!r}\n")
+    assert complaint("-c", str(config), app).endswith("cert.pem: No such file or directory")
+    config.write_text(f"certfile = {str(key)!r}\nkeyfile = {str(key)!r}\n")
+    assert complaint("-c", str(config), app).startswith("cannot serve TLS with ")
+    free = ("-b", "127.0.0.1:0")
+    assert complaint(*free, "nothing:app") == (
+        "cannot load the application 'nothing:app': No module named 'nothing'"
+    )
+    assert "nothing:app" in complaint(*free, "-w", "2", "nothing:app")
+    for worker in ("trio", "asyncio"):
+        assert complaint("-k", worker, *free, "no_start:app", cwd=tmp_path) == (
+            "Lifespan failure in startup. 'no database'"
+        )

@@ -1,0 +1,57 @@
+"""The network connection below an ASGI `send`: found, and dropped."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests._carriers import ASYNCIO, HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
+from wsnursery._carrier import Carrier, carrier_of, drop
+
+
+@pytest.mark.parametrize("module", [TRIO, ASYNCIO])
+@pytest.mark.parametrize(("protocol", "shared"), [(HTTP_1, False), (HTTP_2, True)])
+def test_it_is_found_below_send(module: str, protocol: str, shared: bool) -> None:
+    server = tcp_server(module, Socket())
+    assert carrier_of(send_over(server, protocol)) == Carrier(server, shared)
+
+
+async def send(event: Any) -> None:
+    """The `send` of a server that is not known."""
+
+
+class Middleware:
+    """Hides the server's `send`."""
+
+    async def send(self, event: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("unknown", [send, partial(send), Middleware().send], ids=repr)
+def test_nothing_is_found_below_what_is_not_known(unknown: Any) -> None:
+    assert carrier_of(unknown) is None
+
+
+def test_it_looks_no_deeper_than_it_has_to() -> None:
+    server = tcp_server(TRIO, Socket())
+    assert carrier_of(send_over(tcp_server_below(server))) is None
+
+
+def tcp_server_below(server: Any) -> Any:
+    """One layer more than there is."""
+    return send_over(server).__self__
+
+
+@pytest.mark.parametrize(("module", "tls"), [(TRIO, False), (TRIO, True), (ASYNCIO, False)])
+def test_it_is_reset(module: str, tls: bool) -> None:
+    sock = Socket()
+    drop(tcp_server(module, sock, tls=tls))
+    assert sock.done == ["reset when closed", "closed"]
+
+
+@pytest.mark.parametrize("module", [TRIO, ASYNCIO])
+def test_one_that_is_closed_is_closed_again(module: str) -> None:
+    sock = Socket()
+    sock.refuses = True
+    drop(tcp_server(module, sock))
+    assert sock.done == ["closed"]

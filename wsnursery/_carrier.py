@@ -1,0 +1,77 @@
+"""The network connection below an ASGI ``send``, to drop it: ASGI has no call for that.
+
+Hypercorn (0.17, 0.18) shields its writes on trio and waits for ever to close on asyncio: a peer
+that does not read holds the handler, and the shutdown of the worker with it. Its ``send`` is a
+method of the stream, whose own ``send`` is one of the protocol, whose own is one of the TCP server.
+Nothing is imported to recognise them. On other servers, and where middleware hides the server's
+``send``, there is no carrier.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ._types import Send
+
+STEPS = 3
+"""How many callables there are from ``send`` down to the network."""
+
+RESET = struct.pack("ii", 1, 0)
+"""``SO_LINGER`` for a close that throws unsent data away: the peer takes none of it, and the kernel
+would keep it for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What carries a connection over the network."""
+
+    server: object
+    """The server's object for it. Alive as long as it serves the connection."""
+    shared: bool
+    """Other streams (HTTP/2) are carried too, and would be dropped with it."""
+
+
+def carrier_of(send: Send) -> Carrier | None:
+    """Find what is below an ASGI ``send``, if the server is known and its own ``send`` is given."""
+    owner, shared = getattr(send, "__self__", None), False
+    for _ in range(STEPS):
+        if type(owner).__module__ in _DROPS:
+            return Carrier(owner, shared)
+        shared = shared or type(owner).__module__ in _MULTIPLEXED
+        owner = getattr(getattr(owner, "send", None), "__self__", None)
+    return None
+
+
+def drop(server: object) -> None:
+    """Reset a `Carrier.server`: what waits for the network in it returns. Idempotent."""
+    _DROPS[type(server).__module__](server)
+
+
+def _drop_on_trio(server: Any) -> None:
+    stream = getattr(server.stream, "transport_stream", server.stream)  # below TLS, if there is any
+    _reset_when_closed(stream.socket)
+    stream.socket.close()
+
+
+def _drop_on_asyncio(server: Any) -> None:
+    _reset_when_closed(server.writer.get_extra_info("socket"))
+    server.writer.transport.abort()
+
+
+def _reset_when_closed(sock: socket.socket) -> None:
+    with suppress(OSError):  # it is closed
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+_DROPS: dict[str, Callable[[Any], None]] = {
+    "hypercorn.trio.tcp_server": _drop_on_trio,
+    "hypercorn.asyncio.tcp_server": _drop_on_asyncio,
+}
+"""By the module of the class that owns the network connection."""
+
+_MULTIPLEXED = {"hypercorn.protocol.h2"}
