@@ -17,7 +17,7 @@ from wsnursery.hypercorn import Config, DeploymentError, run, serve
 app = websocket_app(lambda ws: ws.accept())
 
 
-def config(**settings: Any) -> Config:
+def config(**settings: Any) -> Any:
     return Config.from_mapping({"bind": "127.0.0.1:0", "loglevel": "ERROR", **settings})
 
 

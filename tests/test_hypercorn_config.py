@@ -28,7 +28,7 @@ def bound(config: hypercorn.config.Config) -> Iterator[list[socket.socket]]:
             listener.close()
 
 
-def configured(cls: type[hypercorn.config.Config] = Config, **settings: Any) -> Any:
+def configured(cls: type[hypercorn.config.Config] = Config, /, **settings: Any) -> Any:
     return cls.from_mapping({"bind": ["127.0.0.1:0"], **settings})
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_wrong(tmp_path: Path, text: str | None, problem: str) ->
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The settings for a certificate of a CA that nobody knows."""
     directory = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
@@ -131,21 +131,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-def test_a_certificate(certificate: dict[str, str]) -> None:
+def test_a_certificate(certificate: dict[str, Any]) -> None:
     check_tls(configured(**certificate))
     check_tls(configured())
     check_tls(configured(hypercorn.config.Config, **certificate))
 
 
 @pytest.mark.parametrize("missing", ["certfile", "keyfile"])
-def test_half_a_certificate(certificate: dict[str, str], missing: str) -> None:
+def test_half_a_certificate(certificate: dict[str, Any], missing: str) -> None:
     with pytest.raises(DeploymentError, match="set both certfile and keyfile, or none"):
         check_tls(configured(**{**certificate, missing: None}))
 
 
 @pytest.mark.parametrize("name", ["certfile", "keyfile", "ca_certs"])
 def test_a_certificate_that_cannot_be_read(
-    certificate: dict[str, str], name: str, tmp_path: Path
+    certificate: dict[str, Any], name: str, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "nothing.pem")
     with pytest.raises(DeploymentError) as caught:
@@ -153,7 +153,7 @@ def test_a_certificate_that_cannot_be_read(
     assert str(caught.value) == f"cannot read {path}: No such file or directory"
 
 
-def test_a_certificate_that_is_none(certificate: dict[str, str]) -> None:
+def test_a_certificate_that_is_none(certificate: dict[str, Any]) -> None:
     wrong = {**certificate, "keyfile": certificate["certfile"]}
     with pytest.raises(DeploymentError, match=r"cannot serve TLS with .*cert.pem and .*cert.pem"):
         check_tls(configured(**wrong))

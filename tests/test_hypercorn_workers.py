@@ -81,7 +81,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     context = SimpleNamespace(Process=world.new, Semaphore=multiprocessing.Semaphore)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _method: context)
     monkeypatch.setattr(_hypercorn_workers, "wait", world.wait)
-    monkeypatch.setattr(_hypercorn_workers.threading, "Timer", world.make_timer)
+    monkeypatch.setattr("wsnursery._hypercorn_workers.threading.Timer", world.make_timer)
     return world
 
 

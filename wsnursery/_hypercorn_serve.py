@@ -156,6 +156,8 @@ class _Run:
                 tasks.start_soon(self._see_that_it_ends)
 
         await _hypercorn_serve()(self._drain, self._config, shutdown_trigger=stopped)
+        # On asyncio it does not wait for all that it has cancelled.
+        self._drain.drop_all()
         tasks.cancel_scope.cancel()
 
     async def _obey_signals(self) -> None:

@@ -152,7 +152,7 @@ class RawClient:
         with suppress(ServerGone):
             while True:
                 self._read_more()
-        return self._unread
+        return bytes(self._unread)
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""

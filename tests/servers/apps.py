@@ -236,6 +236,13 @@ async def fail(ws: WebSocket, conn: Connection) -> None:
 
 
 @ours()
+async def flood(ws: WebSocket, conn: Connection) -> None:
+    await _accept(ws, conn)
+    while True:
+        await ws.send(b"x" * 65536)
+
+
+@ours()
 async def slow_to_leave(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
     async for _ in ws:
