@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -132,3 +134,51 @@ def browser(path: str) -> Iterator[Browser]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>A client</title><body><script>
+const next = type => new Promise(resume => ws.addEventListener(type, resume, {once: true}));
+const dial = async url => {
+    window.ws = new WebSocket(url, ["chat"]);
+    ws.binaryType = "arraybuffer";
+    await new Promise((resume, fail) => { ws.onopen = resume; ws.onerror = fail; });
+    return [ws.protocol, ws.extensions];
+};
+const ask = async message => { ws.send(message); return (await next("message")).data; };
+const closed = async () => {
+    const event = await next("close");
+    return [event.code, event.reason, event.wasClean];
+};
+const megabyte = Uint8Array.from({length: 1024 * 1024}, (_, index) => index * 7 % 251);
+const sameMegabyte = async () => {
+    const answer = new Uint8Array(await ask(megabyte));
+    return answer.length == megabyte.length && answer.every((byte, at) => byte == megabyte[at]);
+};
+</script>"""
+
+
+class PageHandler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        # Else the page lives on, behind the next one, with its WebSocket open.
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(PAGE.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
+        pass
+
+
+@contextmanager
+def served_page() -> Iterator[str]:
+    """The address of `PAGE`, on loopback: other pages may not connect there unasked."""
+    # Threads, for a browser opens connections that it may never use.
+    with ThreadingHTTPServer(("127.0.0.1", 0), PageHandler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}/"
+        finally:
+            http.shutdown()
+            thread.join()

@@ -16,11 +16,9 @@ from websockets.sync.client import connect
 
 from tests.servers import _reports
 from tests.servers._harness import ROOT, Running, wait_until
+from tests.servers._libraries import REASON
 from wsnursery import WebSocket
 from wsnursery.trio_websocket import serve
-
-MEGABYTE = bytes(range(256)) * 4096
-REASON = "ciào \N{WAVING HAND SIGN}"
 
 
 class TrioServer(Running):

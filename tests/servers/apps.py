@@ -158,8 +158,8 @@ async def _child(conn: Connection, number: int) -> None:
         conn.report("cleaned", child=number)
 
 
-async def _accept(ws: WebSocket, conn: Connection) -> None:
-    await ws.accept()
+async def _accept(ws: WebSocket, conn: Connection, subprotocol: str | None = None) -> None:
+    await ws.accept(subprotocol)
     for number in range(2):
         ws.start_soon(_child, conn, number)
     conn.report("accepted", process=os.getpid())
@@ -222,6 +222,21 @@ async def late_reader(ws: WebSocket, conn: Connection) -> None:
     await anyio.sleep(0.2)
     messages = [message async for message in ws]
     conn.report("read", messages=messages)
+
+
+@ours()
+async def chat(ws: WebSocket, conn: Connection) -> None:
+    """An echo that takes the first subprotocol on offer."""
+    await _accept(ws, conn, next(iter(ws.subprotocols), None))
+    async for message in ws:
+        await ws.send(message)
+
+
+@ours()
+async def dismiss(ws: WebSocket, conn: Connection) -> None:
+    """Close with the reason that the client gives."""
+    await _accept(ws, conn, next(iter(ws.subprotocols), None))
+    await ws.close(4002, await ws.receive_text())
 
 
 @ours()

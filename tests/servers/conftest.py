@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers._browser import NAMES, Browser, browser, find_browser, served_page
 from tests.servers._clients import ServerGone
 from tests.servers._harness import SERVERS, Running, Server, running
 from tests.servers._results import ENVIRONMENT_VARIABLE, Results, limit_on
@@ -66,3 +67,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path = os.environ.get(ENVIRONMENT_VARIABLE)
     if path is not None and RESULTS in session.config.stash:
         session.config.stash[RESULTS].write(Path(path))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        pytest.skip(f"no Chromium here: install one of {', '.join(NAMES)}")
+    with browser(path) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[str]:
+    """The address of a page with a client."""
+    with served_page() as url:
+        yield url
