@@ -91,7 +91,11 @@ class RawClient:
 
     def ask(self, path: str, *headers: str, early: bytes = b"") -> None:
         """Send the handshake without waiting for the answer."""
-        self.socket.sendall(handshake(path, *headers) + early)
+        self.write(handshake(path, *headers) + early)
+
+    def write(self, data: bytes) -> None:
+        """Send these bytes, whatever they are."""
+        self.socket.sendall(data)
 
     def read_to(self, mark: bytes) -> bytes:
         """Everything up to the mark, which is read too."""
@@ -102,19 +106,19 @@ class RawClient:
 
     def send(self, *messages: str | bytes) -> None:
         """Send messages, all in one packet."""
-        self.socket.sendall(b"".join(_message(message) for message in messages))
+        self.write(b"".join(_message(message) for message in messages))
 
     def send_in_parts(self, *parts: bytes) -> None:
         """Send one binary message in several frames."""
         first, *middle, last = parts
-        self.socket.sendall(_unfinished(BINARY, first))
+        self.write(_unfinished(BINARY, first))
         for part in middle:
-            self.socket.sendall(_unfinished(CONTINUATION, part))
-        self.socket.sendall(frame(CONTINUATION, last))
+            self.write(_unfinished(CONTINUATION, part))
+        self.write(frame(CONTINUATION, last))
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and nothing after it."""
-        self.socket.sendall(frame(CLOSE, struct.pack("!H", code) + reason.encode()))
+        self.write(frame(CLOSE, struct.pack("!H", code) + reason.encode()))
 
     def read_message(self) -> tuple[int, bytes]:
         """The next message, whole: opcode and payload. A close frame counts as one."""
@@ -171,13 +175,16 @@ class RawClient:
         return taken
 
     def _read_more(self) -> None:
+        self._unread += self._from_socket()
+
+    def _from_socket(self) -> bytes:
         try:
             data = self.socket.recv(65536)
         except ConnectionError as exc:
             raise ServerGone(f"the server broke the connection: {exc}") from exc
         if not data:
             raise ServerGone("the server closed the connection")
-        self._unread += data
+        return data
 
 
 def _close_frame(client: RawClient) -> None:

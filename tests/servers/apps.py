@@ -219,7 +219,7 @@ async def send_loop(ws: WebSocket, conn: Connection) -> None:
 async def late_reader(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
     await conn.noticed.wait()
-    await anyio.sleep(0.2)
+    await anyio.sleep(0.05)
     messages = [message async for message in ws]
     conn.report("read", messages=messages)
 

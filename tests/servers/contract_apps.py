@@ -54,7 +54,7 @@ async def fail_early(ws: WebSocket, conn: Connection) -> None:
 @ours()
 async def late_accept(ws: WebSocket, conn: Connection) -> None:
     conn.report("entered")
-    await anyio.sleep(0.3)
+    await anyio.sleep(0.15)
     await ws.accept()
     conn.report("accepted")
     await anyio.sleep_forever()
@@ -159,12 +159,18 @@ async def small_messages(ws: WebSocket, conn: Connection) -> None:
 # --------------------------------------------------------------------------------------- closing
 
 
-@ours(close_timeout=0.5)
+@ours()
 async def close_with(ws: WebSocket, conn: Connection) -> None:
     await ws.accept()
     for number in range(50):
         ws.send_nowait(str(number))
     await ws.close(int(conn.query["code"]), "enough")
+
+
+@ours(close_timeout=0.3)
+async def close_once(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+    await ws.close(4000)
 
 
 @ours()

@@ -558,9 +558,9 @@ def test_own_close_reason(client: RawClient, connection: str) -> None:
 # contract: C4, C5
 def test_close_that_is_not_answered(server: Running, client: RawClient, connection: str) -> None:
     """The block is left within `close_timeout`."""
-    open_(client, "close_with", connection, code=4000)
+    open_(client, "close_once", connection)
     client.read_close()
-    ended = server.wait_for(connection, "ended", 0.5 + PROMPTLY)
+    ended = server.wait_for(connection, "ended", 0.3 + PROMPTLY)
     assert ended["error"] is None
 
 
