@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.servers import _reports
 from tests.servers._clients import RawClient
-from tests.servers._reports import Record
+from tests.servers._reports import Record, Records
 from tests.servers._rows import ROOT as ROOT
 from tests.servers._rows import SERVERS as SERVERS
 from tests.servers._rows import Server as Server
@@ -35,7 +35,7 @@ class Running:
         self.process = process
         self.port = port
         self._log = directory / "log"
-        self._report = directory / "report"
+        self._records = Records(directory / "report")
         self._ids = 0
 
     def new_id(self) -> str:
@@ -54,11 +54,8 @@ class Running:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def records(self, connection: str, event: str | None = None) -> list[Record]:
-        return [
-            record
-            for record in _reports.read(self._report)
-            if record.id == connection and event in (None, record.event)
-        ]
+        records = self._records.of(connection)
+        return [record for record in records if event in (None, record.event)]
 
     def wait_for(self, connection: str, event: str, timeout: float = 5) -> Record:
         """The first such record, once there is one."""
@@ -197,10 +194,10 @@ def _stop(started: Running, timeout: float) -> None:
 
 
 def wait_until(condition: Callable[[], Any], timeout: float) -> bool:
-    """Ask every 10 ms; False when the time is over."""
+    """Ask every 2 ms; False when the time is over."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)
+        time.sleep(0.002)
     return True

@@ -6,7 +6,6 @@ The times are those of `time.monotonic`, which all processes of a machine share.
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,22 @@ class Record:
         return self.facts[fact]
 
 
-def read(path: Path) -> Iterator[Record]:
-    """The test's side: all records so far."""
-    text = path.read_text(encoding="utf-8")
-    for line in text[: text.rfind("\n") + 1].splitlines():
-        facts = json.loads(line)
-        yield Record(facts.pop("id"), facts.pop("event"), facts.pop("time"), facts)
+class Records:
+    """The test's side: all records so far, by connection. What is new is read at every look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._records: dict[str, list[Record]] = {}
+
+    def of(self, connection: str) -> list[Record]:
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            facts = json.loads(line)
+            record = Record(facts.pop("id"), facts.pop("event"), facts.pop("time"), facts)
+            self._records.setdefault(record.id, []).append(record)
+        return self._records.get(connection, [])
