@@ -81,7 +81,7 @@ def facts_of(script: str) -> Facts:
     facts = (RAW_FACTS if kind == "raw" else OUR_FACTS)[name]
     if kind == "ours":
         facts = {**facts, **VARIANTS.get(variant.rpartition("-")[2], {})}
-    return copy.deepcopy({"over": True, "alive": True, "client": LEFT, **facts})
+    return copy.deepcopy({"over": True, "reached": True, "alive": True, "client": LEFT, **facts})
 
 
 def perfect() -> Findings:

@@ -1,6 +1,6 @@
 """The order of the probes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,8 @@ import pytest
 
 from wsnursery._doctor import _examination, _ours, _raw
 from wsnursery._doctor._commands import parse
-from wsnursery._doctor._examination import OURS, RAW, SHUTDOWNS, examine
+from wsnursery._doctor._examination import OURS, RAW, SHUTDOWNS, Findings, examine
+from wsnursery._doctor._process import CannotExamine
 
 
 def scripts(runs: Sequence[_examination.Run]) -> list[str]:
@@ -24,46 +25,71 @@ def test_every_script_runs(kind: str, table: dict[str, Any]) -> None:
 
 
 class FakeLab:
-    """A server on which every script finds something else."""
+    """A server that does what the test wants, and writes down what it is asked."""
 
-    def __init__(self, done: list[str]) -> None:
-        self._done = done
+    def __init__(
+        self, *, reached: bool = True, lives: bool = True, deadly: str = "raw/early_frame/"
+    ) -> None:
         self.process = self
+        self.done: list[str] = []
+        self._reached = reached
+        self._lives = lives
+        self._deadly = deadly
 
     def run(self, scripts: Sequence[str], **options: Any) -> dict[str, dict[str, Any]]:
-        self._done.extend(scripts)
-        return {script: {"over": True} for script in scripts}
+        self.done.extend(scripts)
+        return {script: {"over": True, "reached": self._reached} for script in scripts}
 
     def settled_stats(self) -> dict[str, int]:
-        self._done.append("count")
+        self.done.append("count")
         return {"tasks": 5}
 
     def left_over(self, before: dict[str, int]) -> dict[str, int]:
-        self._done.append("compare")
+        self.done.append("compare")
+        if not self._lives:
+            raise ConnectionRefusedError
         return before
 
     def answers(self) -> bool:
-        return self._done[-1] != "raw/early_frame/"
+        return self.done[-1] not in self._deadly
+
+    def last_words(self) -> str:
+        return "its last words"
 
 
-def test_examine(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    told: list[str] = []
+@pytest.fixture
+def visit(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLab], tuple[Findings, list[str]]]:
+    """Examines a server, and gives the findings and the progress."""
 
-    @contextmanager
-    def opened(command: object) -> Iterator[FakeLab]:
-        done.append("start")
-        yield FakeLab(done)
+    def visit(lab: FakeLab) -> tuple[Findings, list[str]]:
+        @contextmanager
+        def opened(command: object) -> Iterator[FakeLab]:
+            lab.done.append("start")
+            yield lab
 
-    monkeypatch.setattr(_examination, "opened", opened)
-    findings = examine(parse("uvicorn"), told.append)
-    warm_up = ["start", "ours/leave/close_frame-read", "count"]
-    assert done[: len(warm_up)] == warm_up
-    rest = done[len(warm_up) :]
+        told: list[str] = []
+        monkeypatch.setattr(_examination, "opened", opened)
+        return examine(parse("uvicorn"), told.append), told
+
+    return visit
+
+
+Visit = Callable[[FakeLab], tuple[Findings, list[str]]]
+
+
+def test_examine(visit: Visit) -> None:
+    lab = FakeLab()
+    findings, told = visit(lab)
     first, second = SHUTDOWNS
-    assert rest == [
-        *scripts(OURS),
+    assert lab.done == [
+        "start",
+        "ours/leave/close_frame-read",
+        "count",
+        *scripts(OURS[:-1]),
         "compare",
+        *scripts(OURS[-1:]),
+        "compare",
+        "start",
         *scripts(RAW),
         "start",
         *first.scripts,
@@ -72,5 +98,23 @@ def test_examine(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert told == [run.scripts[0] for run in (*OURS, *RAW, *SHUTDOWNS)]
     assert findings.left_over == {"tasks": 5}
-    assert findings.facts["raw/early_frame/"] == {"over": True, "alive": False}
+    assert not findings.facts["raw/early_frame/"]["alive"]
     assert findings.facts["raw/hello/"]["alive"]
+
+
+def test_a_server_that_does_not_survive_the_early_frame(visit: Visit) -> None:
+    lab = FakeLab(deadly="ours/early_frame/")
+    findings, _ = visit(lab)
+    assert findings.left_over == {"tasks": 5}
+    assert lab.done.count("compare") == 1
+
+
+def test_a_server_that_does_not_survive(visit: Visit) -> None:
+    findings, _ = visit(FakeLab(lives=False))
+    assert findings.left_over == {"dead process": 1}
+
+
+def test_a_server_without_the_application(visit: Visit) -> None:
+    message = "do not reach the probe application: its last words"
+    with pytest.raises(CannotExamine, match=message):
+        visit(FakeLab(reached=False))

@@ -14,7 +14,7 @@ from wsnursery._doctor import _lab
 from wsnursery._doctor._bench import ENVIRONMENT_VARIABLE
 from wsnursery._doctor._commands import Command
 from wsnursery._doctor._lab import Lab, opened
-from wsnursery._doctor._process import HOST, CannotExamine
+from wsnursery._doctor._process import HOST
 
 Answer = Callable[[bytes, socket.socket, int], None]
 
@@ -104,17 +104,19 @@ def test_the_server_is_terminated_once_for_all_that_ask() -> None:
 
 
 def test_a_server_without_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: bytes, connection: socket.socket, desk: int) -> None:
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+
     monkeypatch.setattr(_lab, "REPORT", 0.05)
-    with lab(lambda *_: None) as (subject, _):
-        message = "did not reach the probe application: its last words"
-        with pytest.raises(CannotExamine, match=message):
-            subject.run(["raw/hello/"])
+    with lab(refuse) as (subject, _):
+        facts = subject.run(["raw/hello/"])["raw/hello/"]
+    assert facts == {"over": True, "reached": False, "client": {"status": 404, "end": "FIN"}}
 
 
 def test_a_server_that_is_gone() -> None:
     with lab(run_script) as (subject, process):
         process.close()
-        assert subject.run(["raw/hello/"]) == {"raw/hello/": {"over": False}}
+        assert subject.run(["raw/hello/"]) == {"raw/hello/": {"over": False, "reached": False}}
 
 
 def test_opened_tells_the_server_the_port(monkeypatch: pytest.MonkeyPatch) -> None:

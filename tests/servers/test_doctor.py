@@ -76,7 +76,7 @@ def test_users_own_command(visits: Visits) -> None:
     rows = found(visits, HYPERCORN)
     assert rows["late send"]["server"] == SILENT
     assert rows["full queue"]["server"].endswith("the disconnect event is lost")
-    assert "cancelled after 1." in rows["shutdown"]["server"]
+    assert "cancelled after 1 s" in rows["shutdown"]["server"]
 
 
 @needs("uvicorn")

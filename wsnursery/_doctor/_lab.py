@@ -13,8 +13,8 @@ from functools import partial
 
 from ._client import TEXT, Client, Facts, frame
 from ._commands import Command
-from ._process import HOST, CannotExamine, Process, started
-from ._robot import Robot, lines
+from ._process import HOST, Process, started
+from ._robot import OUTLOOK, Robot, lines
 
 REPORT = 5.0
 """Seconds from a handshake to the report of the script that it starts."""
@@ -50,10 +50,8 @@ class Lab:
             receive_buffer: That of the clients, in bytes.
 
         Returns:
-            The facts of each script. `over` is false where the server did not let it end.
-
-        Raises:
-            CannotExamine: The server did not start a script.
+            The facts of each script. `over` is false where the server did not let it end, `reached`
+            where it did not start it.
         """
         ready = threading.Barrier(len(scripts), action=self.process.terminate)
         terminate = partial(ready.wait, LIMIT)
@@ -68,7 +66,7 @@ class Lab:
             try:
                 return self._converse(script, open_client, terminate)
             except ConnectionError:
-                return {"over": False}
+                return {"over": False, "reached": False}
 
         with ThreadPoolExecutor(len(scripts)) as pool:
             return dict(zip(scripts, pool.map(converse, scripts), strict=True))
@@ -80,19 +78,19 @@ class Lab:
             with self._opening:  # so that the next who reports is the one that was asked for
                 name = f"c{next(self._numbers)}"
                 client = stack.enter_context(closing(open_client(f"/{script}?{name}")))
-                line = stack.enter_context(self._reported(name))
-            return Robot(line, client, terminate).obey(LIMIT)
+                line = self._reported(name)
+                if line is None:
+                    return {"over": True, "reached": False, "client": client.outlook(OUTLOOK)}
+                stack.enter_context(line)
+            return {"reached": True, **Robot(line, client, terminate).obey(LIMIT)}
 
-    def _reported(self, name: str) -> socket.socket:
+    def _reported(self, name: str) -> socket.socket | None:
         self._desk.settimeout(REPORT)
         while True:
             try:
                 line, _ = self._desk.accept()
             except TimeoutError:
-                raise CannotExamine(
-                    "a WebSocket of the server did not reach the probe application: "
-                    f"{self.process.last_words()}"
-                ) from None
+                return None
             first = next(lines(line, time.monotonic() + REPORT), Facts())
             if first.get("connection") == name:
                 return line

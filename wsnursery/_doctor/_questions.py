@@ -44,9 +44,6 @@ class Row:
     does: str
 
 
-NO_PROMISE = Answer("", Verdict.NONE)
-
-
 def rows(findings: Findings) -> list[Row]:
     """All questions, answered from the findings."""
     return [*(_row(question, findings) for question in QUESTIONS), _nothing_left(findings)]
@@ -55,14 +52,27 @@ def rows(findings: Findings) -> list[Row]:
 def _row(question: Question, findings: Findings) -> Row:
     raw = [findings.facts[script] for script in question.raw_scripts]
     ours = [findings.facts[script] for script in question.our_scripts]
-    server, answer = "the server did not let the probe end", NO_PROMISE
-    if all(facts["over"] for facts in raw):
-        server = question.raw(raw)
-    if question.ours is not None and all(facts["over"] for facts in ours):
-        answer = question.ours(ours)
-    elif question.ours is not None:
-        answer = Answer("the handler did not end", Verdict.BROKEN)
+    server = _server_words(question, raw)
+    answer = _our_answer(question, ours)
     return Row(question.name, question.asks, server, answer.words, answer.verdict, question.does)
+
+
+def _server_words(question: Question, raw: list[Facts]) -> str:
+    if not all(facts["over"] for facts in raw):
+        return "the server did not let the probe end"
+    if not all(facts["reached"] for facts in raw):
+        return f"the application is not called; the client sees {_answers.seen(raw[0])}"
+    return question.raw(raw)
+
+
+def _our_answer(question: Question, ours: list[Facts]) -> Answer:
+    if question.ours is None:
+        return Answer("", Verdict.NONE)
+    if not all(facts["over"] for facts in ours):
+        return Answer("the handler did not end", Verdict.BROKEN)
+    if not all(facts["reached"] for facts in ours):
+        return Answer("the handler is not called", Verdict.HOLDS)
+    return question.ours(ours)
 
 
 def _nothing_left(findings: Findings) -> Row:
@@ -125,7 +135,7 @@ QUESTIONS = (
         ("ours/send_loop/",),
         _answers.loop,
         _answers.our_loop,
-        "every send is a checkpoint",
+        "makes every send a checkpoint",
     ),
     Question(
         "blocked send",
@@ -170,7 +180,7 @@ QUESTIONS = (
         ("ours/concurrent_send/",),
         _answers.whole,
         _answers.our_whole,
-        "one raw send at a time, in order",
+        "lets one raw send run at a time, in order",
     ),
     Question(
         "end of handler",

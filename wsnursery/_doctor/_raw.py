@@ -234,6 +234,7 @@ async def end(bench: Bench) -> None:
         raise LookupError("raised on purpose by wsnursery doctor")
     code = bench.variant.removeprefix("close-")
     if code.isdigit():
+        bench.order("answer")
         close = {"type": "websocket.close", "code": int(code)}
         bench.note(**await attempt(partial(bench.send, close), 1))
         await anyio.sleep(

@@ -1,0 +1,52 @@
+"""H3: send() to a client that does not read cannot be cancelled: it runs in a shielded scope."""
+
+import sys
+
+import anyio
+from _reproduction import (
+    ANYCORN_ASYNCIO,
+    ANYCORN_TRIO,
+    HYPERCORN_ASYNCIO,
+    HYPERCORN_TRIO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell("accepted")
+    with anyio.move_on_after(0.5):
+        while True:
+            await send({"type": "websocket.send", "bytes": bytes(65536)})
+    tell("cancelled")
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client(receive_buffer=4096) as client:
+        server.told()
+        try:
+            server.told(3)
+        except TimeoutError:
+            client.reset()
+            return "2.5 s after its time limit send() has not returned"
+    return None
+
+
+if __name__ == "__main__":
+    servers = (
+        HYPERCORN_TRIO,
+        HYPERCORN_ASYNCIO,
+        ANYCORN_TRIO,
+        ANYCORN_ASYNCIO,
+    )
+    sys.exit(run(__file__, reproduce, *servers))

@@ -1,0 +1,45 @@
+"""H4: the client's close code and reason are dropped: the disconnect event says 1006."""
+
+import sys
+
+from _reproduction import (
+    ANYCORN_ASYNCIO,
+    ANYCORN_TRIO,
+    HYPERCORN_ASYNCIO,
+    HYPERCORN_TRIO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    close_frame,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell((await receive())["code"])
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        client.status()
+        client.socket.sendall(close_frame(4001))
+        (code,) = server.told()
+    return None if code == 4001 else f"the client closed with 4001, the event says {code}"
+
+
+if __name__ == "__main__":
+    servers = (
+        HYPERCORN_TRIO,
+        HYPERCORN_ASYNCIO,
+        ANYCORN_TRIO,
+        ANYCORN_ASYNCIO,
+    )
+    sys.exit(run(__file__, reproduce, *servers))

@@ -1,0 +1,40 @@
+"""U1: a connection that is lost is reported as 1005, for which RFC 6455 has 1006."""
+
+import sys
+
+from _reproduction import (
+    UVICORN,
+    UVICORN_WSPROTO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell((await receive())["code"])
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        client.status()
+        client.reset()
+    (code,) = server.told()
+    return None if code == 1006 else f"the client reset the connection, the event says {code}"
+
+
+if __name__ == "__main__":
+    servers = (
+        UVICORN,
+        UVICORN_WSPROTO,
+    )
+    sys.exit(run(__file__, reproduce, *servers))

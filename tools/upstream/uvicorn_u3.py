@@ -1,0 +1,44 @@
+"""U3: after a close by the server itself, send() raises RuntimeError and no OSError."""
+
+import sys
+
+from _reproduction import (
+    TEXT,
+    UVICORN,
+    Event,
+    Receive,
+    Send,
+    Server,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell((await receive())["code"])
+    try:
+        await send({"type": "websocket.send", "text": "x"})
+    except Exception as exc:  # noqa: BLE001 - it is what is looked for
+        tell(type(exc).__name__, isinstance(exc, OSError))
+    else:
+        tell("nothing", False)
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        client.status()
+        client.send(TEXT, b"too big" * 1000)
+        code = server.told()[0]
+        error, is_os_error = server.told()
+    return None if is_os_error else f"after the event with {code} send() raises {error}"
+
+
+if __name__ == "__main__":
+    servers = (UVICORN,)
+    sys.exit(run(__file__, reproduce, *servers, options="--ws-max-size 1000"))

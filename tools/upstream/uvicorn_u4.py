@@ -1,0 +1,48 @@
+"""U4: after the server's own close at shutdown, a close by the application is no error, or one."""
+
+import sys
+
+from _reproduction import (
+    UVICORN,
+    UVICORN_WSPROTO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell("accepted")
+    await receive()
+    try:
+        await send({"type": "websocket.close"})
+    except Exception as exc:  # noqa: BLE001 - it is what is looked for
+        tell(type(exc).__name__, isinstance(exc, OSError))
+    else:
+        tell("nothing", False)
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        client.status()
+        server.told()
+        server.terminate()
+        error, is_os_error = server.told()
+    return None if is_os_error else f"after the event with 1012 close raises {error}"
+
+
+if __name__ == "__main__":
+    servers = (
+        UVICORN,
+        UVICORN_WSPROTO,
+    )
+    sys.exit(run(__file__, reproduce, *servers))

@@ -1,0 +1,40 @@
+"""U7: with the legacy protocol, the disconnect event waits up to 10 s for the end of TCP."""
+
+import sys
+
+from _reproduction import (
+    UVICORN_LEGACY,
+    Event,
+    Receive,
+    Send,
+    Server,
+    close_frame,
+    lifespan,
+    run,
+    tell,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    tell((await receive())["code"])
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        client.status()
+        client.socket.sendall(close_frame(4001))
+        try:
+            server.told(2)
+        except TimeoutError:
+            return "2 s after the close frame there is no disconnect event"
+    return None
+
+
+if __name__ == "__main__":
+    servers = (UVICORN_LEGACY,)
+    sys.exit(run(__file__, reproduce, *servers))
