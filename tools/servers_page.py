@@ -183,8 +183,9 @@ def table_of_servers(results: Json) -> str:
     for name in results["order"]:
         server = results["servers"][name]
         found = server["rows"]
-        limited = [question for question, row in found.items() if row[2] == "limited"]
-        broken = [question for question, row in found.items() if row[2] == "broken"]
+        names = [question["name"] for question in results["questions"]]
+        limited = [question for question in names if found[question][2] == "limited"]
+        broken = [question for question in names if found[question][2] == "broken"]
         verdict = "yes" if not broken else f"NO: {', '.join(broken)}"
         rows.append([server["label"], server["backend"], verdict, ", ".join(limited) or "-"])
     return table(["server", "runs on", "the contract holds", "the server limits it in"], rows)

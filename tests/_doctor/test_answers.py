@@ -11,7 +11,7 @@ from wsnursery._doctor._raw import LIMIT
 
 HANGS = {"outcome": "hangs", "seconds": 0.5}
 FOREIGN = {**GONE, "error": "RuntimeError", "is_os_error": False}
-LATE = {"seconds": 9.0}
+LATE = {"seconds": 11.0}
 NO_COMMENT: dict[str, Any] = {"over": True, "reached": True, "alive": True, "client": LEFT}
 """Of a handler whose process ended first."""
 
@@ -53,7 +53,7 @@ def test_our_codes() -> None:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({**ENDED, **LATE}, "no exception after 9.0 s, 2 of 2 children cleaned up"),
+        ({**ENDED, **LATE}, "no exception after 11.0 s, 2 of 2 children cleaned up"),
         ({**CUT, "cleaned": 1}, "WebSocketDisconnected after 0.01 s, 1 of 2 children cleaned up"),
         ({**CUT, "group": True}, "WebSocketDisconnected after 0.01 s, 2 of 2 children cleaned up"),
         (NO_COMMENT, "the process ended first"),
@@ -212,11 +212,20 @@ def test_ends() -> None:
         ({}, {"outcome": None}, Verdict.BROKEN),
         (closed(1005), {}, Verdict.BROKEN),
         ({}, seen(101, "FIN"), Verdict.BROKEN),
+        ({}, closed(1000), Verdict.BROKEN),
     ],
 )
 def test_our_ends(returned: Any, raised: Any, verdict: Verdict) -> None:
     ours = [changed("ours/end/return", **returned), changed("ours/end/raise", **raised)]
-    assert _answers.our_ends(ours).verdict is verdict
+    assert _answers.our_ends([*ours, RETURNED]).verdict is verdict
+
+
+def test_our_ends_with_a_code_that_is_refused() -> None:
+    ours = [facts_of("ours/end/return"), changed("ours/end/raise", **closed(4911)), FOREIGN]
+    assert _answers.our_ends(ours) == _answers.Answer(
+        "it returns: close 1000; it raises: close 4911, for the server refuses 1011",
+        Verdict.LIMITED,
+    )
 
 
 def test_closing() -> None:

@@ -14,6 +14,9 @@ from ._raw import LIMIT
 PROMPT = 2.0
 """Seconds within which a handler must have ended, of which its clean-up needs a hundredth."""
 
+LONG = 10.0
+"""The same for probes that exchange much first."""
+
 
 class Verdict(StrEnum):
     """Whether the contract holds in one respect."""
@@ -38,13 +41,13 @@ def _judged(good: bool, words: str) -> Answer:
     return Answer(words, Verdict.HOLDS if good else Verdict.BROKEN)
 
 
-def _ended_well(facts: Facts, outcome: str | None) -> bool:
+def _ended_well(facts: Facts, outcome: str | None, within: float = PROMPT) -> bool:
     """The block was left with this outcome, in time, with its children cleaned up."""
     return (
         facts.get("outcome", "none was noted") == outcome
         and not facts["group"]
         and facts["cleaned"] == CHILDREN
-        and facts["seconds"] < PROMPT
+        and facts["seconds"] < within
     )
 
 
@@ -220,7 +223,7 @@ def unread(raw: list[Facts]) -> str:
 
 def our_unread(ours: list[Facts]) -> Answer:
     facts = ours[0]
-    if not _ended_well(facts, None):
+    if not _ended_well(facts, None, LONG):
         return Answer(_outcome(facts), Verdict.BROKEN)
     words = f"keeps {facts['kept']} messages"
     if facts["taken"] >= LIMIT:
@@ -234,7 +237,7 @@ def losses(raw: list[Facts]) -> str:
 
 def our_losses(ours: list[Facts]) -> Answer:
     facts = ours[0]
-    if not _ended_well(facts, None):
+    if not _ended_well(facts, None, LONG):
         return Answer(_outcome(facts), Verdict.BROKEN)
     return _judged(facts["lost"] == 0, losses(ours))
 
@@ -247,7 +250,7 @@ def whole(raw: list[Facts]) -> str:
 
 def our_whole(ours: list[Facts]) -> Answer:
     facts = ours[0]
-    if not _ended_well(facts, None):
+    if not _ended_well(facts, None, LONG):
         return Answer(_outcome(facts), Verdict.BROKEN)
     return _judged(facts["whole"] == facts["sent"], whole(ours))
 
@@ -272,11 +275,14 @@ def ends(raw: list[Facts]) -> str:
 
 
 def our_ends(ours: list[Facts]) -> Answer:
-    returned, raised = ours
+    """The same on wsnursery; and whether the server takes 1011 at all."""
+    returned, raised, raw = ours
+    words = f"it returns: {seen(returned)}; it raises: {seen(raised)}"
     good = _ended_well(returned, None) and _ended_well(raised, "LookupError")
-    good = good and returned["client"].get("code") == 1000
-    good = good and raised["client"].get("code") == 1011
-    return _judged(good, f"it returns: {seen(returned)}; it raises: {seen(raised)}")
+    good = good and returned["client"].get("code") == 1000 and raised["client"]["end"] == "close"
+    if good and raw["outcome"] == "raised":
+        return Answer(f"{words}, for the server refuses 1011", Verdict.LIMITED)
+    return _judged(good and raised["client"]["code"] == 1011, words)
 
 
 def closing(raw: list[Facts]) -> str:

@@ -186,7 +186,7 @@ QUESTIONS = (
         "end of handler",
         "The application ends without closing: what does the client see?",
         tuple(f"raw/end/{how}" for how in ENDS[:4]),
-        ("ours/end/return", "ours/end/raise"),
+        ("ours/end/return", "ours/end/raise", "raw/end/close-1011"),
         _answers.ends,
         _answers.our_ends,
         "closes with 1000, or with 1011 after an error",
@@ -198,7 +198,7 @@ QUESTIONS = (
         ("ours/end/close", "raw/end/close-1001"),
         _answers.closing,
         _answers.our_closing,
-        "sends one close frame, behind all that is queued; where a code is refused, take 4xxx",
+        "sends one close frame, behind all that is queued; where its code is refused, another",
     ),
     Question(
         "early frame",
