@@ -135,18 +135,18 @@ def tested(report: Json) -> Json:
     """The contract suite's outcomes by rule and server: the worst of a rule's tests counts."""
     worst = ["skipped", "passed", "limit", "failed"]
     outcomes: dict[str, dict[str, str]] = {}
-    limits: dict[tuple[str, str], Json] = {}
+    limits: dict[str, Json] = {}
     for result in report["results"]:
         rule, server, outcome = result["rule"], result["server"], result["outcome"]
         servers = outcomes.setdefault(rule, {})
         servers[server] = max(servers.get(server, "skipped"), outcome, key=worst.index)
         if outcome == "limit":
-            known: Json = {"rule": rule, "upstream": result["upstream"], "servers": []}
-            limit = limits.setdefault((rule, result["reason"]), known)
+            known: Json = {"rules": [], "servers": [], "upstream": result["upstream"]}
+            limit = limits.setdefault(result["reason"], known)
+            limit["rules"] = sorted({*limit["rules"], rule})
             if server not in limit["servers"]:
                 limit["servers"].append(server)
-    found = [{"reason": reason, **limit} for (_, reason), limit in sorted(limits.items())]
-    return {"contract": outcomes, "limits": found}
+    return {"contract": outcomes, "limits": limits}
 
 
 # ----------------------------------------------------------------------------- rendering
@@ -243,16 +243,11 @@ def table_of_rules(results: Json) -> str:
 
 def table_of_limits(results: Json) -> str:
     """What the servers make impossible."""
-    rows = (
-        [
-            limit["rule"],
-            together(results, limit["servers"]),
-            limit["reason"],
-            limit["upstream"] or "-",
-        ]
-        for limit in results.get("limits", [])
-    )
-    return table(["rule", "servers", "what happens instead", "the cause in the server"], rows)
+    rows: list[list[str]] = []
+    for reason, limit in results["limits"].items():
+        servers = together(results, limit["servers"])
+        rows.append([servers, reason, limit["upstream"] or "-", ", ".join(limit["rules"])])
+    return table(["servers", "what happens", "the cause in the server", "rules"], sorted(rows))
 
 
 if __name__ == "__main__":
