@@ -7,14 +7,15 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import Progress
 
-from . import _compare, _counting, apps
+from . import _compare, _counting, _scaling, apps
 from ._environment import environment
 from ._inprocess import Plan
+from ._report import report
 from ._serving import SERVERS
 from ._shapes import SHAPES
 from .endtoend import _ceiling, _lifetime
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     inprocess = command(_inprocess, "inprocess", "servers and client in one thread: exact ratios")
-    inprocess.add_argument("--size", type=int, default=64, help="bytes of a message")
+    inprocess.add_argument("--sizes", type=_numbers, default=(64,), help="bytes of a message")
     inprocess.add_argument("--seconds", type=float, default=12, help="for each server and loop")
     switches = command(_switches, "switches", "task switches and calls per message, counted")
     for each in (inprocess, switches):
@@ -75,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     teardown.add_argument("--connections", type=_numbers, default=(1250, 2500, 5000))
     cycles = command(_cycles, "cycles", "what stays after connections have come and gone")
     cycles.add_argument("--cycles", type=int, default=20_000)
+    growth = command(_run_scaling, "scaling", "how the costs grow with the numbers")
+    growth.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
+    written = commands.add_parser("report", help="make the documentation's tables and picture")
+    written.add_argument("directory", type=Path, help="with COMMAND.json files")
+    written.set_defaults(run=_write_report)
     for each, default in (
         (endtoend, tuple(apps.BACKENDS)),
         (memory, tuple(apps.BACKENDS)),
@@ -88,9 +94,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(arguments: argparse.Namespace, rows: Sequence[Any], **more: Any) -> None:
     if arguments.json:
-        rows = [asdict(row) for row in rows]
-        result = {"environment": environment(), "rows": rows, **more}
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        result = {"environment": environment(), **more}
+        lines = ",\n".join(json.dumps(_rounded(asdict(row))) for row in rows)
+        text = json.dumps(result, indent=1).removesuffix("\n}")
+        arguments.json.write_text(f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits are more than a measurement is worth."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {key: _rounded(entry) for key, entry in items}
+    return value
 
 
 def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -105,11 +122,12 @@ def _runs(arguments: argparse.Namespace) -> Iterator[tuple[str, str, tuple[str, 
 
 def _inprocess(arguments: argparse.Namespace, console: Console) -> None:
     cells: list[_compare.Cell] = []
-    shapes, size, seconds = arguments.shapes, arguments.size, arguments.seconds
+    shapes, seconds = arguments.shapes, arguments.seconds
     with Progress(console=console, transient=True) as progress:
         for backend, server, fitting in _runs(arguments):
-            plan = Plan(backend, server, fitting, shapes, size, seconds)
-            cells += _compare.compare(plan, progress)
+            for size in arguments.sizes:
+                plan = Plan(backend, server, fitting, shapes, size, seconds)
+                cells += _compare.compare(plan, progress)
     _compare.show(cells, console)
     _write(arguments, cells)
 
@@ -182,6 +200,25 @@ def _cycles(arguments: argparse.Namespace, console: Console) -> None:
         found += _lifetime.cycles(server, app, total)
     _lifetime.show_cycles(found, console)
     _write(arguments, found)
+
+
+def _run_scaling(arguments: argparse.Namespace, console: Console) -> None:
+    found: list[_scaling.Growth] = []
+    with Progress(console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("", total=len(arguments.backend) * _scaling.steps())
+
+        def step(description: str) -> None:
+            progress.update(task, advance=1, description=description, refresh=True)
+
+        for backend in arguments.backend:
+            found += _scaling.scaling(backend, step)
+    _scaling.show(found, console)
+    _write(arguments, found)
+
+
+def _write_report(arguments: argparse.Namespace, console: Console) -> None:
+    for path in report(arguments.directory):
+        console.print(path)
 
 
 def main() -> None:

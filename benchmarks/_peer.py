@@ -51,10 +51,14 @@ class Peer:
                 yield
 
     def read(self, count: int) -> Steps:
-        """Read so many bytes; more is an error."""
-        while count > 0:
+        """Read so many bytes, which are not there yet; more is an error."""
+        yield
+        yield from self.read_ready(count)
+
+    def read_ready(self, count: int) -> Steps:
+        """The same where they may be there: nobody wakes up for them again."""
+        while (count := count - self._read()) > 0:
             yield
-            count -= self._read()
         if count:
             raise RuntimeError(f"The server sent {-count} bytes too many")
 
