@@ -360,6 +360,27 @@ async def test_draining_is_bounded(after: list[Any], every: float, taken: int, a
     assert left_at == pytest.approx(at, abs=0.02)
 
 
+class BusyMachine(Flood):
+    """Its server gets its turn, and puts its next event, only when a wait for it is just over."""
+
+    async def receive(self) -> Mapping[str, Any]:
+        if self.taken >= 2:
+            ready = self.ready.setdefault(self.taken, anyio.current_time() + 0.0105)
+            await anyio.sleep_until(ready)
+        return await super().receive()
+
+    def __init__(self, after: list[Any]) -> None:
+        super().__init__(after)
+        self.ready: dict[int, float] = {}
+
+
+# contract: R7
+async def test_a_server_that_is_slow_to_get_its_turn() -> None:
+    busy = BusyMachine([MESSAGE] * 5)
+    await busy.drained()
+    assert busy.taken == 7
+
+
 # contract: R7
 async def test_a_server_that_must_not_be_drained() -> None:
     server = testing.Server(personality=testing.GRANIAN)

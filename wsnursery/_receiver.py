@@ -32,9 +32,11 @@ OVERFLOW = 2
 Hypercorn's ``send`` to a peer that has reset waits until the application's queue has room for the
 disconnect; a receiver that stands still there would wait for the send, and the send for it."""
 
-DRAIN_IDLE = 0.01
-"""Seconds without an event after which a server's queue counts as drained. Servers put what they
-have without waiting for anything but room in the queue, so one pass of the loop would nearly do."""
+DRAIN_IDLE = (0.01, 0.001, 0.001)
+"""Waits in seconds, one after the other without an event, after which a server's queue counts as
+drained. Servers put what they have without waiting for anything but room in the queue, so one pass
+of the loop would nearly do. Where a pass takes longer than the first wait, on a busy machine, the
+server gets its turn only when that wait is over: hence the others."""
 
 DRAIN_SECONDS = 1.0
 """The longest a drain may take, in seconds."""
@@ -161,15 +163,18 @@ class Receiver(Service):
 
     async def _drain(self) -> None:
         """Take what is stuck in the server's queue, so that its own tasks can end."""
+        silences = 0
         with anyio.move_on_after(DRAIN_SECONDS):
             for _ in range(DRAIN_EVENTS):
                 event: Incoming | None = None
-                with anyio.move_on_after(DRAIN_IDLE):
+                with anyio.move_on_after(DRAIN_IDLE[silences]):
                     try:
                         event = await self._transport.receive()
                     except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
                         logger.debug("receive() after the end raised %r", exc)
-                if event is None or isinstance(event, Disconnect):
+                        return
+                silences = silences + 1 if event is None else 0
+                if silences == len(DRAIN_IDLE) or isinstance(event, Disconnect):
                     return
 
     # ---------------------------------------------------------------- what the block waits for
@@ -186,9 +191,9 @@ class Receiver(Service):
 
     async def quiet(self) -> None:
         """Let the server deliver what it still has, until there is nothing for a moment."""
-        while self._transport.drains and self.is_running:
+        silences = 0
+        while self._transport.drains and self.is_running and silences < len(DRAIN_IDLE):
             before = self._events
-            with anyio.move_on_after(DRAIN_IDLE):
+            with anyio.move_on_after(DRAIN_IDLE[silences]):
                 await self._change.wait()
-            if self._events == before and not self._disconnected:
-                return
+            silences = silences + 1 if self._events == before and not self._disconnected else 0

@@ -209,8 +209,8 @@ def test_disconnects_leave_nothing(server: Running) -> None:
 # contract: T1
 def test_hostile_clients_end_nothing(server: Running) -> None:
     storm(server, one_attack)
-    bug_of_wsproto = "ValueError: invalid literal for int() with base 10: 'x'"
-    assert set(tracebacks(server)) <= {bug_of_wsproto}
+    bug_of_wsproto = "ValueError: invalid literal for int() with base 10: "
+    assert [line for line in tracebacks(server) if not line.startswith(bug_of_wsproto)] == []
 
 
 def test_hostile_clients_end_a_bare_hypercorn_trio() -> None:
