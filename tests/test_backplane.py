@@ -133,6 +133,14 @@ async def test_origins_are_forgotten_in_the_end(monkeypatch):
         assert room.sequence == 9
 
 
+async def test_as_many_origins_are_remembered_as_may_be(monkeypatch):
+    monkeypatch.setattr(_backplane, "MAX_ORIGINS", 2)
+    room, backplane = Room("r"), Lossy()
+    async with exchanging(backplane, room):
+        await backplane.deliver(*envelopes(1), *envelopes(1, origin="b"), *envelopes(3))
+        assert room.sequence == 4
+
+
 async def test_what_the_backplane_is_given():
     room, backplane = Room("r", stamp=lambda message, number: f"{number}: {message!r}"), Lossy()
     async with exchanging(backplane, room):
@@ -161,12 +169,13 @@ async def test_a_slow_backplane_costs_messages_not_time(monkeypatch):
                 assert await member.missed() == 2
 
 
-async def test_what_waits_for_the_backplane_is_bounded_in_bytes(monkeypatch):
+@pytest.mark.parametrize("sizes", [(9, 9, 1), (9, 1, 1)])
+async def test_what_waits_for_the_backplane_is_bounded_in_bytes(monkeypatch, sizes):
     monkeypatch.setattr(_backplane, "OUTGOING_BYTES", 10)
     room, backplane = Room("r"), Lossy()
     async with exchanging(backplane, room):
-        for message in ["a" * 9, "b" * 9, "c"]:
-            room.publish(message)
+        for size in sizes:
+            room.publish("a" * size)
         await anyio.wait_all_tasks_blocked()
         room.publish("d")
         await anyio.wait_all_tasks_blocked()
@@ -183,6 +192,24 @@ async def test_a_slow_subscriber_gets_a_gap():
         await backplane.publish("r", *envelopes(5))
         assert await anext(events) == envelopes(5)[0]
     await backplane.publish("r", *envelopes(6))  # to nobody
+
+
+async def test_both_sides_are_checkpoints():
+    backplane = InProcessBackplane()
+    async with backplane.subscribe("r") as events:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await backplane.publish("r", *envelopes(1))
+        assert scope.cancelled_caught
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anext(events)
+        assert scope.cancelled_caught
+        assert await anext(events) == envelopes(1)[0]  # neither has lost anything
+
+
+def test_events_can_be_kept_in_a_set():
+    assert len({*envelopes(1, 2), *envelopes(1), Gap(), Gap()}) == 3
 
 
 async def test_one_backplane_at_a_time():

@@ -123,6 +123,16 @@ async def test_drop_oldest_counts_bytes():
             assert await received(peer) == ["in flight", "c" * 90]
 
 
+async def test_drop_oldest_for_a_message_that_takes_the_whole_queue():
+    room = Room("r")
+    async with stalled(SMALL) as (ws, peer, go_on):
+        with room.joined(ws, overflow="drop_oldest") as member:
+            assert publish(room, "a", "b" * 100) == [1, 1]
+            assert member.dropped == 1
+            go_on.set()
+            assert await received(peer) == ["in flight", "b" * 100]
+
+
 async def test_drop_oldest_spares_what_others_have_sent():
     room, other = Room("r"), Room("other")
     async with stalled(SMALL) as (ws, peer, go_on):
@@ -300,12 +310,36 @@ async def test_lagging():
     assert seen == [False, True, False, True, False]
 
 
+@pytest.mark.parametrize(("size", "lagging"), [(49, False), (50, True)])
+async def test_lagging_is_half_the_queue(size, lagging):
+    room = Room("r")
+    async with stalled(SMALL) as (ws, _, go_on):
+        with room.joined(ws) as member:
+            room.publish("c" * size)
+            assert member.lagging is lagging
+            go_on.set()
+
+
+async def test_a_cancelled_missed_loses_nothing():
+    room = Room("r")
+    async with stalled(SMALL) as (ws, _, go_on):
+        with room.joined(ws, overflow="drop_newest") as member:
+            publish(room, *"abcdef")
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await member.missed()
+            assert scope.cancelled_caught
+            assert await member.missed() == 2
+            go_on.set()
+
+
 async def test_repr_and_metadata():
     room = Room("r")
     async with opened() as (ws, _):
         with room.joined(ws, metadata="Ann") as member:
             assert member.metadata == "Ann"
             assert repr(member) == "<Member 'Ann': 0 dropped, 0 conflated>"
+            assert not member.disconnected
 
 
 # replay
@@ -331,6 +365,26 @@ async def test_a_replay_into_a_full_queue():
         with room.joined(ws, replay=10) as member:
             assert await member.missed() == 1
         go_on.set()
+
+
+@pytest.mark.parametrize(("taken", "replayed"), [(40, 1), (41, 0), (100, 0)])
+async def test_a_replay_leaves_half_the_bytes_free(taken, replayed):
+    room = Room("r", history=10)
+    publish(room, "a" * 30, "b" * 30)
+    async with stalled(SMALL) as (ws, _, go_on):
+        ws.send_nowait("x" * taken)
+        with room.joined(ws, replay=10) as member:
+            assert await member.missed() == 2 - replayed
+        go_on.set()
+
+
+async def test_who_may_not_send_may_not_join():
+    room = Room("r")
+    async with opened() as (ws, _):
+        await ws.close()
+        with pytest.raises(anyio.ClosedResourceError), room.joined(ws):
+            pytest.fail("it is refused")
+    assert room.members == ()
 
 
 async def test_a_replay_of_states_is_conflated():

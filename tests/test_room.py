@@ -16,7 +16,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
-from wsnursery.rooms import InProcessBackplane
+from wsnursery.rooms import InProcessBackplane, RoomStatistics
 
 # membership
 
@@ -115,6 +115,12 @@ async def test_wrong_arguments():
         Room("r", history=-1)
     with pytest.raises(ValueError, match="history"):
         Room("r", history_bytes=-1)
+
+
+def test_a_history_of_no_bytes_keeps_nothing():
+    room = Room("r", history=5, history_bytes=0)
+    room.publish("a")
+    assert room.statistics().history_used == 0
 
 
 # publishing
@@ -286,11 +292,20 @@ async def test_resume():
         with room.joined(ws, after=2, epoch=room.epoch, replay=1) as member:
             room.publish("e")
             assert await received(peer) == [*"cde"]
-            with anyio.move_on_after(1) as nothing:
-                await member.missed()
-            assert nothing.cancelled_caught
-        with room.joined(ws, after=5):
+            assert await missed(member) == 0
+        with room.joined(ws, after=5) as member:
             assert await received(peer) == []
+            assert await missed(member) == 0
+        with room.joined(ws, after=0) as member:
+            assert await received(peer) == [*"abcde"]
+            assert await missed(member) == 0
+
+
+async def missed(member):
+    """How many messages a member has missed by now."""
+    with anyio.move_on_after(1):
+        return await member.missed()
+    return 0
 
 
 async def test_resume_tells_what_the_history_no_longer_has():
@@ -361,6 +376,32 @@ async def test_statistics():
             assert (statistics.history_used, statistics.history_used_bytes) == (2, 2)
             go_on.set()
     assert (room.statistics().members, room.statistics().dropped) == (0, 1)
+
+
+def test_statistics_of_a_new_room():
+    room = Room("r")
+    assert {room.statistics()} == {RoomStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)}
+    room.publish("to nobody")
+    assert room.statistics() == RoomStatistics(0, 0, 1, 0, 0, 0, 0, 0, 0)
+
+
+async def test_statistics_of_the_members_that_are_in_and_of_those_that_have_gone():
+    room = Room("r")
+    small = Options(send_buffer=2)
+    with pytest.raises(WebSocketDisconnected):
+        async with stalled(small) as (one, _, _), stalled(small) as (two, _, _):
+            with (
+                room.joined(one, overflow="latest"),
+                room.joined(two, overflow="drop_newest"),
+            ):
+                async with stalled(small) as (three, _, _):
+                    with room.joined(three):
+                        for message in "abcd":
+                            room.publish(message)
+                        inside = room.statistics()
+                        await anyio.sleep_forever()
+    assert inside == RoomStatistics(3, 2, 4, 8, 2, 3, 1, 0, 0)
+    assert room.statistics() == RoomStatistics(0, 0, 4, 8, 2, 3, 1, 0, 0)
 
 
 async def test_exchange():

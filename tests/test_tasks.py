@@ -76,6 +76,7 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
 )
 async def test_who_falls_at_which_cut(reads: bool, told: bool, falls_at: Cut) -> None:
     participant = Participant(object())
+    assert not participant.reads
     participant.reads = reads
     if told:
         participant.tell()
