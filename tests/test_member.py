@@ -387,6 +387,21 @@ async def test_who_may_not_send_may_not_join():
     assert room.members == ()
 
 
+async def test_a_replay_into_a_queue_with_more_than_its_bounds():
+    """Calls that wait in `send` queue their messages beyond them."""
+    room = Room("r", history=10)
+    publish(room, "a")
+    async with stalled(SMALL) as (ws, peer, go_on):
+        for _ in range(5):
+            ws.start_soon(ws.send, "x" * 30)
+        await anyio.wait_all_tasks_blocked()
+        assert ws.statistics().send_buffer_used == 5
+        with room.joined(ws, replay=10) as member:
+            assert await member.missed() == 1
+        go_on.set()
+        assert len(await received(peer)) == 6
+
+
 async def test_a_replay_of_states_is_conflated():
     room = Room("r", history=10)
     for message in ["a1", "b1", "a2"]:

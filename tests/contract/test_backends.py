@@ -230,16 +230,17 @@ def test_a_task_that_is_cancelled_natively(library: str) -> None:
         loop_factory = pytest.importorskip("uvloop", reason="no uvloop here").new_event_loop
 
     async def main() -> None:
-        server = testing.Server()
+        server, is_open = testing.Server(), asyncio.Event()
 
         async def handler() -> None:
             async with open_websocket(server.scope, server.receive, server.send) as ws:
                 await ws.accept()
                 ws.start_soon(anyio.sleep_forever)
+                is_open.set()
                 await ws.receive()
 
         task = asyncio.create_task(handler())
-        await asyncio.sleep(0.01)
+        await is_open.wait()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
