@@ -1,0 +1,41 @@
+"""H11: a byte that is not ASCII in a header of the handshake ends the process of a trio worker."""
+
+import sys
+import time
+from contextlib import suppress
+
+from _reproduction import (
+    ANYCORN_ASYNCIO,
+    ANYCORN_TRIO,
+    HYPERCORN_TRIO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    lifespan,
+    run,
+)
+
+
+async def app(scope: Event, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+
+
+def reproduce(server: Server) -> str | None:
+    offer = "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}"
+    with server.client(offer), suppress(EOFError, OSError):
+        time.sleep(1)
+    return None if server.serves() else "the server does not listen any more"
+
+
+if __name__ == "__main__":
+    servers = (
+        HYPERCORN_TRIO,
+        ANYCORN_TRIO,
+        ANYCORN_ASYNCIO,
+    )
+    sys.exit(run(__file__, reproduce, *servers, logs_errors=True))
