@@ -63,7 +63,10 @@ class Results:
             "version": row.version,
         }
         outcome, reason, upstream = self._outcome(item, report)
-        for rule in rules_of(item):
+        limit = limit_on(item)
+        # Of a test that cannot pass, the other rules are for other tests to show.
+        rules = [limit.rule] if limit is not None else rules_of(item)
+        for rule in rules:
             self._results.append(
                 {
                     "rule": rule,
