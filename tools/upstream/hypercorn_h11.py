@@ -2,7 +2,6 @@
 
 import sys
 import time
-from contextlib import suppress
 
 from _reproduction import (
     ANYCORN_ASYNCIO,
@@ -27,8 +26,10 @@ async def app(scope: Event, receive: Receive, send: Send) -> None:
 
 def reproduce(server: Server) -> str | None:
     offer = "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}"
-    with server.client(offer), suppress(EOFError, OSError):
-        time.sleep(1)
+    deadline = time.monotonic() + 5
+    with server.client(offer):
+        while server.serves() and time.monotonic() < deadline:
+            time.sleep(0.05)
     return None if server.serves() else "the server does not listen any more"
 
 
