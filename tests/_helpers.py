@@ -7,7 +7,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wsnursery import WebSocket
-from wsnursery._connection import Connection
+from wsnursery._connection import READS_PER_TURN, Connection
+from wsnursery._native import native
 from wsnursery._outcome import Source
 from wsnursery._websocket import connection_of
 from wsnursery.testing import Server
@@ -27,6 +28,9 @@ async def break_off_during(
     """
     ready, scope = anyio.Event(), anyio.CancelScope()
     await ws.accept()
+    for _ in range(READS_PER_TURN - 1):  # the next call that reads is going to let others run
+        server.peer.send_nowait("a message to take")
+        await ws.receive()
     server.peer.send_nowait("a message to take")
     await anyio.wait_all_tasks_blocked()
     ws.start_soon(child, ready, scope)
@@ -41,6 +45,7 @@ class Owner:
 
     def __init__(self, group: TaskGroup | None = None) -> None:
         self.options = self.transport = None
+        self.native = native()
         self.service_group = group
         self.failures: list[tuple[Source, BaseException]] = []
         self.broken_off: list[BaseException | None] = []

@@ -21,6 +21,8 @@ ERROR = ValueError("the server's own")
 class Sleeping:
     """Somebody who waits for a delivery."""
 
+    is_asleep = True
+
     def __init__(self) -> None:
         self.woken = 0
 

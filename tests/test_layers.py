@@ -16,7 +16,7 @@ CORE = [
     # Modules of one layer may import each other only in the order in which they stand here.
     ["_errors", "_codes", "_types"],
     ["_protocol", "_outcome", "_handshake"],
-    ["_options", "_transport", "_wakeup", "_host", "_tasks", "_buffers"],
+    ["_options", "_transport", "_native", "_host", "_tasks", "_buffers"],
     ["_application", "_service", "_sender", "_receiver", "_watchdog"],
     ["_connection", "_block", "_websocket", "transports"],
     ["_servers", "_carrier", "_link", "asgi", "app", "_drain"],
@@ -31,7 +31,7 @@ IMPORTERS = {
     "hypercorn": set[str](),
     "starlette": set[str](),
 }
-"""What the core must do without. Where trio runs, it is there: `_wakeup` takes it from
+"""What the core must do without. Where trio runs, it is there: `_native` takes it from
 `sys.modules`."""
 
 

@@ -1,5 +1,6 @@
 """The sender: one raw send at a time, in order, and what a raw send that fails means."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests._carriers import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about, block, closes
-from wsnursery import WebSocket, testing
+from wsnursery import WebSocket, open_websocket, testing
 from wsnursery._link import EXTENSION, Link
 from wsnursery._sender import STUCK_SECONDS
 from wsnursery.testing import FailSend, StallSend
@@ -173,6 +174,103 @@ async def test_every_raw_send_has_its_own_time() -> None:
     assert ended.error is None
     assert server.transcript.from_app == ["1", "2", "3"]
     assert ended.at == about(10)
+
+
+# contract: S10
+async def test_a_late_one_after_others_that_were_not() -> None:
+    """One alarm serves all raw sends: it counts from the one that is under way."""
+    server = testing.Server(faults=[StallSend(4)])
+    send, delays = server.send, [0.0, 2.0, 2.0]
+
+    async def slow(event: Mapping[str, Any]) -> None:
+        await anyio.sleep(delays.pop(0) if delays else 0)
+        await send(event)
+
+    server.send = slow
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("1")
+        await ws.send("2")
+        await ws.send("stuck")
+
+    ended = await block(server, body, send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(7)
+
+
+# contract: S10
+async def test_a_late_one_after_silence() -> None:
+    server = testing.Server(faults=[StallSend(3)])
+    send = server.send
+
+    async def slow(event: Mapping[str, Any]) -> None:
+        await anyio.sleep(1)
+        await send(event)
+
+    server.send = slow
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("1")
+        await anyio.sleep(40)
+        await ws.send("stuck")
+
+    ended = await block(server, body, send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(45)
+
+
+# contract: S9
+async def test_the_inbox_may_overflow_while_a_raw_send_is_under_way() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        for _ in range(4):
+            server.peer.send_nowait("x")
+        await anyio.wait_all_tasks_blocked()
+        assert ws.statistics().receive_buffer_used == 1
+        ws.start_soon(ws.send, "stuck")
+        await anyio.wait_all_tasks_blocked()
+        assert ws.statistics().receive_buffer_used == 2
+        go_on.set()
+        for _ in range(4):
+            assert await ws.receive() == "x"
+
+    assert (await block(server, body, receive_buffer=1)).error is None
+
+
+# contract: S3
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_the_sender_is_cancelled_before_it_takes_over_what_a_call_has_begun() -> None:
+    """As when the event loop is shut down: the raw send is cancelled, not forgotten."""
+    server, seen = testing.Server(), list[str]()
+    send = server.send
+
+    async def endless(event: Mapping[str, Any]) -> None:
+        if event["type"] == "websocket.accept":
+            await send(event)
+            return
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("cancelled")
+
+    server.send = endless
+
+    async def cancel_sender() -> None:
+        [sender] = [task for task in asyncio.all_tasks() if task.get_name().endswith("sender")]
+        sender.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        async with open_websocket(server.scope, server.receive, server.send) as ws:
+            await ws.accept()
+            await anyio.wait_all_tasks_blocked()
+            ws.start_soon(cancel_sender)
+            await ws.send("x")
+    assert seen == ["cancelled"]
 
 
 async def test_no_send_timeout() -> None:

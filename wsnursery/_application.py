@@ -71,12 +71,10 @@ class Application:
     # ---------------------------------------------------------------------------- being told
 
     def note_reader(self, reader: Participant) -> None:
-        """A participant asks for a message."""
-        self.ever_read = True
-        if not reader.reads:
-            reader.reads = True
-            self._readers.add(reader)
-            self.cut()
+        """A participant asks for a message for the first time."""
+        self.ever_read = reader.reads = True
+        self._readers.add(reader)
+        self.cut()
 
     def tell(self, participant: Participant) -> None:
         """One of its calls is ending because the connection did."""

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ._native import Wakeup
 from ._protocol import Close, Outgoing, Reject
 from ._tasks import Participant
 from ._types import Message
-from ._wakeup import Wakeup
 
 
 def size_of(message: Message) -> int:
@@ -26,10 +26,11 @@ def size_of(message: Message) -> int:
 class Inbox:
     """Received messages that wait for the reader, bounded in messages and bytes."""
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages", "high_water", "taken")
+    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "high_water", "messages")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self._messages: deque[Message] = deque()
+        self.messages: deque[tuple[Message, int]] = deque()
+        """What waits, oldest first, with its size in bytes."""
         self._bytes = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -37,35 +38,35 @@ class Inbox:
         """The most messages that ever waited."""
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.messages)
 
     @property
     def bytes(self) -> int:
         """The payload bytes that wait."""
         return self._bytes
 
-    def has_room(self, *, factor: int = 1) -> bool:
+    def has_room(self, factor: int = 1) -> bool:
         """Whether one more message may be put, the bounds being taken ``factor`` times."""
         return (
-            len(self._messages) < self._max_messages * factor
+            len(self.messages) < self._max_messages * factor
             and self._bytes < self._max_bytes * factor
         )
 
     def put(self, message: Message, size: int) -> None:
         """Add a message; `has_room` is the caller's question to ask."""
-        self._messages.append(message)
+        self.messages.append((message, size))
         self._bytes += size
-        self.high_water = max(self.high_water, len(self._messages))
+        self.high_water = max(self.high_water, len(self.messages))
 
     def take(self) -> Message:
         """Remove and return the oldest message."""
-        message = self._messages.popleft()
-        self._bytes -= size_of(message)
+        message, size = self.messages.popleft()
+        self._bytes -= size
         return message
 
     def clear(self) -> None:
         """Drop everything."""
-        self._messages.clear()
+        self.messages.clear()
         self._bytes = 0
 
 
@@ -75,11 +76,24 @@ class Delivery:
     Without an event it is a fence: it is done when everything queued before it is.
     """
 
-    __slots__ = ("caller", "done", "error", "event", "lost", "size", "tag", "waiter", "withdrawn")
+    __slots__ = (
+        "caller",
+        "done",
+        "error",
+        "event",
+        "is_message",
+        "lost",
+        "size",
+        "tag",
+        "waiter",
+        "withdrawn",
+    )
 
     def __init__(self, event: Outgoing | None, size: int = 0, tag: object = None) -> None:
         self.event: Outgoing | None = event
         self.size: int = size
+        self.is_message: bool = isinstance(event, (str, bytes))
+        """Whether this is payload, which can be lost, and no handshake, close or fence."""
         self.tag: object = tag
         """What a room knows its message by; `None` for everything else."""
         self.done: bool = False
@@ -94,11 +108,6 @@ class Delivery:
         """Wakes the call that waits; `None` if nobody does."""
         self.caller: Participant | None = None
         """Whose call waits; `None` if nobody does."""
-
-    @property
-    def is_message(self) -> bool:
-        """Whether this is payload, which can be lost, and no handshake, close or fence."""
-        return isinstance(self.event, str | bytes)
 
     def finish(self, error: Exception | None = None) -> None:
         """The server has taken or refused it: wake the waiting call."""
@@ -161,7 +170,8 @@ class Outbox:
         """Add to the end of the queue."""
         self._queue.append(delivery)
         if delivery.is_message:
-            self._count(delivery, 1)
+            self._messages += 1
+            self._bytes += delivery.size
             self.high_water = max(self.high_water, self._messages)
 
     def begin(self) -> Delivery | None:
@@ -172,7 +182,7 @@ class Outbox:
                 self._empty_places -= 1
                 continue
             if delivery.is_message:
-                self._count(delivery, -1)
+                self._uncount(delivery)
             self.in_flight = delivery
             return delivery
         return None
@@ -187,7 +197,7 @@ class Outbox:
         if delivery is self.in_flight or isinstance(delivery.event, Close | Reject):
             return
         if delivery.is_message:
-            self._count(delivery, -1)
+            self._uncount(delivery)
         delivery.withdrawn = delivery.done = True
         self._empty_places += 1
         if self._empty_places > len(self._queue) // 2:
@@ -205,7 +215,7 @@ class Outbox:
         for index, delivery in enumerate(self._queue):
             if delivery.tag is not None and matches(delivery.tag):
                 del self._queue[index]
-                self._count(delivery, -1)
+                self._uncount(delivery)
                 return True
         return False
 
@@ -224,9 +234,9 @@ class Outbox:
         self._empty_places = self._messages = self._bytes = 0
         return [delivery for delivery in waiting if delivery.is_message]
 
-    def _count(self, delivery: Delivery, step: int) -> None:
-        self._messages += step
-        self._bytes += step * delivery.size
+    def _uncount(self, delivery: Delivery) -> None:
+        self._messages -= 1
+        self._bytes -= delivery.size
 
 
 @dataclass(frozen=True, slots=True)

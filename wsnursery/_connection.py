@@ -7,15 +7,16 @@ connection, and everybody else looks at ``Connection.end``.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from ._application import Application
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
 from ._errors import LocalProtocolError, WebSocketDisconnected, attribute
+from ._native import Native, native
 from ._options import Options
 from ._outcome import Source
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
@@ -24,17 +25,17 @@ from ._sender import Sender
 from ._tasks import Participant
 from ._transport import Transport
 from ._types import Message
-from ._wakeup import Wakeup, wakeup_class
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-CHECKPOINTS_BEFORE_ACCEPT = 5
-"""Checkpoints between the server's ``connect`` and our ``accept``.
 
-Hypercorn's trio worker dies when data that came in the same packet as the handshake meets an accept
-that is already under way; 3 checkpoints let it finish reading first, 5 leave a margin."""
+READS_PER_TURN = 16
+"""A task that reads what has arrived lets the other tasks run at every so-manieth message.
+
+To be cancelled it is ready at each. It cannot go on for long in any case: while the receiver does
+not run, the inbox runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Connection:
         self.subprotocol: str | None = None
 
         # The end.
+        self.over: bool = False
+        """Nothing can be sent or received any more: it ended, was closed or has been left."""
         self.end: End | None = None
         self.own_close: bool = False
         """The application has closed or rejected."""
@@ -83,12 +86,13 @@ class Connection:
         """What the block is to raise, once it has been left."""
 
         # The reader, and the call of `accept`. A `Wakeup` lets one task at a time wait.
-        self.new_wakeup: type[Wakeup] = wakeup_class()
-        self._reader = self.new_wakeup()
+        self.native: Native = native()
+        self._reader = self.native.wakeup()
         self._reading = False
+        self._reads = 0
         self._waiting_reader: Participant | None = None
         self._reader_told = False
-        self._requested = self.new_wakeup()
+        self._requested = self.native.wakeup()
         self._accepting = False
         self._accept_caller: Participant | None = None
 
@@ -102,7 +106,7 @@ class Connection:
 
     async def accept(self, event: Accept) -> None:
         """Complete the handshake, once the server has announced it."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await self.native.checkpoint_if_cancelled()
         self._refuse_after_block()
         if self._accepting:
             raise LocalProtocolError("accept() is already under way: call it once")
@@ -121,15 +125,12 @@ class Connection:
 
     async def _handshake_requested(self) -> None:
         if self.over:
-            await anyio.lowlevel.checkpoint()
+            await self.native.checkpoint()
             raise self._sorry()
         caller = self._accept_caller = self.application.current()
         try:
             while self.protocol.state is State.CONNECTING:
                 await self._requested.wait()
-            if self.protocol.state is State.REQUESTED:
-                for _ in range(CHECKPOINTS_BEFORE_ACCEPT):
-                    await anyio.lowlevel.checkpoint()
         except BaseException:
             if self.end is not None:
                 self.application.untell(caller)
@@ -143,7 +144,7 @@ class Connection:
         """Deny the handshake."""
         self._refuse_after_block()
         if self.over:
-            await anyio.lowlevel.checkpoint()
+            await self.native.checkpoint()
             raise self._sorry()
         # As in `close`: no checkpoint before it is queued.
         self.protocol.apply(Event.REJECT)
@@ -153,15 +154,22 @@ class Connection:
 
     async def send(self, message: Message) -> None:
         """Hand a message to the server and wait until it has been taken."""
-        await self._until_can_send()
-        await self._delivered(self._queue(Delivery(message, size_of(message))))
-
-    async def _until_can_send(self) -> None:
-        """Raise what a call that sends raises now; a checkpoint if it does."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await self.native.checkpoint_if_cancelled()
         if self.over or not self.protocol.allows(Event.MESSAGE_OUT):
-            # A loop that sends to a dead peer must not freeze the process.
-            await anyio.lowlevel.checkpoint()
+            await self._refuse_to_send()
+        size = size_of(message)
+        if not self.sender.is_ready:
+            await self._delivered(self._queue(Delivery(message, size)))
+            return
+        delivery = self.sender.send_now(message, size)
+        if delivery is None:
+            await self.native.checkpoint()
+        else:
+            await self._delivered(delivery)
+
+    async def _refuse_to_send(self) -> None:
+        # A loop that sends to a dead peer must not freeze the process.
+        await self.native.checkpoint()
         self.check_can_send()
 
     def send_nowait(self, message: Message) -> None:
@@ -193,57 +201,52 @@ class Connection:
 
     async def flush(self) -> None:
         """Wait until everything queued before this call has been taken."""
-        await self._until_can_send()
+        await self.native.checkpoint_if_cancelled()
+        if self.over or not self.protocol.allows(Event.MESSAGE_OUT):
+            await self._refuse_to_send()
         await self._delivered(self._queue(Delivery(None)))
 
-    async def receive(self) -> Message:
-        """Wait for the next message."""
-        message = await self.next_message()
-        if message is None:
-            raise self._sorry()
-        return message
-
-    async def next_message(self) -> Message | None:
-        """Wait for the next message; `None` after an orderly end or the own close."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        self._refuse_after_block()
-        if self._reading:
-            raise anyio.BusyResourceError("receiving from")
-        if not self.over:
-            self.protocol.apply(Event.RECEIVE)
-        reader = self.application.current()
-        self.application.note_reader(reader)
+    async def next_message(self, *, iterating: bool) -> Message:
+        """Wait for the next message; an iteration stops after an orderly end or the own close."""
+        if self.over or self._reading or not self.protocol.allows(Event.RECEIVE):
+            await self.native.checkpoint_if_cancelled()
+            self._refuse_after_block()
+            if self._reading:
+                raise anyio.BusyResourceError("receiving from")
+            if not self.over:
+                self.protocol.apply(Event.RECEIVE)
+        reader, messages = self.application.current(), self.inbox.messages
+        if not reader.reads:
+            self.application.note_reader(reader)
+        self._waiting_reader, self._reader_told = reader, False
         self._reading = True
         try:
-            await self._readable(reader)
-        finally:
-            self._reading = False
-        # From here to the return nothing may be awaited: a cancellation would lose the message.
-        if self._has_message():
-            message = self.inbox.take()
-            self.receiver.look_for_room()
-            return message
-        if self.end is not None and self.end.broken and not self.own_close:
-            raise self.told()
-        self._note_told()
-        return None
-
-    async def _readable(self, reader: Participant) -> None:
-        self._waiting_reader, self._reader_told = reader, False
-        try:
-            if self._has_message() or self.over:
-                await anyio.lowlevel.checkpoint()
-            while not self._has_message() and not self.over:
+            await self._breathe()
+            while not messages and not self.over:
                 await self._reader.wait()
         except BaseException:
             if self._reader_told:
                 self.application.untell(reader)
             raise
         finally:
+            self._reading = False
             self._waiting_reader = None
+        # From here to the return nothing may be awaited: a cancellation would lose the message.
+        if messages:
+            message = self.inbox.take()
+            self.receiver.look_for_room()
+            return message
+        if iterating and (self.own_close or self.end is None or not self.end.broken):
+            self._note_told()
+            raise StopAsyncIteration
+        raise self._sorry()
 
-    def _has_message(self) -> bool:
-        return len(self.inbox) > 0
+    def _breathe(self) -> Awaitable[None]:
+        """The checkpoint of a call that reads, which lets others run only so often."""
+        self._reads += 1
+        if self.over or self._reads % READS_PER_TURN == 0:
+            return self.native.checkpoint()
+        return self.native.checkpoint_if_cancelled()
 
     async def close(self, code: int, reason: str) -> None:
         """Flush, close, and return when the server has taken it or ``close_timeout`` is over."""
@@ -265,7 +268,7 @@ class Connection:
 
     async def close_taken(self) -> None:
         """Wait until the server has taken the close, or the connection has ended without it."""
-        await anyio.lowlevel.checkpoint()
+        await self.native.checkpoint()
         if not self.sender.has_given_up:
             await self._settled(self._queue(Delivery(None)))
 
@@ -281,7 +284,7 @@ class Connection:
 
     def _say_closed(self) -> None:
         """Let go of who reads, and of what was received for nobody."""
-        self.own_close = True
+        self.own_close = self.over = True
         self.inbox.clear()
         self._reader.wake()
         self.receiver.look_for_room()
@@ -296,7 +299,8 @@ class Connection:
     def heard_message(self, message: Message, size: int) -> None:
         """A message has found its room in the inbox."""
         self.inbox.put(message, size)
-        self._reader.wake()
+        if self._waiting_reader is not None:
+            self._reader.wake()
 
     def accepted(self, subprotocol: str | None) -> None:
         """The server has taken the accept."""
@@ -340,7 +344,7 @@ class Connection:
         if self.protocol.state is State.REJECTED or not self.receiver.is_running:
             self.close_is_done()
         else:
-            late = anyio.current_time() + self.options.close_timeout
+            late = self.native.now() + self.options.close_timeout
             self.watchdog.watch(self.close_is_done, late)
 
     def close_is_done(self) -> None:
@@ -362,7 +366,8 @@ class Connection:
         """
         if self.end is not None:
             return
-        self.end = End(broken=broken, cause=cause, time=anyio.current_time())
+        self.end = End(broken=broken, cause=cause, time=self.native.now())
+        self.over = True
         if broken:
             self.inbox.clear()
             # After an orderly end a reader keeps everybody alive until it has heard of it itself.
@@ -440,11 +445,6 @@ class Connection:
         """This side has said close, and the end has not been heard."""
         return self.protocol.state is State.CLOSING
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing can be sent or received any more."""
-        return self.end is not None or self.own_close or self.left
-
     def _sorry(self) -> Exception:
         """Why nothing can be sent or received any more."""
         self._refuse_after_block()
@@ -488,7 +488,7 @@ class Connection:
     async def _settled(self, delivery: Delivery) -> None:
         """Wait until it is known what became of an event. Cancelled, the event is withdrawn."""
         caller = delivery.caller = self.application.current()
-        delivery.waiter = self.new_wakeup()
+        delivery.waiter = self.native.wakeup()
         try:
             while not delivery.done:
                 await delivery.waiter.wait()
@@ -510,7 +510,7 @@ class Connection:
 
     def release(self) -> None:
         """The block has been left: keep the facts, let go of everything else."""
-        self.left = True
+        self.left = self.over = True
         self.service_group = None
         self.application.release()
         self._closers.clear()

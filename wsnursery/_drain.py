@@ -15,7 +15,6 @@ import anyio.lowlevel
 
 from ._carrier import carrier_of, drop
 from ._codes import check_close
-from ._connection import CHECKPOINTS_BEFORE_ACCEPT
 from ._errors import LocalProtocolError, WebSocketDisconnected
 from ._link import EXTENSION, Link
 from ._types import Receive, Scope, Send
@@ -190,8 +189,6 @@ def _cut(link: Link) -> None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    for _ in range(CHECKPOINTS_BEFORE_ACCEPT):
-        await anyio.lowlevel.checkpoint()
     with suppress(WebSocketDisconnected):
         async with open_websocket(scope, receive, send) as ws:
             await ws.reject(503, RETRY_HEADERS, RETRY_BODY)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import anyio
 
-from ._wakeup import running_on_trio
+from ._native import running_on_trio
 
 _LEAKS = sys.version_info < (3, 13)
 """Whether `asyncio.TaskGroup` can leave a cancellation request behind."""

@@ -14,7 +14,13 @@ from typing import Final, TypeAlias
 from ._errors import LocalProtocolError, RemoteProtocolError
 
 
-class State(Enum):
+class _Word(Enum):
+    """An enumeration whose members are looked up for every message: fast, by identity."""
+
+    __hash__ = object.__hash__
+
+
+class State(_Word):
     """Where a WebSocket is between its handshake and its end."""
 
     CONNECTING = "connecting"
@@ -33,7 +39,7 @@ class State(Enum):
     """The end: nothing more can be exchanged."""
 
 
-class Event(Enum):
+class Event(_Word):
     """What can happen to a WebSocket. The value reads as "cannot ... now"."""
 
     CONNECT = "connect"

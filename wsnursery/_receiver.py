@@ -10,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from ._buffers import size_of
 from ._codes import CloseCode
@@ -55,8 +54,10 @@ class Receiver(Service):
         self._events = 0
         self._disconnected = False
         self._warned = False
-        self._room = connection.new_wakeup()
-        self._change = connection.new_wakeup()  # the block waits for the end, or for silence
+        self.is_waiting_for_room: bool = False
+        """It has a message in hand for which the inbox has no room."""
+        self._room = connection.native.wakeup()
+        self._change = connection.native.wakeup()  # the block waits for the end, or for silence
 
     async def work(self) -> None:
         """Receive until the disconnect, then drain the server."""
@@ -68,7 +69,11 @@ class Receiver(Service):
                 return
             self._events += 1
             try:
-                await self._hear(event)
+                if isinstance(event, (str, bytes)):
+                    if not self._hear_message(event):
+                        await self._wait_for_room(event)
+                else:
+                    await self._hear(event)
             except RemoteProtocolError as exc:
                 self._blame(exc)
                 return
@@ -88,7 +93,40 @@ class Receiver(Service):
         self._connection.fail(Source.CONNECTION, exc)
         self._connection.close_by_itself(CloseCode.INTERNAL_ERROR, "", exc)
 
-    async def _hear(self, event: Incoming) -> None:
+    def _hear_message(self, message: Message) -> bool:
+        """Put a message into the inbox, or drop it; `False` if it has to wait for room."""
+        connection = self._connection
+        connection.protocol.apply(Event.MESSAGE_IN)
+        if connection.over:
+            return True
+        size = size_of(message)
+        self.messages += 1
+        self.bytes += size
+        if size > self._options.max_message_size:
+            connection.close_by_itself(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
+            return True
+        if self._options.incoming == "buffer":
+            if not self._has_room():
+                return False
+            connection.heard_message(message, size)
+        if self._options.idle_timeout is not None:
+            self.watch_idle()
+        return True
+
+    async def _wait_for_room(self, message: Message) -> None:
+        # While a message waits for room, the peer is not the one who is idle.
+        self._connection.watchdog.forget(self._peer_is_idle)
+        self.is_waiting_for_room = True
+        while not self._has_room():
+            self._warn_if_nobody_reads()
+            await self._room.wait()
+            if self._connection.over:
+                return
+        self.is_waiting_for_room = False
+        self._connection.heard_message(message, size_of(message))
+        self.watch_idle()
+
+    async def _hear(self, event: Connect | Disconnect) -> None:
         connection = self._connection
         if isinstance(event, Disconnect):
             self._disconnected = True
@@ -98,12 +136,8 @@ class Receiver(Service):
                 # Also when the receiver is being stopped: what was heard was heard.
                 connection.sender.release()
                 connection.heard_disconnect(event.code, event.reason)
-        elif isinstance(event, Connect):
-            connection.heard_connect()
         else:
-            connection.protocol.apply(Event.MESSAGE_IN)
-            if not connection.over:
-                await self._take_in(event)
+            connection.heard_connect()
 
     async def _let_send_finish(self) -> None:
         """What a raw send raises at the same moment belongs to its caller, or is the cause."""
@@ -111,36 +145,16 @@ class Receiver(Service):
         sender.hold()
         for _ in range(CHECKPOINTS_OF_DOUBT):
             if sender.is_sending and sender.doubt is None:
-                await anyio.lowlevel.checkpoint()
-
-    async def _take_in(self, message: Message) -> None:
-        size = size_of(message)
-        self.messages += 1
-        self.bytes += size
-        # While a message waits for room, the peer is not the one who is idle.
-        self._connection.watchdog.forget(self._peer_is_idle)
-        if size > self._options.max_message_size:
-            self._connection.close_by_itself(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
-            return
-        if self._options.incoming == "buffer":
-            await self._deliver(message, size)
-        self.watch_idle()
-
-    async def _deliver(self, message: Message, size: int) -> None:
-        while not self._has_room():
-            self._warn_if_nobody_reads()
-            await self._room.wait()
-            if self._connection.over:
-                return
-        self._connection.heard_message(message, size)
+                await self._native.checkpoint()
 
     def _has_room(self) -> bool:
-        sending = self._connection.sender.is_sending
-        return self._connection.inbox.has_room(factor=OVERFLOW if sending else 1)
+        connection = self._connection
+        return connection.inbox.has_room(OVERFLOW if connection.sender.is_sending else 1)
 
     def look_for_room(self) -> None:
         """There may be room in the inbox for the message in hand."""
-        self._room.wake()
+        if self.is_waiting_for_room and self._has_room():
+            self._room.wake()
 
     def _warn_if_nobody_reads(self) -> None:
         if not self._warned and not self._connection.application.ever_read:
@@ -154,7 +168,7 @@ class Receiver(Service):
         """From now on the peer may be idle for ``idle_timeout``."""
         timeout = self._options.idle_timeout
         if timeout is not None and not self._connection.over:
-            self._connection.watchdog.watch(self._peer_is_idle, anyio.current_time() + timeout)
+            self._connection.watchdog.watch(self._peer_is_idle, self._native.now() + timeout)
 
     def _peer_is_idle(self) -> None:
         timeout = self._options.idle_timeout

@@ -2,21 +2,26 @@
 
 One raw send runs at a time, the close included, and none is cancelled because a caller was: a frame
 is never torn. It starts when there is something to send.
+
+Where the backend allows it (asyncio), a message with nothing before it is begun in the sender's
+name by the call that sends it. Most raw sends do not wait there: that saves two switches of tasks.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from ._buffers import Delivery
 from ._codes import CloseCode
+from ._native import Begun, Stage
 from ._outcome import Source
 from ._protocol import Accept, Close, Event, Outgoing, Reject, State
 from ._service import Service
+from ._types import Message
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -26,6 +31,15 @@ logger = logging.getLogger("wsnursery")
 CHECKPOINTS_OF_DOUBT = 5
 """Checkpoints in which the receiver may hear of a disconnect when a raw send has raised, and a raw
 send may raise when the receiver has heard of a disconnect: on trio, their order is chance."""
+
+CHECKPOINTS_BEFORE_ANSWER = 5
+"""Checkpoints between the server's ``connect`` and our answer to it.
+
+Hypercorn's trio worker dies when data that came in the same packet as the handshake meets an answer
+that is already under way; 3 checkpoints let it finish reading first, 5 leave a margin."""
+
+HANDSHAKE = {State.ACCEPTING, State.REJECTED}
+"""The states in which what is sent answers the handshake."""
 
 STUCK_SECONDS = 1.0
 """Seconds after which a raw send that was given up and does not come back is logged."""
@@ -47,8 +61,14 @@ class Sender(Service):
         self.close_taken: bool = False
         """The server has taken a close or a denial."""
         self._held = False
-        self._queued = connection.new_wakeup()
-        self._idle = connection.new_wakeup()  # the block waits until no raw send is under way
+        self._started = 0.0
+        """When the raw send under way was given to the server."""
+        self._is_watched = False
+        self._stage: Stage | None = None
+        self._begun: Begun | None = None
+        """What is left of a raw send that the call itself has begun."""
+        self._queued = connection.native.wakeup()
+        self._idle = connection.native.wakeup()  # the block waits until no raw send is under way
 
     def hold(self) -> None:
         """Begin nothing new until `release`: the end is being told."""
@@ -67,6 +87,30 @@ class Sender(Service):
             self.start()
 
     @property
+    def is_ready(self) -> bool:
+        """Nothing is before the next message, and others may begin to send it in its name."""
+        return self._stage is not None and self._queued.is_asleep and not self._held
+
+    def send_now(self, message: Message, size: int) -> Delivery | None:
+        """Begin to send a message in the name of this task, which must be ready.
+
+        Returns:
+            What is left to wait for; `None` if the server has taken it.
+        """
+        assert self._stage is not None
+        begun = self._stage.begin(self._transport.send(message))
+        if begun is None:
+            self.messages += 1
+            self.bytes += size
+            return None
+        delivery = Delivery(message, size)
+        self._connection.outbox.in_flight = delivery
+        self._begun = begun
+        self.is_sending = True
+        self._queued.wake()
+        return delivery
+
+    @property
     def is_closing(self) -> bool:
         """Whether a close or a denial is with the server right now."""
         in_flight = self._connection.outbox.in_flight
@@ -80,30 +124,48 @@ class Sender(Service):
     async def work(self) -> None:
         """Send what is queued, and wait for more."""
         outbox = self._connection.outbox
+        self._stage = self._native.stage()
         while True:
             delivery = None if self._held else outbox.begin()
             if delivery is None:
-                await self._queued.wait()
-            elif delivery.event is None:
+                await self._rest()
+                continue
+            event = delivery.event
+            try:
+                if event is None or not (delivery.is_message or await self._prepare(event)):
+                    delivery.finish()
+                else:
+                    await self._transmit(delivery, self._transport.send(event))
+            finally:
                 outbox.in_flight = None
-                delivery.finish()
-            else:
-                try:
-                    await self._transmit(delivery, delivery.event)
-                finally:
-                    outbox.in_flight = None
 
-    async def _transmit(self, delivery: Delivery, event: Outgoing) -> None:
-        if isinstance(event, Close) and not await self._prepare_close(event):
-            delivery.finish()
-            return
-        watchdog = self._connection.watchdog
-        if self._options.send_timeout is not None:
-            watchdog.watch(self._is_late, anyio.current_time() + self._options.send_timeout)
+    async def _rest(self) -> None:
+        """Wait for more; finish what a call has begun meanwhile."""
+        cancellation: BaseException | None = None
+        try:
+            await self._queued.wait()
+        except BaseException as exc:  # noqa: ASYNC103 - it is passed on
+            if self._begun is None:
+                raise
+            cancellation = exc  # it is for what the task is in the middle of
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            delivery = self._connection.outbox.in_flight
+            assert delivery is not None
+            try:
+                await self._transmit(delivery, begun.finish(cancellation))
+            finally:
+                self._connection.outbox.in_flight = cancellation = None
+
+    async def _transmit(self, delivery: Delivery, raw_send: Awaitable[None]) -> None:
         self.is_sending = True
+        if self._options.send_timeout is not None:
+            self._started = self._native.now()
+            if not self._is_watched:
+                self._watch(self._started + self._options.send_timeout)
         self._connection.receiver.look_for_room()  # there is more while a raw send is under way
         try:
-            await self._transport.send(event)
+            await raw_send
         except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
             await self._refused(delivery, exc)
         else:
@@ -111,17 +173,22 @@ class Sender(Service):
                 self._taken(delivery)
         finally:
             self.is_sending = False
-            watchdog.forget(self._is_late)
             self._idle.wake()
 
+    async def _prepare(self, event: Outgoing) -> bool:
+        """Make way for what is no message; say whether it is still wanted."""
+        if self._connection.protocol.state in HANDSHAKE:
+            for _ in range(CHECKPOINTS_BEFORE_ANSWER):
+                await self._native.checkpoint()
+        return not isinstance(event, Close) or await self._prepare_close(event)
+
     async def _prepare_close(self, event: Close) -> bool:
-        """Make way for a close; say whether it is still wanted."""
         connection = self._connection
         if self._transport.receive_blocks_close:
             connection.receiver.stop()
             for _ in range(CHECKPOINTS_OF_DOUBT):
                 if connection.receiver.is_running:
-                    await anyio.lowlevel.checkpoint()
+                    await self._native.checkpoint()
         if connection.protocol.state is State.CLOSED:  # that was the receiver's last word
             return False
         if connection.is_closing:
@@ -130,11 +197,13 @@ class Sender(Service):
         return True
 
     def _taken(self, delivery: Delivery) -> None:
-        event = delivery.event
-        if isinstance(event, str | bytes):
+        if delivery.is_message:
             self.messages += 1
             self.bytes += delivery.size
-        elif isinstance(event, Accept):
+            delivery.finish()
+            return
+        event = delivery.event
+        if isinstance(event, Accept):
             self._connection.accepted(event.subprotocol)
         delivery.finish()
         if isinstance(event, Close | Reject):
@@ -172,12 +241,23 @@ class Sender(Service):
         self.doubt = exc
         for _ in range(CHECKPOINTS_OF_DOUBT):
             if self._connection.end is None:
-                await anyio.lowlevel.checkpoint()
+                await self._native.checkpoint()
         self.doubt = None
         return certain or self._connection.end is not None or self._transport.says_gone(exc)
 
-    def _is_late(self) -> None:
+    def _watch(self, at: float) -> None:
+        self._is_watched = True
+        self._connection.watchdog.watch(self._look_at_clock, at)
+
+    def _look_at_clock(self) -> None:
+        """Is the raw send late? One alarm serves all of them: most are done long before it."""
+        self._is_watched = False
         timeout = self._options.send_timeout
+        if not self.is_sending or timeout is None:
+            return
+        if self._native.now() < self._started + timeout:
+            self._watch(self._started + timeout)
+            return
         self._connection.break_off(TimeoutError(f"the server took no message within {timeout} s"))
         self._transport.abort()
 

@@ -24,6 +24,7 @@ class Service(ABC):
         self._connection = connection
         self._options = connection.options
         self._transport = connection.transport
+        self._native = connection.native
         self._scope: anyio.CancelScope | None = None
         """Around the running task; `None` before it has been started and after it has ended."""
 

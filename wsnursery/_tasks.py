@@ -66,7 +66,10 @@ _lineage: ContextVar[tuple[Participant, ...]] = ContextVar("wsnursery_lineage", 
 
 def current_participant(origin: object) -> Participant | None:
     """The participant of this connection that the running task is part of, if any."""
-    for participant in reversed(_lineage.get()):
+    lineage = _lineage.get()
+    if lineage and lineage[-1].origin is origin:
+        return lineage[-1]  # as nearly always
+    for participant in reversed(lineage):
         if participant.origin is origin:
             return participant
     return None

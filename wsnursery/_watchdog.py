@@ -54,7 +54,7 @@ class Watchdog(Service):
         while self._wakes_at < math.inf:
             with anyio.CancelScope(deadline=self._wakes_at) as self._nap:
                 await anyio.sleep_forever()
-            now = anyio.current_time()
+            now = self._native.now()
             for alarm in [alarm for alarm, at in self._alarms.items() if at <= now]:
                 self.forget(alarm)
                 alarm()

@@ -296,7 +296,7 @@ class WebSocket:
 
         *Checkpoint*: always. *Cancellation*: loses nothing; the next call gets the message.
         """
-        return await self._connection.receive()
+        return await self._connection.next_message(iterating=False)
 
     async def receive_text(self) -> str:
         """Wait for the next message, which must be text. As `receive` otherwise.
@@ -340,12 +340,9 @@ class WebSocket:
         """
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Awaitable[str | bytes]:
         """The next message; as `receive` otherwise."""
-        message = await self._connection.next_message()
-        if message is None:
-            raise StopAsyncIteration
-        return message
+        return self._connection.next_message(iterating=True)
 
     # ------------------------------------------------------------------------------------ closing
 

@@ -11,7 +11,7 @@ from ._errors import RemoteProtocolError
 from ._link import link_of
 from ._options import Options
 from ._protocol import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
-from ._servers import means_gone, substitute_code, traits_of
+from ._servers import means_gone, prompt, substitute_code, traits_of
 from ._types import Receive, Scope, Send
 from ._websocket import WebSocket, make_websocket
 
@@ -76,7 +76,7 @@ class _ASGITransport:
         self.scope = scope
         self.drains = traits.drains
         self.receive_blocks_close = traits.receive_blocks_close
-        self._receive = receive
+        self._receive = prompt(receive)
         self._send = send
         self._strict = options.strict
         self._connected = False
@@ -91,6 +91,8 @@ class _ASGITransport:
             await self._check_late_send()
         while True:
             event = _parse(await self._receive())
+            if isinstance(event, (str, bytes)):  # first: it is nearly always one
+                return event
             if isinstance(event, _Unknown):
                 self._meet_unknown(event)
                 continue
@@ -111,11 +113,16 @@ class _ASGITransport:
 
     async def send(self, event: Outgoing) -> None:
         self._is_open = False  # for a probe: not while a raw send is under way
-        if isinstance(event, Close):
+        if isinstance(event, str):
+            await self._send({"type": "websocket.send", "text": event})
+        elif isinstance(event, bytes):
+            await self._send({"type": "websocket.send", "bytes": event})
+        elif isinstance(event, Close):
             await self._send_close(int(event.code), event.reason)
             return
-        for message in self._messages(event):
-            await self._send(message)
+        else:
+            for message in self._answer(event):
+                await self._send(message)
         self._is_open = not isinstance(event, Reject)
 
     async def _send_close(self, code: int, reason: str) -> None:
@@ -129,11 +136,7 @@ class _ASGITransport:
             _logger.log(level, "the server refuses close code %d: sent %d", code, substitute)
             await self._send({"type": "websocket.close", "code": substitute, "reason": reason})
 
-    def _messages(self, event: Accept | Reject | str | bytes) -> list[dict[str, Any]]:
-        if isinstance(event, str):
-            return [{"type": "websocket.send", "text": event}]
-        if isinstance(event, bytes):
-            return [{"type": "websocket.send", "bytes": event}]
+    def _answer(self, event: Accept | Reject) -> list[dict[str, Any]]:
         if isinstance(event, Accept):
             return [
                 {
@@ -203,25 +206,21 @@ def _parse(event: Mapping[str, Any]) -> Incoming | _Unknown:
             f"the server delivered {type(event).__name__!r} without a 'type' instead of an event"
         ) from None
     if kind == "websocket.receive":
-        return _parse_message(event)
+        text = event.get("text")
+        if isinstance(text, str):
+            return text
+        data = event.get("bytes")
+        if isinstance(data, bytes):
+            return data
+        raise RemoteProtocolError(
+            "the server delivered a 'websocket.receive' with neither 'text' nor 'bytes'"
+        )
     if kind == "websocket.disconnect":
         code = event.get("code")
         return Disconnect(code if isinstance(code, int) else None, str(event.get("reason") or ""))
     if kind == "websocket.connect":
         return Connect()
     return _Unknown(kind)
-
-
-def _parse_message(event: Mapping[str, Any]) -> str | bytes:
-    text = event.get("text")
-    if isinstance(text, str):
-        return text
-    data = event.get("bytes")
-    if isinstance(data, bytes):
-        return data
-    raise RemoteProtocolError(
-        "the server delivered a 'websocket.receive' with neither 'text' nor 'bytes'"
-    )
 
 
 def _announces_late_errors(scope: Scope) -> bool:

@@ -18,6 +18,7 @@ except ImportError as _missing:
         "wsnursery.trio_websocket needs trio-websocket: pip install 'wsnursery[trio-websocket]'"
     ) from _missing
 
+from wsnursery._native import running_on_trio
 from wsnursery._options import Options
 from wsnursery._trio_client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
 from wsnursery._trio_link import Background, sheltered
@@ -25,7 +26,6 @@ from wsnursery._trio_scope import check_offer, check_request_headers, connection
 from wsnursery._trio_server import Handler, Listener, Listening, Server, listening
 from wsnursery._trio_transport import TrioTransport, opened
 from wsnursery._types import Headers
-from wsnursery._wakeup import running_on_trio
 from wsnursery._websocket import WebSocket
 
 __all__ = ["HandshakeRejected", "Listening", "connect", "from_connection", "serve"]

@@ -15,6 +15,7 @@ from typing import Any
 
 BACKENDS = {
     "raw": ("trio", "asyncio"),
+    "floor": ("trio", "asyncio"),
     "wsnursery": ("trio", "asyncio"),
     "starlette": ("trio", "asyncio"),
     "fastapi": ("trio", "asyncio"),

@@ -8,7 +8,7 @@ from . import parse_push
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Serve one scope."""
     if scope["type"] == "lifespan":
-        await _lifespan(receive, send)
+        await lifespan(receive, send)
         return
     await receive()
     await send({"type": "websocket.accept"})
@@ -43,7 +43,8 @@ async def _broadcast(receive: Any, send: Any) -> None:
         del _members[send]
 
 
-async def _lifespan(receive: Any, send: Any) -> None:
+async def lifespan(receive: Any, send: Any) -> None:
+    """Serve the lifespan scope."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

@@ -50,7 +50,7 @@ def test_what_a_backend_needs_is_not_spread() -> None:
         for path in core()
     }
     assert {name: used for name, used in backends.items() if used} == {
-        "_wakeup.py": {"trio", "asyncio"},
+        "_native.py": {"trio", "asyncio"},
         "_host.py": {"asyncio"},
     }
 

@@ -1,0 +1,128 @@
+"""What the contract costs at the least: the raw loop with the switches of tasks that it asks for.
+
+A task is always in `receive` (a disconnect must be heard), a reader in another one; on trio a third
+one is in `send` (a caller's cancellation must not reach it), on asyncio every send lets other tasks
+run. Nothing is checked, counted, bounded, timed or cleaned up: the difference between this and
+wsnursery is what can still be won, the difference between this and the raw loop is not.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import anyio
+import sniffio
+import trio
+
+from . import parse_push
+from .raw import lifespan
+
+
+class _Connection:
+    def __init__(self, receive: Any, send: Any) -> None:
+        self.raw_receive, self.raw_send = receive, send
+        self.inbox: deque[Any] = deque()
+        self.outbox: deque[tuple[Any, Any]] = deque()
+        on_trio = sniffio.current_async_library() == "trio"
+        wakeup = _TrioWakeup if on_trio else _AsyncioWakeup
+        self.new_wakeup = wakeup
+        self.reader, self.sender = wakeup(), wakeup()
+        self.send = self.send_through_task if on_trio else self.send_and_yield
+
+    async def keep_receiving(self) -> None:
+        event = None
+        while event is None or event["type"] == "websocket.receive":
+            event = await self.raw_receive()
+            self.inbox.append(event)
+            self.reader.wake()
+
+    async def receive(self) -> Any:
+        while not self.inbox:
+            await self.reader.wait()
+        return self.inbox.popleft()
+
+    async def keep_sending(self) -> None:
+        while True:
+            if self.outbox:
+                event, taken = self.outbox.popleft()
+                await self.raw_send(event)
+                taken.wake()
+            else:
+                await self.sender.wait()
+
+    async def send_through_task(self, event: Any) -> None:
+        taken = self.new_wakeup()
+        self.outbox.append((event, taken))
+        self.sender.wake()
+        await taken.wait()
+
+    async def send_and_yield(self, event: Any) -> None:
+        await self.raw_send(event)
+        await asyncio.sleep(0)
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Serve one scope."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    connection = _Connection(receive, send)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connection.keep_receiving)
+        tasks.start_soon(connection.keep_sending)
+        await _HANDLERS[scope["path"]](connection)
+        tasks.cancel_scope.cancel()
+
+
+async def _echo(connection: _Connection) -> None:
+    while (event := await connection.receive())["type"] == "websocket.receive":
+        await connection.send({"type": "websocket.send", "text": event["text"]})
+
+
+async def _push(connection: _Connection) -> None:
+    while (event := await connection.receive())["type"] == "websocket.receive":
+        count, payload = parse_push(event["text"])
+        for _ in range(count):
+            await connection.send({"type": "websocket.send", "text": payload})
+
+
+async def _receive(connection: _Connection) -> None:
+    while (event := await connection.receive())["type"] == "websocket.receive":
+        if event["text"] == "end":
+            await connection.send({"type": "websocket.send", "text": "end"})
+
+
+class _TrioWakeup:
+    def __init__(self) -> None:
+        self._task: Any = None
+
+    async def wait(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> None:
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+
+class _AsyncioWakeup:
+    def __init__(self) -> None:
+        self._future: Any = None
+
+    async def wait(self) -> None:
+        self._future = asyncio.get_running_loop().create_future()
+        await self._future
+
+    def wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive}
