@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import anyio
-import anyio.lowlevel
+import anyio
 
 from ._carrier import carrier_of, drop
 from ._codes import check_close
