@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import anyio
-import anyio
 
 from ._carrier import carrier_of, drop
 from ._codes import check_close

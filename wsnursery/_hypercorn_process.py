@@ -19,7 +19,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from ._drain import ASGIApp
 from ._hypercorn_config import DeploymentError, check_tls
 from ._hypercorn_serve import Trigger, drain_policy, serve_on
-from ._wakeup import running_on_trio
+from ._native import running_on_trio
 
 BACKENDS = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
 """The worker classes, and the backends on which they run."""

@@ -19,9 +19,9 @@ from hypercorn.config import Sockets
 from ._drain import ASGIApp, Drain, DrainPolicy
 from ._errors import LocalProtocolError
 from ._hypercorn_config import Config, DeploymentError
+from ._native import running_on_trio
 from ._outcome import leaves
 from ._types import Receive, Scope, Send
-from ._wakeup import running_on_trio
 
 LATE_SECONDS = 1.0
 """Seconds that Hypercorn has after its ``graceful_timeout`` before what it still waits for is
