@@ -231,14 +231,14 @@ def beyond_raw(backend: str, shape: str, count: int, *, allocations: bool) -> li
 
 COST = {
     # backend, shape: steps, calls, allocations; change them with the code that they follow
-    ("trio", "ping-pong"): (3.0, 208, 180),
-    ("trio", "pipelined"): (3.0, 208, 180),
-    ("trio", "push"): (2.0, 125, 106),
-    ("trio", "receive"): (1.0, 79, 69),
-    ("asyncio", "ping-pong"): (4.0, 208, 183),
-    ("asyncio", "pipelined"): (4.0, 208, 183),
-    ("asyncio", "push"): (2.0, 106, 98),
-    ("asyncio", "receive"): (1.3, 92, 73),
+    ("trio", "ping-pong"): (2.6, 142, 119),
+    ("trio", "pipelined"): (2.1, 124, 109),
+    ("trio", "push"): (2.0, 101, 78),
+    ("trio", "receive"): (0.1, 29, 41),
+    ("asyncio", "ping-pong"): (2.1, 88, 74),
+    ("asyncio", "pipelined"): (2.1, 88, 74),
+    ("asyncio", "push"): (1.0, 43, 37),
+    ("asyncio", "receive"): (0.1, 32, 26),
 }
 SLACK = 1.15  # between the versions of Python and of the backends
 
