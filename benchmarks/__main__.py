@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     cycles.add_argument("--cycles", type=int, default=20_000)
     growth = command(_run_scaling, "scaling", "how the costs grow with the numbers")
     growth.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
+    every = commands.add_parser("all", help="everything that the documentation shows (an hour)")
+    every.add_argument("directory", type=Path, help="where results, tables and picture go")
+    every.set_defaults(run=_run_all)
     written = commands.add_parser("report", help="make the documentation's tables and picture")
     written.add_argument("directory", type=Path, help="with COMMAND.json files")
     written.set_defaults(run=_write_report)
@@ -214,6 +217,29 @@ def _run_scaling(arguments: argparse.Namespace, console: Console) -> None:
             found += _scaling.scaling(backend, step)
     _scaling.show(found, console)
     _write(arguments, found)
+
+
+_ALL: dict[str, tuple[str, ...]] = {
+    "inprocess": (
+        *("--server", "hypercorn,uvicorn", "--apps", ",".join(apps.BACKENDS)),
+        *("--sizes", "64,4096,65536", "--seconds", "30"),
+    ),
+    "switches": ("--server", "hypercorn,uvicorn", "--apps", ",".join(apps.BACKENDS)),
+    "endtoend": ("--sizes", "64,4096,65536"),
+    "memory": (),
+    "teardown": (),
+    "cycles": (),
+    "scaling": (),
+}
+
+
+def _run_all(arguments: argparse.Namespace, console: Console) -> None:
+    for name, options in _ALL.items():
+        console.rule(name)
+        into = str(arguments.directory / f"{name}.json")
+        chosen = _parser().parse_args([name, "--json", into, *options])
+        chosen.run(chosen, console)
+    _write_report(arguments, console)
 
 
 def _write_report(arguments: argparse.Namespace, console: Console) -> None:

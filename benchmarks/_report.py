@@ -129,7 +129,7 @@ def _case(cells: dict[str, _Row], names: list[str]) -> list[str]:
 
 
 def _latency(row: _Row) -> str:
-    return "" if row["p50"] is None else f"{row['p50']:.2g} / {row['p99']:.2g}"
+    return "" if row["p50"] is None else f"{row['p50']:.3g} / {row['p99']:.3g}"
 
 
 def _memory(rows: Sequence[_Row]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from ._peer import Peer, Steps
 from ._serving import serving
 from ._wire import client_frame, server_frame
 
-_REPEATS = 3  # the fastest counts
+_REPEATS = 2  # the fastest counts
 _LONG = 10_000  # more than that is measured once
 _TEXT = "x" * 64
 
