@@ -131,6 +131,11 @@ def test_read_counts_whole_messages(pair: Pair) -> None:
     assert pair.client.read(4, 300) == 2
 
 
+def test_read_does_not_count_pings(pair: Pair) -> None:
+    pair.server.sendall(ACCEPTED + unmasked(9, b"") + unmasked(2, b"x"))
+    assert pair.client.read(1, 1) == 1
+
+
 def test_read_ends_with_the_connection(pair: Pair) -> None:
     pair.server.sendall(ACCEPTED + unmasked(2, b"x"))
     pair.server.shutdown(socket.SHUT_WR)

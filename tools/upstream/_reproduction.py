@@ -118,7 +118,7 @@ class Client:
             *headers,
         )
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + early)
-        self._unread = b""
+        self._unread = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +169,8 @@ class Client:
     def _take(self, count: int) -> bytes:
         while len(self._unread) < count:
             self._more()
-        taken, self._unread = self._unread[:count], self._unread[count:]
+        taken = bytes(self._unread[:count])
+        del self._unread[:count]
         return taken
 
     def _more(self) -> None:

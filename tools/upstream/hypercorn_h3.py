@@ -6,7 +6,6 @@ import anyio
 from _reproduction import (
     ANYCORN_ASYNCIO,
     ANYCORN_TRIO,
-    HYPERCORN_ASYNCIO,
     HYPERCORN_TRIO,
     Event,
     Receive,
@@ -45,7 +44,6 @@ def reproduce(server: Server) -> str | None:
 if __name__ == "__main__":
     servers = (
         HYPERCORN_TRIO,
-        HYPERCORN_ASYNCIO,
         ANYCORN_TRIO,
         ANYCORN_ASYNCIO,
     )

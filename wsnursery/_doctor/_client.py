@@ -129,7 +129,9 @@ class Client:
         whole = 0
         with suppress(EOFError, OSError):
             for _ in range(count):
-                _, payload = self._next_frame()
+                opcode, payload = self._next_frame()
+                while opcode >= CLOSE:  # a ping comes in between
+                    opcode, payload = self._next_frame()
                 whole += payload == payload[:1] * size
                 time.sleep(0.001)
         return whole

@@ -26,8 +26,9 @@ START = 20.0
 SETTLED = 0.05
 """Seconds without a change after which nothing more is expected to."""
 
-LET_GO = 5.0
-"""Seconds that a server has for letting go of connections."""
+LET_GO = 25.0
+"""Seconds that a server has for letting go of connections. Most need none of them; Hypercorn with
+pings keeps what has ended until the next one is due, every 20 seconds under `wsnursery serve`."""
 
 
 class CannotExamine(Exception):
