@@ -16,6 +16,7 @@ from tests.servers._harness import SERVERS, Running, Server, running, wait_until
 
 HYPERCORN_TRIO = SERVERS["hypercorn-trio"]
 HYPERCORN_ASYNCIO = SERVERS["hypercorn-asyncio"]
+ANYCORN_TRIO = SERVERS["anycorn-trio"]
 
 
 def early_frame(client: RawClient, kind: str, connection: str) -> None:
@@ -58,11 +59,31 @@ def send_packet(server: Running, attack: Attack, kind: str) -> str:
     return connection
 
 
-@pytest.mark.parametrize("attack", PACKETS)
-def test_one_packet_ends_a_bare_hypercorn_trio(attack: Attack) -> None:
-    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+ALSO_ON_ANYCORN = [bad_extension, unoffered_subprotocol, text_headers]
+
+
+@pytest.mark.parametrize(
+    ("row", "attack"),
+    [
+        *((HYPERCORN_TRIO, attack) for attack in PACKETS),
+        *((ANYCORN_TRIO, attack) for attack in ALSO_ON_ANYCORN),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_one_packet_ends_a_bare_server(row: Server, attack: Attack) -> None:
+    with running(row, expect_clean_stop=False) as server:
         send_packet(server, attack, "raw")
         assert wait_until(lambda: not server.answers, 5)
+
+
+# contract: T1
+def test_one_packet_does_not_end_ours_on_anycorn() -> None:
+    with running(ANYCORN_TRIO) as server:
+        before = server.settled_stats()
+        for attack in ALSO_ON_ANYCORN:
+            for _ in range(5):
+                server.wait_for(send_packet(server, attack, "ours"), "ended")
+        server.assert_nothing_left(before)
 
 
 # contract: T1

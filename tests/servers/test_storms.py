@@ -22,6 +22,8 @@ STORM = int(os.environ.get("WSNURSERY_STORM", "2000"))
 SEED = int(os.environ.get("WSNURSERY_SEED", "0"))
 AT_ONCE = 8
 
+pytestmark = pytest.mark.timeout(max(120, STORM // 10))
+
 PATIENT = ("echo", "push", "never_reads", "leave")
 """Handlers that wait for their client, in different ways."""
 
