@@ -383,7 +383,7 @@ def test_strict_mode(
     if handler == "strict_reader":
         assert ended["error"] is None
     else:
-        # Between the close frame and the hang-up, daphne refuses a message with an error of its own.
+        # Between the close frame and the hang-up, daphne raises an error of its own.
         own_error = {"Disconnected"} if (row.name, way) == ("daphne", "close frame") else set()
         assert ended["error"] in {DISCONNECTED} | own_error
     warnings = [record["message"] for record in server.records(connection, "logged")]
