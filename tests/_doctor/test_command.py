@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sys
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_a_server_that_does_not_start(
     monkeypatch.setattr(command, "examine", examine)
     assert command.main(["uvicorn"]) == 2
     assert capsys.readouterr() == ("", "the server ended with status 1\n")
+
+
+def test_sigterm_is_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def examine(given: Any, progress: Any) -> Findings:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("not interrupted")
+
+    monkeypatch.setattr(command, "examine", examine)
+    before = signal.getsignal(signal.SIGTERM)
+    assert command.main(["uvicorn"]) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("arguments", [[], ["hypercron"], ["serve it"]])

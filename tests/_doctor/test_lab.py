@@ -26,6 +26,7 @@ class FakeProcess:
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self.terminated = 0
+        self.killed = False
         self._answer = answer
         self._desk = desk
         threading.Thread(target=self._serve, daemon=True).start()
@@ -46,6 +47,9 @@ class FakeProcess:
 
     def terminate(self) -> None:
         self.terminated += 1
+
+    def kill(self) -> None:
+        self.killed = True
 
     def last_words(self) -> str:
         return "its last words"
@@ -111,6 +115,17 @@ def test_a_server_without_the_application(monkeypatch: pytest.MonkeyPatch) -> No
     with lab(refuse) as (subject, _):
         facts = subject.run(["raw/hello/"])["raw/hello/"]
     assert facts == {"over": True, "reached": False, "client": {"status": 404, "end": "FIN"}}
+
+
+def test_an_interruption_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lab, "_converse", interrupted)
+    with lab(run_script) as (subject, process):
+        with pytest.raises(KeyboardInterrupt):
+            subject.run(["raw/hello/"])
+        assert process.killed
 
 
 def test_a_server_that_is_gone() -> None:

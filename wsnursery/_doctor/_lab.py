@@ -69,7 +69,11 @@ class Lab:
                 return {"over": False, "reached": False}
 
         with ThreadPoolExecutor(len(scripts)) as pool:
-            return dict(zip(scripts, pool.map(converse, scripts), strict=True))
+            try:
+                return dict(zip(scripts, pool.map(converse, scripts), strict=True))
+            except BaseException:  # Ctrl-C
+                self.process.kill()  # which ends the conversations that the pool waits for
+                raise
 
     def _converse(
         self, script: str, open_client: Callable[[str], Client], terminate: Callable[[], object]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ from ._questions import rows
 CANNOT = 2
 """The exit status if nothing could be examined."""
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C or SIGTERM, as shells have it."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Examine a server and print what was found.
@@ -24,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Those of the command line behind ``doctor``.
 
     Returns:
-        The exit status: 0 if the contract holds on that server, 1 if not, 2 if it did not start.
+        The exit status: 0 if the contract holds on that server, 1 if not, 2 if it did not start,
+        130 after Ctrl-C.
     """
     parser = _parser()
     chosen = parser.parse_args(arguments)
@@ -32,12 +37,17 @@ def main(arguments: Sequence[str]) -> int:
         command = parse(chosen.server)
     except ValueError as exc:
         parser.error(str(exc))
+    # SIGTERM as Ctrl-C: the server must not outlive us.
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         findings = examine(command, _progress)
     except CannotExamine as exc:
         sys.stderr.write(f"{exc}\n")
         return CANNOT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     finally:
+        signal.signal(signal.SIGTERM, handler)
         _progress("")  # wipe it
     found = rows(findings)
     if chosen.json:
