@@ -234,6 +234,24 @@ async def acting() -> AsyncGenerator[Actor]:
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 
 
+@on_asyncio
+async def test_a_callback_of_the_loop_begins_it() -> None:
+    """It has no task of its own."""
+    seen: list[object] = []
+
+    async def steps() -> None:
+        seen.append(asyncio.current_task())
+
+    async with acting() as actor:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: actor.begin(steps()))
+        await anyio.wait_all_tasks_blocked()
+        assert seen == [actor.task]
+        loop.call_soon(lambda: actor.begin(anyio.sleep(1)))
+        await anyio.sleep(2)
+        assert actor.outcome == "finished"
+
+
 # contract: S9
 @on_asyncio
 async def test_what_does_not_wait_is_done_at_once() -> None:

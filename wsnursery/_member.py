@@ -155,6 +155,14 @@ class Member:
             return True
         return self._overflowed(connection, publication)
 
+    def _send(self, publication: Publication) -> bool:
+        """Send a message now, if nothing is before it, else queue it; as `_give` otherwise."""
+        connection = self._connection()
+        if connection is None or connection.over or not connection.sender.is_ready:
+            return self._give(publication)
+        connection.sender.send_now(publication.message, publication.size)
+        return True
+
     def _replay(self, publications: Sequence[Publication]) -> int:
         """Queue the newest of these messages, as many as the queue has good room for.
 

@@ -180,7 +180,9 @@ class Stage:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._task = _running_task(loop)
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._task = task
         self._context = copy_context()
 
     def begin(self, steps: Coroutine[Any, Any, None]) -> Begun | None:
@@ -189,8 +191,9 @@ class Stage:
         Returns:
             What is left to do of it in the task of the stage; `None` if nothing is.
         """
-        caller = _running_task(self._loop)
-        leave_task(self._loop, caller)
+        caller = asyncio.current_task(self._loop)
+        if caller is not None:  # else a callback of the loop
+            leave_task(self._loop, caller)
         enter_task(self._loop, self._task)
         try:
             awaited = self._context.run(steps.send, None)
@@ -202,7 +205,8 @@ class Stage:
             return Begun(steps, self._context, error=exc)  # noqa: ASYNC104
         finally:
             leave_task(self._loop, self._task)
-            enter_task(self._loop, caller)
+            if caller is not None:
+                enter_task(self._loop, caller)
         return Begun(steps, self._context, awaited=awaited)
 
 
@@ -257,9 +261,3 @@ class Begun:
                         del passed_on
         except StopIteration:
             return
-
-
-def _running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    task = asyncio.current_task(loop)
-    assert task is not None
-    return task
