@@ -347,7 +347,7 @@ END = {"type": "websocket.disconnect"}
         ([], 0, 0, 0.01),
         ([MESSAGE] * 5, 0, 5, 0.01),
         ([MESSAGE] * 5000, 0, 1000, 0),
-        ([MESSAGE] * 5000, 0.009, 111, 1),
+        ([MESSAGE] * 5000, 0.009, 555, 5),
         ([MESSAGE, END, MESSAGE], 0, 2, 0),
         ([MESSAGE, OSError(), MESSAGE], 0, 2, 0),
     ],

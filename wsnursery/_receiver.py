@@ -37,9 +37,6 @@ drained. Servers put what they have without waiting for anything but room in the
 of the loop would nearly do. Where a pass takes longer than the first wait, on a busy machine, the
 server gets its turn only when that wait is over: hence the others."""
 
-DRAIN_SECONDS = 1.0
-"""The longest a drain may take, in seconds."""
-
 DRAIN_EVENTS = 1000
 """The most events that a drain takes: a peer that floods must not hold the handler."""
 
@@ -176,9 +173,12 @@ class Receiver(Service):
         self._connection.close_by_itself(CloseCode.GOING_AWAY, "idle timeout", cause)
 
     async def _drain(self) -> None:
-        """Take what is stuck in the server's queue, so that its own tasks can end."""
+        """Take what is stuck in the server's queue, so that its own tasks can end.
+
+        For ``close_timeout`` at the longest: on a busy machine the server may need that long.
+        """
         silences = 0
-        with anyio.move_on_after(DRAIN_SECONDS):
+        with anyio.move_on_after(self._options.close_timeout):
             for _ in range(DRAIN_EVENTS):
                 event: Incoming | None = None
                 with anyio.move_on_after(DRAIN_IDLE[silences]):
