@@ -49,6 +49,18 @@ def test_it_is_reset(module: str, tls: bool) -> None:
     assert sock.done == ["reset when closed", "closed"]
 
 
+def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
+    transport = Socket()
+    server = tcp_server(ASYNCIO, transport)
+
+    def get_extra_info(name: str) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
+
+    server.writer.get_extra_info = get_extra_info
+    drop(server)
+    assert transport.done == ["closed"]
+
+
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
 def test_one_that_is_closed_is_closed_again(module: str) -> None:
     sock = Socket()

@@ -194,6 +194,16 @@ async def test_handlers_that_take_too_long_are_cancelled(hurry: bool) -> None:
     assert unwound == [about(began + (0.5 if hurry else 1))]
 
 
+async def test_who_is_cancelled_before_its_turn_is_told_all_the_same() -> None:
+    drain = drain_of(websocket_app(echo), timeout=10, spread=10)
+    async with serving(drain, 50) as (tasks, servers):
+        tasks.start_soon(later, 0.05, drain.hurry)
+        began = anyio.current_time()
+        await drain.run(tasks)
+        assert anyio.current_time() < began + 0.2
+        assert closes(servers) == [(1012, "")] * 50
+
+
 async def later(seconds: float, action: Callable[[], None]) -> None:
     await anyio.sleep(seconds)
     action()

@@ -59,7 +59,8 @@ def _drop_on_trio(server: Any) -> None:
 
 
 def _drop_on_asyncio(server: Any) -> None:
-    _reset_when_closed(server.writer.get_extra_info("socket"))
+    with suppress(AttributeError):  # asyncio's TLS transport, closed
+        _reset_when_closed(server.writer.get_extra_info("socket"))
     server.writer.transport.abort()
 
 

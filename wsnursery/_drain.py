@@ -17,6 +17,7 @@ from ._codes import check_close
 from ._errors import LocalProtocolError, WebSocketDisconnected
 from ._link import EXTENSION, Link
 from ._types import Receive, Scope, Send
+from ._websocket import connection_of
 from .asgi import open_websocket
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Drain:
             if self._open:
                 await self._emptied.wait()
         for link in tuple(self._open):
-            _cut(link)
+            self._cut(link)
         with anyio.move_on_after(CUT_SECONDS):
             if self._open:
                 await self._emptied.wait()
@@ -167,6 +168,18 @@ class Drain:
         except Exception as exc:  # noqa: BLE001 - it ended meanwhile, and the others must be closed
             logger.debug("could not close a WebSocket before the server stops: %r", exc)
 
+    def _cut(self, link: Link) -> None:
+        """Its time is over: cancel the handler, or at least free what waits for the network."""
+        carrier = carrier_of(link.send)
+        if link.websocket is not None:
+            with suppress(anyio.ClosedResourceError, LocalProtocolError):
+                scope = link.websocket.cancel_scope
+                # If its turn has not come yet: a cancelled block would close with 1000.
+                connection_of(link.websocket).begin_close(self._policy.code, self._policy.reason)
+                scope.cancel()
+        elif carrier is not None and not carrier.shared:
+            drop(carrier.server)
+
     def hurry(self) -> None:
         """Wait no longer for the handlers."""
         self._patience.cancel()
@@ -175,16 +188,6 @@ class Drain:
         """Reset every network connection that the server still has, HTTP's too."""
         for server in tuple(self._servers):
             drop(server)
-
-
-def _cut(link: Link) -> None:
-    """Its time is over: cancel the handler, or at least free what waits for the network."""
-    carrier = carrier_of(link.send)
-    if link.websocket is not None:
-        with suppress(anyio.ClosedResourceError, LocalProtocolError):
-            link.websocket.cancel_scope.cancel()
-    elif carrier is not None and not carrier.shared:
-        drop(carrier.server)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

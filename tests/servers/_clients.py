@@ -1,5 +1,6 @@
 """A WebSocket client that can misbehave: raw sockets, frames made by hand."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -9,6 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
+
+SO_ATTACH_FILTER = 26
+BPF_RETURN = 0x06
+"""linux/filter.h: the instruction that ends a filter with the number of bytes to keep."""
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0, 1, 2, 8
 
@@ -157,6 +162,18 @@ class RawClient:
             while True:
                 self._read_more()
         return bytes(self._unread)
+
+    def vanish(self) -> None:
+        """Be gone without a word, as behind a pulled cable: nothing is acknowledged any more.
+
+        The kernel's filter for this one socket drops every packet, those for TCP itself too.
+        """
+        program = ctypes.create_string_buffer(struct.pack("=HBBI", BPF_RETURN, 0, 0, 0))
+        self.socket.setsockopt(
+            socket.SOL_SOCKET,
+            SO_ATTACH_FILTER,
+            struct.pack("@HP", 1, ctypes.addressof(program)),
+        )
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""

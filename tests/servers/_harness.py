@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,8 +32,15 @@ APP = "tests.servers.apps:app"
 class Running:
     """A started server."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, directory: Path) -> None:
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        port: int,
+        directory: Path,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self.process = process
+        self._trust = trust
         self.port = port
         self._log = directory / "log"
         self._records = Records(directory / "report")
@@ -76,7 +84,13 @@ class Running:
 
     def get(self, path: str) -> bytes:
         """The body of an HTTP answer, whatever its status."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+        if self._trust is None:
+            connecting = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        else:
+            connecting = http.client.HTTPSConnection(
+                "localhost", self.port, timeout=5, context=self._trust
+            )
+        with closing(connecting) as connection:
             connection.request("GET", path, headers={"Connection": "close"})
             return connection.getresponse().read()
 
@@ -129,7 +143,12 @@ class Running:
 
 @contextmanager
 def running(
-    server: Server, *, arguments: Sequence[str] = (), app: str = APP, expect_clean_stop: bool = True
+    server: Server,
+    *,
+    arguments: Sequence[str] = (),
+    app: str = APP,
+    expect_clean_stop: bool = True,
+    trust: ssl.SSLContext | None = None,
 ) -> Iterator[Running]:
     """Start the server, stop it at the end with SIGTERM. Skips if it cannot be installed.
 
@@ -138,6 +157,7 @@ def running(
         arguments: more command line options.
         app: the application to serve.
         expect_clean_stop: whether every process of it must end in time after SIGTERM.
+        trust: whom to trust, if it serves TLS.
     """
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -147,7 +167,7 @@ def running(
         (path / "report").touch()
         port = listener.getsockname()[1]
         process = _start(server, listener, path, [*arguments], app)
-        started = Running(process, port, path)
+        started = Running(process, port, path, trust)
         listener.close()
         try:
             wait_until(lambda: started.answers or process.poll() is not None, 20)

@@ -13,6 +13,8 @@ from tests.servers._browser import NAMES, Browser, browser, find_browser, served
 from tests.servers._clients import ServerGone
 from tests.servers._harness import SERVERS, Running, Server, running
 from tests.servers._results import ENVIRONMENT_VARIABLE, Results, limit_on
+from tests.servers._rows import OUR_SERVERS
+from tests.servers._serving import Start, starter
 
 RESULTS = pytest.StashKey[Results]()
 IMPOSSIBLE = (AssertionError, KeyError, TimeoutError, ServerGone)
@@ -23,6 +25,12 @@ IMPOSSIBLE = (AssertionError, KeyError, TimeoutError, ServerGone)
 def row(request: pytest.FixtureRequest) -> Server:
     """A row of the table of servers."""
     return SERVERS[request.param]
+
+
+@pytest.fixture(params=OUR_SERVERS.values(), ids=list(OUR_SERVERS))
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Start Hypercorn as `wsnursery.hypercorn` runs it, on either backend, with settings."""
+    return starter(request.param, tmp_path)
 
 
 @pytest.fixture(scope="module")

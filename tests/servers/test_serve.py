@@ -7,79 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.servers._clients import TEXT, RawClient, frame, handshake
-from tests.servers._harness import Running, Server, running, wait_until
-from tests.servers._rows import OUR_SERVERS, ROOT
-
-LATE = 2.0
-"""Seconds by which a busy machine may be late."""
-
-
-@pytest.fixture(params=OUR_SERVERS.values(), ids=list(OUR_SERVERS))
-def row(request: pytest.FixtureRequest) -> Server:
-    """A row of the table of servers."""
-    server: Server = request.param
-    return server
-
-
-Start = Callable[..., AbstractContextManager[Running]]
-
-
-@pytest.fixture
-def start(row: Server, tmp_path: Path) -> Start:
-    """Start it with settings."""
-
-    @contextmanager
-    def starting(*arguments: str, **settings: float | str) -> Iterator[Running]:
-        config = tmp_path / "hypercorn.toml"
-        config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
-        with running(
-            row, arguments=["-c", str(config), *arguments], expect_clean_stop=False
-        ) as server:
-            yield server
-
-    return starting
-
-
-class Crowd:
-    """Clients of one server, by the id of their connection."""
-
-    def __init__(self, server: Running, stack: ExitStack) -> None:
-        self._server = server
-        self._stack = stack
-        self.clients: dict[str, RawClient] = {}
-
-    def join(self, path: str, *, receive_buffer: int | None = None, query: str = "") -> RawClient:
-        """A new client whose handler has accepted."""
-        connection = self._server.new_id()
-        client = self._stack.enter_context(self._server.client(receive_buffer=receive_buffer))
-        assert client.open(f"{path}?id={connection}{query}") == 101
-        self._server.wait_for(connection, "accepted")
-        self.clients[connection] = client
-        return client
-
-
-def stop(server: Running, how: signal.Signals = signal.SIGTERM) -> float:
-    """Signal it; give the time."""
-    began = time.monotonic()
-    server.process.send_signal(how)
-    return began
-
-
-def assert_ends(server: Running, began: float, within: float, status: int = 0) -> float:
-    """The process ends in time, with nothing left behind and nothing ugly in the log."""
-    assert wait_until(lambda: server.process.poll() is not None, within + LATE), server.log
-    took = time.monotonic() - began
-    assert server.process.wait() == status, server.log
-    assert wait_until(lambda: not server.processes_left(), 3)
-    assert "Traceback" not in server.log
-    return took
+from tests.servers._clients import TEXT, frame, handshake
+from tests.servers._rows import ROOT
+from tests.servers._serving import LATE, Crowd, Start, assert_ends, stop
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

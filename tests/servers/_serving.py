@@ -1,0 +1,74 @@
+"""Hypercorn as `wsnursery.hypercorn` runs it: settings, crowds of clients, and the end."""
+
+import signal
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from tests.servers._clients import RawClient
+from tests.servers._harness import APP, Running, Server, running, wait_until
+
+LATE = 2.0
+"""Seconds by which a busy machine may be late."""
+
+Start = Callable[..., AbstractContextManager[Running]]
+"""What the fixture `start` gives: it starts the server with settings."""
+
+
+def starter(row: Server, directory: Path) -> Start:
+    @contextmanager
+    def start(
+        *arguments: str,
+        app: str = APP,
+        trust: ssl.SSLContext | None = None,
+        **settings: float | str,
+    ) -> Iterator[Running]:
+        config = directory / "hypercorn.toml"
+        config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+        with running(
+            row,
+            arguments=["-c", str(config), *arguments],
+            app=app,
+            expect_clean_stop=False,
+            trust=trust,
+        ) as server:
+            yield server
+
+    return start
+
+
+class Crowd:
+    """Clients of one server, by the id of their connection."""
+
+    def __init__(self, server: Running, stack: ExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self.clients: dict[str, RawClient] = {}
+
+    def join(self, path: str, *, receive_buffer: int | None = None, query: str = "") -> RawClient:
+        """A new client whose handler has accepted."""
+        connection = self._server.new_id()
+        client = self._stack.enter_context(self._server.client(receive_buffer=receive_buffer))
+        assert client.open(f"{path}?id={connection}{query}") == 101
+        self._server.wait_for(connection, "accepted")
+        self.clients[connection] = client
+        return client
+
+
+def stop(server: Running, how: signal.Signals = signal.SIGTERM) -> float:
+    """Signal it; give the time."""
+    began = time.monotonic()
+    server.process.send_signal(how)
+    return began
+
+
+def assert_ends(server: Running, began: float, within: float, status: int = 0) -> float:
+    """The process ends in time, with nothing left behind and nothing ugly in the log."""
+    assert wait_until(lambda: server.process.poll() is not None, within + LATE), server.log
+    took = time.monotonic() - began
+    assert server.process.wait() == status, server.log
+    assert wait_until(lambda: not server.processes_left(), 3)
+    assert "Traceback" not in server.log
+    return took

@@ -1,0 +1,182 @@
+"""The files of examples/deploy, and what stands in front of a server: TLS, HTTP/2, nginx."""
+
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.sync.client import connect, unix_connect
+
+from tests.servers._clients import CLOSE, TEXT, RawClient, handshake
+from tests.servers._harness import wait_until
+from tests.servers._http2 import PING, Http2Client
+from tests.servers._rows import ROOT
+from tests.servers._serving import Start, assert_ends, stop
+from wsnursery.hypercorn import Config
+
+DEPLOY = ROOT / "examples" / "deploy"
+APP = "examples.deploy.app:app"
+
+
+def settings_of_the_example(**others: object) -> dict[str, object]:
+    settings = tomllib.loads((DEPLOY / "hypercorn.toml").read_text())
+    return {name: value for name, value in settings.items() if name != "worker_class"} | others
+
+
+def test_the_settings(start: Start) -> None:
+    with start(app=APP, **settings_of_the_example()) as server:
+        assert server.get("/healthz") == b"ok\n"
+        assert b"WebSocket endpoint" in server.get("/")
+        with connect(f"ws://127.0.0.1:{server.port}/") as client:
+            client.send("hello")
+            assert client.recv(timeout=5) == "hello"
+        assert_ends(server, stop(server), within=2)
+
+
+def test_the_defaults_in_the_settings_are_the_defaults() -> None:
+    Config.from_toml(DEPLOY / "hypercorn.toml")
+    for line in (DEPLOY / "hypercorn.toml").read_text().splitlines():
+        name, equals, value = line.removeprefix("# ").partition(" = ")
+        if line.startswith("# ") and equals and "file" not in name:
+            assert getattr(Config, name) == tomllib.loads(f"x = {value}")["x"], name
+
+
+class Authority:
+    """A throw-away CA, and the certificate that it issued for localhost."""
+
+    def __init__(self, directory: Path) -> None:
+        ca = trustme.CA()
+        issued = ca.issue_cert("localhost", "127.0.0.1")
+        key, certificate = directory / "key.pem", directory / "cert.pem"
+        issued.private_key_pem.write_to_path(str(key))
+        issued.cert_chain_pems[0].write_to_path(str(certificate))
+        self.settings = {"keyfile": str(key), "certfile": str(certificate)}
+        self._ca = ca
+
+    def trust(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._ca.configure_trust(context)
+        return context
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_tls(start: Start, authority: Authority) -> None:
+    trust = authority.trust()
+    with start(trust=trust, drain_timeout=0.5, drain_spread=0, **authority.settings) as server:
+        plain = RawClient(server.port)
+        plain.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")  # what is no TLS disturbs nobody
+        connection = server.new_id()
+        url = f"wss://localhost:{server.port}/ours/echo?id={connection}"
+        stalled = server.new_id()
+        with connect(url, ssl=trust) as client, socket.socket() as sock:
+            client.send("hello")
+            assert client.recv(timeout=5) == "hello"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", server.port))
+            reader = trust.wrap_socket(sock, server_hostname="localhost")
+            reader.sendall(handshake(f"/ours/flood?id={stalled}"))
+            server.wait_for(stalled, "accepted")
+            began = stop(server)  # with one that does not read
+            with pytest.raises(Exception, match="1012"):
+                client.recv(timeout=5)
+            assert_ends(server, began, within=0.5 + 2 * 3 + 3)
+            reader.close()
+        plain.socket.close()
+
+
+def test_http_2(start: Start, authority: Authority) -> None:
+    trust = authority.trust()
+    with start(trust=trust, **authority.settings) as server:
+        connection = server.new_id()
+        with Http2Client(server.port, authority.trust()) as client:
+            assert client.open(f"/ours/echo?id={connection}") == 200
+            client.send(TEXT, b"hello")
+            assert client.read() == (TEXT, b"hello")
+            began = stop(server)
+            opcode, payload = client.read()
+            assert (opcode, struct.unpack("!H", payload)) == (CLOSE, (1012,))
+            client.send(CLOSE, payload)
+            assert server.wait_for(connection, "ended")["error"] is None
+            assert_ends(server, began, within=2)
+
+
+@contextmanager
+def nginx(directory: Path, upstream: str) -> Iterator[int]:
+    """nginx as in examples/deploy; gives its port."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    site = (DEPLOY / "nginx.conf").read_text()
+    assert "listen 80;" in site
+    assert "127.0.0.1:8000" in site
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    site = site.replace("127.0.0.1:8000", upstream)
+    (directory / "site.conf").write_text(site)
+    temporary = "".join(
+        f"{name}_temp_path {directory}/{name};\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        # Its workers may connect to the socket.
+        ("user root;\n" if os.getuid() == 0 else "")
+        + f"daemon off;\npid {directory}/pid;\nerror_log {directory}/errors;\n"
+        + f"events {{}}\nhttp {{\naccess_log off;\n{temporary}include {directory}/site.conf;\n}}\n"
+    )
+    with subprocess.Popen(
+        [program, "-e", str(directory / "errors"), "-c", str(directory / "nginx.conf")]
+    ) as process:
+        try:
+            assert wait_until(lambda: listens(port) or process.poll() is not None, 5)
+            assert process.poll() is None
+            yield port
+        finally:
+            process.terminate()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_nginx_before_several_workers_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    with (
+        start("-b", f"unix:{path}", workers=2) as server,
+        nginx(tmp_path, f"unix:{path}") as port,
+    ):
+        direct, proxied = server.new_id(), server.new_id()
+        with (
+            unix_connect(str(path), f"ws://localhost/ours/echo?id={direct}") as one,
+            RawClient(port) as other,
+        ):
+            assert other.open(f"/ours/echo?id={proxied}") == 101
+            one.send("hello")
+            assert one.recv(timeout=5) == "hello"
+            other.send("hello")
+            while (message := other.read())[0] == PING:
+                pass
+            assert message == (TEXT, b"hello")
+            began = stop(server)
+            with pytest.raises(Exception, match="1012"):
+                one.recv(timeout=5)
+            assert other.read_close() == (1012, "")
+            other.close(1012)
+            assert server.wait_for(proxied, "ended")["error"] is None
+        assert_ends(server, began, within=2)
