@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.servers._clients import RawClient
 from tests.servers._harness import APP, Running, Server, running, wait_until
 
-LATE = 2.0
+LATE = 5.0
 """Seconds by which a busy machine may be late."""
 
 Start = Callable[..., AbstractContextManager[Running]]

@@ -64,7 +64,7 @@ def test_the_closes_are_spread(start: Start) -> None:
             assert client.read_close()[0] == 1012
             client.close(1012)
             times.append(time.monotonic() - began)
-        assert assert_ends(server, began, within=2) < 2 + LATE
+        assert_ends(server, began, within=2)
     # At least 10 go in each tenth of a second.
     assert 0.25 < times[-1] < 1.0 + LATE
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
