@@ -25,6 +25,12 @@ class Socket:
         assert struct.unpack("ii", value) == (1, 0)
         self.done.append("reset when closed")
 
+    def shutdown(self, how: int) -> None:
+        if self.refuses:
+            raise OSError("Transport endpoint is not connected")
+        assert how == socket.SHUT_RDWR
+        self.done.append("shut down")
+
     def close(self) -> None:
         self.done.append("closed")
         self._on_close()

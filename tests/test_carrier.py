@@ -12,8 +12,9 @@ from wsnursery._carrier import Carrier, carrier_of, drop
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
 @pytest.mark.parametrize(("protocol", "shared"), [(HTTP_1, False), (HTTP_2, True)])
 def test_it_is_found_below_send(module: str, protocol: str, shared: bool) -> None:
-    server = tcp_server(module, Socket())
-    assert carrier_of(send_over(server, protocol)) == Carrier(server, shared)
+    sock = Socket()
+    server = tcp_server(module, sock)
+    assert carrier_of(send_over(server, protocol)) == Carrier(server, sock, shared)
 
 
 async def send(event: Any) -> None:
@@ -42,28 +43,38 @@ def tcp_server_below(server: Any) -> Any:
     return send_over(server).__self__
 
 
-@pytest.mark.parametrize(("module", "tls"), [(TRIO, False), (TRIO, True), (ASYNCIO, False)])
-def test_it_is_reset(module: str, tls: bool) -> None:
+def dropped(server: Any) -> None:
+    carrier = carrier_of(send_over(server))
+    assert carrier is not None
+    drop(carrier.server, carrier.socket)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_it_is_reset_on_trio(tls: bool) -> None:
     sock = Socket()
-    drop(tcp_server(module, sock, tls=tls))
+    dropped(tcp_server(TRIO, sock, tls=tls))
     assert sock.done == ["reset when closed", "closed"]
 
 
-def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
-    transport = Socket()
-    server = tcp_server(ASYNCIO, transport)
-
-    def get_extra_info(name: str) -> None:
-        raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
-
-    server.writer.get_extra_info = get_extra_info
-    drop(server)
-    assert transport.done == ["closed"]
+def test_it_is_reset_on_asyncio() -> None:
+    sock = Socket()
+    dropped(tcp_server(ASYNCIO, sock))
+    assert sock.done == ["reset when closed", "shut down", "closed"]
 
 
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
 def test_one_that_is_closed_is_closed_again(module: str) -> None:
     sock = Socket()
     sock.refuses = True
-    drop(tcp_server(module, sock))
+    dropped(tcp_server(module, sock))
     assert sock.done == ["closed"]
+
+
+def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
+    server = tcp_server(ASYNCIO, Socket())
+
+    def get_extra_info(name: str) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
+
+    server.writer.get_extra_info = get_extra_info
+    assert carrier_of(send_over(server)) is None

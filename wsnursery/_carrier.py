@@ -32,6 +32,8 @@ class Carrier:
 
     server: object
     """The server's object for it. Alive as long as it serves the connection."""
+    socket: Any
+    """Its socket. Taken while it is open: asyncio's TLS transport, closed twice, loses it."""
     shared: bool
     """Other streams (HTTP/2) are carried too, and would be dropped with it."""
 
@@ -41,35 +43,43 @@ def carrier_of(send: Send) -> Carrier | None:
     owner, shared = getattr(send, "__self__", None), False
     for _ in range(STEPS):
         if type(owner).__module__ in _DROPS:
-            return Carrier(owner, shared)
+            sock = _socket_of(owner)
+            return None if sock is None else Carrier(owner, sock, shared)
         shared = shared or type(owner).__module__ in _MULTIPLEXED
         owner = getattr(getattr(owner, "send", None), "__self__", None)
     return None
 
 
-def drop(server: object) -> None:
-    """Reset a `Carrier.server`: what waits for the network in it returns. Idempotent."""
-    _DROPS[type(server).__module__](server)
+def drop(server: object, sock: Any) -> None:
+    """Reset what a `Carrier` names: what waits for the network in it returns. Idempotent."""
+    with suppress(OSError):  # it is closed
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    _DROPS[type(server).__module__](server, sock)
 
 
-def _drop_on_trio(server: Any) -> None:
-    stream = getattr(server.stream, "transport_stream", server.stream)  # below TLS, if there is any
-    _reset_when_closed(stream.socket)
-    stream.socket.close()
+def _socket_of(server: Any) -> Any:
+    if hasattr(server, "writer"):
+        try:
+            return server.writer.get_extra_info("socket")
+        except AttributeError:  # asyncio's TLS transport, closed twice
+            return None
+    # Below TLS, if there is any.
+    return getattr(server.stream, "transport_stream", server.stream).socket
 
 
-def _drop_on_asyncio(server: Any) -> None:
-    with suppress(AttributeError):  # asyncio's TLS transport, closed
-        _reset_when_closed(server.writer.get_extra_info("socket"))
+def _drop_on_trio(_server: Any, sock: Any) -> None:
+    sock.close()
+
+
+def _drop_on_asyncio(server: Any, sock: Any) -> None:
+    # For a TLS transport that waits for the peer's farewell and has been closed twice: `abort` does
+    # nothing for it. (uvloop's has no such call, and does not need it.)
+    with suppress(OSError, TypeError):
+        sock.shutdown(socket.SHUT_RDWR)
     server.writer.transport.abort()
 
 
-def _reset_when_closed(sock: socket.socket) -> None:
-    with suppress(OSError):  # it is closed
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-
-
-_DROPS: dict[str, Callable[[Any], None]] = {
+_DROPS: dict[str, Callable[[Any, Any], None]] = {
     "hypercorn.trio.tcp_server": _drop_on_trio,
     "hypercorn.asyncio.tcp_server": _drop_on_asyncio,
 }

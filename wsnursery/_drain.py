@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -85,14 +85,14 @@ class Drain:
         self._requests = 0
         self._emptied = anyio.Event()
         self._patience = anyio.CancelScope()
-        self._servers: WeakSet[object] = WeakSet()
-        """The server's objects for the network connections that it has."""
+        self._servers: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+        """The server's objects for the network connections that it has, and their sockets."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         carrier = carrier_of(send)
         if carrier is not None:
-            self._servers.add(carrier.server)
+            self._servers[carrier.server] = carrier.socket
         if scope["type"] == "http":
             self._requests += 1
             try:
@@ -178,7 +178,7 @@ class Drain:
                 connection_of(link.websocket).begin_close(self._policy.code, self._policy.reason)
                 scope.cancel()
         elif carrier is not None and not carrier.shared:
-            drop(carrier.server)
+            drop(carrier.server, carrier.socket)
 
     def hurry(self) -> None:
         """Wait no longer for the handlers."""
@@ -186,8 +186,8 @@ class Drain:
 
     def drop_all(self) -> None:
         """Reset every network connection that the server still has, HTTP's too."""
-        for server in tuple(self._servers):
-            drop(server)
+        for server, sock in tuple(self._servers.items()):
+            drop(server, sock)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

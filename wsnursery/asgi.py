@@ -169,7 +169,7 @@ class _ASGITransport:
         carrier = carrier_of(self._send if link is None else link.send)
         if carrier is None or carrier.shared:
             return False
-        drop(carrier.server)
+        drop(carrier.server, carrier.socket)
         return True
 
     async def _check_late_send(self) -> None:
