@@ -8,6 +8,7 @@ over the same `receive` and `send` needs. `python -m benchmarks` says what that 
 import asyncio
 import gc
 import sys
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -231,10 +232,10 @@ def beyond_raw(backend: str, shape: str, count: int, *, allocations: bool) -> li
 
 COST = {
     # backend, shape: steps, calls, allocations; change them with the code that they follow
-    ("trio", "ping-pong"): (2.6, 142, 119),
-    ("trio", "pipelined"): (2.1, 124, 109),
-    ("trio", "push"): (2.0, 101, 78),
-    ("trio", "receive"): (0.1, 29, 41),
+    ("trio", "ping-pong"): (2.6, 142, 138),
+    ("trio", "pipelined"): (2.1, 124, 124),
+    ("trio", "push"): (2.0, 101, 94),
+    ("trio", "receive"): (0.2, 30, 41),
     ("asyncio", "ping-pong"): (2.1, 88, 74),
     ("asyncio", "pipelined"): (2.1, 88, 74),
     ("asyncio", "push"): (1.0, 43, 37),
@@ -256,3 +257,42 @@ def test_a_message_takes_so_many_steps_and_calls(backend: str, shape: str) -> No
 def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
     _, _, allocations = beyond_raw(backend, shape, 10, allocations=True)
     assert allocations <= COST[backend, shape][2] * SLACK
+
+
+CONNECTION = {"trio": 28_000, "asyncio": 27_200}  # bytes
+
+
+@pytest.mark.parametrize("backend", CONNECTION)
+def test_an_idle_connection_takes_so_many_bytes(backend: str) -> None:
+    count = 50
+
+    async def raw(server: Server) -> None:
+        await server.receive()
+        await server.send({"type": "websocket.accept"})
+        await server.receive()
+
+    async def ours(server: Server) -> None:
+        async with open_websocket(SCOPE, server.receive, server.send) as ws:
+            await ws.accept()
+            await anyio.sleep_forever()
+
+    taken: list[float] = []
+
+    async def main(app: Callable[[Server], Awaitable[None]]) -> None:
+        servers = [Server() for _ in range(2 * count)]
+        async with anyio.create_task_group() as group:
+            for number, server in enumerate(servers):
+                if number == count:  # the first ones were to warm up
+                    await anyio.wait_all_tasks_blocked()
+                    tracemalloc.start()
+                server.put_nowait({"type": "websocket.connect"})
+                group.start_soon(app, server)
+            await anyio.wait_all_tasks_blocked()
+            gc.collect()
+            taken.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
+            group.cancel_scope.cancel()
+
+    for app in (raw, ours):
+        anyio.run(main, app, backend=backend)
+    assert (taken[1] - taken[0]) / count <= CONNECTION[backend] * SLACK
