@@ -64,10 +64,10 @@ def scaling(backend: str, step: Callable[[str], object]) -> Iterator[Growth]:
                 app,
                 {n: _served(backend, app, path, n, script) for n in _CONNECTIONS},
             )
-    for what, numbers, measure in _SUBJECTS:
+    for what, app, numbers, measure in _SUBJECTS:
         step(what)
         costs = {n: _alone(backend, measure, n) for n in numbers}
-        yield _growth(backend, what, "wsnursery", costs)
+        yield _growth(backend, what, app, costs)
 
 
 def steps() -> int:
@@ -200,6 +200,16 @@ async def _queued_out(number: int) -> float:
         return thread_time() - start
 
 
+async def _tasks(number: int) -> float:
+    start = thread_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(number):
+            group.start_soon(anyio.sleep_forever)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    return thread_time() - start
+
+
 async def _children(number: int) -> float:
     start = thread_time()
     async with _opened(_Server(), _OPTIONS) as ws:
@@ -242,13 +252,15 @@ async def _connect(connections: list[WebSocket]) -> None:
 
 _MANY = (1000, 4000, 16_000)
 _MEMBERSHIPS = (1000, 10_000, 100_000)
-_SUBJECTS: Sequence[tuple[str, Sequence[int], Callable[[int], Awaitable[float]]]] = (
-    ("messages in the inbox of one connection", _MANY, _queued_in),
-    ("messages in the outbox of one connection", _MANY, _queued_out),
-    ("children of one connection", _MANY, _children),
-    ("memberships, 10 to a room", _MEMBERSHIPS, partial(_memberships, 10)),
-    ("memberships, 100 to a room", _MEMBERSHIPS, partial(_memberships, 100)),
-    ("memberships, 1,000 to a room", _MEMBERSHIPS, partial(_memberships, 1000)),
+_OURS = "wsnursery"
+_SUBJECTS: Sequence[tuple[str, str, Sequence[int], Callable[[int], Awaitable[float]]]] = (
+    ("messages in the inbox of one connection", _OURS, _MANY, _queued_in),
+    ("messages in the outbox of one connection", _OURS, _MANY, _queued_out),
+    ("children of one task group", "anyio", _MANY, _tasks),
+    ("children of one connection", _OURS, _MANY, _children),
+    ("memberships, 10 to a room", _OURS, _MEMBERSHIPS, partial(_memberships, 10)),
+    ("memberships, 100 to a room", _OURS, _MEMBERSHIPS, partial(_memberships, 100)),
+    ("memberships, 1,000 to a room", _OURS, _MEMBERSHIPS, partial(_memberships, 1000)),
 )
 
 

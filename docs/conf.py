@@ -13,7 +13,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinxcontrib_trio",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "performance"]
 default_role = "code"
 myst_heading_anchors = 3
 
