@@ -257,6 +257,13 @@ async def test_close_all_cancels_who_is_late(timeout: float) -> None:
     assert closed_with(servers) == [(1001, "")] * 2
 
 
+async def test_close_all_waits_for_ten_seconds_by_default() -> None:
+    async with connected(stubborn, 1):
+        began = anyio.current_time()
+        await stubborn.close_all()
+    assert anyio.current_time() - began == about(10)
+
+
 async def test_close_all_cancels_nobody_who_has_left_already() -> None:
     """A handler that has ended, and whose block waits for the peer's answer."""
     server = testing.Server(answers_close=False)
