@@ -113,6 +113,8 @@ async def test_the_innermost_of_a_connection_counts() -> None:
         assert current_participant(here) is inner
         assert current_participant(there) is other
         assert current_participant(object()) is None
+        set_lineage((outer, other))
+        assert current_participant(here) is outer
     finally:
         set_lineage(())
 
