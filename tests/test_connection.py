@@ -190,6 +190,76 @@ async def test_an_accept_that_is_cancelled_at_the_end_is_not_told() -> None:
     assert log.moments["body"] - began < 1
 
 
+# contract: D7, D2
+@asyncio_only
+async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end() -> None:
+    """So it has told nobody, and what it does then gets no grace."""
+    server, log = testing.Server(), Log()
+    server.receive = anyio.sleep_forever  # type: ignore[assignment]
+    tasks: list[asyncio.Task[object] | None] = []
+
+    async def child(ws: WebSocket) -> None:
+        tasks.append(asyncio.current_task())
+        try:
+            await ws.accept()
+        finally:
+            try:
+                await anyio.sleep(3)
+            finally:
+                log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        ws.start_soon(child, ws)
+        await anyio.wait_all_tasks_blocked()
+        connection_of(ws).break_off(None)
+        assert tasks[0] is not None
+        tasks[0].cancel()
+        await anyio.sleep_forever()
+
+    began = anyio.current_time()
+    ended = await block(server, body)
+    assert ended.own.code is None
+    assert log.moments["child"] - began < 1
+
+
+async def test_an_accept_that_waits_is_cancelled() -> None:
+    server = testing.Server()
+    receive, go_on = server.receive, anyio.Event()
+
+    async def late() -> Mapping[str, Any]:
+        await go_on.wait()
+        return await receive()
+
+    server.receive = late
+
+    async def body(ws: WebSocket) -> None:
+        with anyio.move_on_after(1) as scope:
+            await ws.accept()
+        assert scope.cancelled_caught
+        assert ws.state == "connecting"
+        go_on.set()
+        await ws.accept()
+
+    assert (await block(server, body)).error is None
+
+
+# contract: S2, S10
+async def test_a_later_send_that_the_server_does_not_take_at_once() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(3, go_on)])
+    times: list[float] = []
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        for number in range(3):
+            await ws.send(str(number))
+            times.append(anyio.current_time())
+
+    assert (await block(server, body, (5, go_on.set))).error is None
+    assert times == [about(0), about(5), about(5)]
+    assert server.transcript.from_app == ["0", "1", "2"]
+
+
 async def test_reject_after_the_end() -> None:
     server = testing.Server()
 

@@ -221,6 +221,26 @@ async def test_a_late_one_after_silence() -> None:
     assert ended.at == about(45)
 
 
+async def test_an_idle_connection_has_one_task() -> None:
+    """The sender comes with the first message, and stays."""
+    server = testing.Server()
+
+    async def own_tasks() -> list[str]:
+        await anyio.wait_all_tasks_blocked()
+        names = [task.name or "" for task in anyio.get_running_tasks()]
+        return sorted(name for name in names if name.startswith("wsnursery "))
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        assert await own_tasks() == ["wsnursery receiver"]
+        await ws.send("x")
+        assert "wsnursery sender" in await own_tasks()
+        await anyio.sleep(3600)
+        assert await own_tasks() == ["wsnursery receiver", "wsnursery sender"]
+
+    assert (await block(server, body)).error is None
+
+
 # contract: S9
 async def test_the_inbox_may_overflow_while_a_raw_send_is_under_way() -> None:
     go_on = anyio.Event()
@@ -250,7 +270,7 @@ async def test_the_sender_is_cancelled_before_it_takes_over_what_a_call_has_begu
     send = server.send
 
     async def endless(event: Mapping[str, Any]) -> None:
-        if event["type"] == "websocket.accept":
+        if event.get("text") != "x":
             await send(event)
             return
         try:
@@ -267,6 +287,7 @@ async def test_the_sender_is_cancelled_before_it_takes_over_what_a_call_has_begu
     with pytest.raises(asyncio.CancelledError):
         async with open_websocket(server.scope, server.receive, server.send) as ws:
             await ws.accept()
+            await ws.send("first")
             await anyio.wait_all_tasks_blocked()
             ws.start_soon(cancel_sender)
             await ws.send("x")

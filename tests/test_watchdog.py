@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
 
 from tests._helpers import Owner
 from wsnursery._watchdog import Watchdog
@@ -100,6 +101,29 @@ async def test_a_forgotten_alarm() -> None:
         alarms.watch("b", 2)
         alarms.forget("a")
     assert alarms.heard == [("b", 2)]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_it_ends_at_once_when_it_may(has_begun: bool) -> None:
+    async with watching() as alarms:
+        alarms.watch("a", 100)
+        if has_begun:
+            await anyio.sleep(1)
+        alarms.forget("a")
+        alarms.watchdog.relax()
+        await anyio.sleep(0.1)
+        assert not alarms.running()
+        alarms.watch("b", 200)
+    assert alarms.heard == [("b", 200)]
+
+
+async def test_it_does_not_end_while_there_is_an_alarm() -> None:
+    async with watching() as alarms:
+        alarms.watch("a", 100)
+        alarms.watchdog.relax()
+        await anyio.wait_all_tasks_blocked()
+        assert alarms.running()
+    assert alarms.heard == [("a", 100)]
 
 
 async def test_it_ends_when_there_is_nothing_to_watch() -> None:

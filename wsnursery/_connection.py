@@ -7,7 +7,6 @@ connection, and everybody else looks at ``Connection.end``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,13 +28,6 @@ from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
-
-
-READS_PER_TURN = 16
-"""A task that reads what has arrived lets the other tasks run at every so-manieth message.
-
-To be cancelled it is ready at each. It cannot go on for long in any case: while the receiver does
-not run, the inbox runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +81,6 @@ class Connection:
         self.native: Native = native()
         self._reader = self.native.wakeup()
         self._reading = False
-        self._reads = 0
         self._waiting_reader: Participant | None = None
         self._reader_told = False
         self._requested = self.native.wakeup()
@@ -221,7 +212,10 @@ class Connection:
         self._waiting_reader, self._reader_told = reader, False
         self._reading = True
         try:
-            await self._breathe()
+            if messages or self.over:
+                await self.native.checkpoint()
+            else:
+                await self.native.checkpoint_if_cancelled()
             while not messages and not self.over:
                 await self._reader.wait()
         except BaseException:
@@ -240,13 +234,6 @@ class Connection:
             self._note_told()
             raise StopAsyncIteration
         raise self._sorry()
-
-    def _breathe(self) -> Awaitable[None]:
-        """The checkpoint of a call that reads, which lets others run only so often."""
-        self._reads += 1
-        if self.over or self._reads % READS_PER_TURN == 0:
-            return self.native.checkpoint()
-        return self.native.checkpoint_if_cancelled()
 
     async def close(self, code: int, reason: str) -> None:
         """Flush, close, and return when the server has taken it or ``close_timeout`` is over."""

@@ -122,12 +122,18 @@ class Sender(Service):
         self.stop()
 
     async def work(self) -> None:
-        """Send what is queued, and wait for more."""
+        """Send what is queued, and wait for more.
+
+        After the handshake it ends: many a connection is idle then, and a task needs memory.
+        """
         outbox = self._connection.outbox
         self._stage = self._native.stage()
+        event: Outgoing | None = None
         while True:
             delivery = None if self._held else outbox.begin()
             if delivery is None:
+                if isinstance(event, Accept) and not self._held:
+                    break
                 await self._rest()
                 continue
             event = delivery.event
@@ -138,6 +144,7 @@ class Sender(Service):
                     await self._transmit(delivery, self._transport.send(event))
             finally:
                 outbox.in_flight = None
+        self._stage = None
 
     async def _rest(self) -> None:
         """Wait for more; finish what a call has begun meanwhile."""
@@ -205,6 +212,7 @@ class Sender(Service):
         event = delivery.event
         if isinstance(event, Accept):
             self._connection.accepted(event.subprotocol)
+            self._watch_no_more()
         delivery.finish()
         if isinstance(event, Close | Reject):
             self.close_taken = True
@@ -248,6 +256,11 @@ class Sender(Service):
     def _watch(self, at: float) -> None:
         self._is_watched = True
         self._connection.watchdog.watch(self._look_at_clock, at)
+
+    def _watch_no_more(self) -> None:
+        self._is_watched = False
+        self._connection.watchdog.forget(self._look_at_clock)
+        self._connection.watchdog.relax()
 
     def _look_at_clock(self) -> None:
         """Is the raw send late? One alarm serves all of them: most are done long before it."""

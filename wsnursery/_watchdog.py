@@ -44,6 +44,13 @@ class Watchdog(Service):
         """Do not call ``alarm`` any more."""
         self._alarms.pop(alarm, None)
 
+    def relax(self) -> None:
+        """Let the task end, if there is no alarm: it may be long before there is one again."""
+        if not self._alarms:
+            self._wakes_at = self._native.now()
+            if self._nap is not None:
+                self._nap.deadline = self._wakes_at
+
     async def work(self) -> None:
         """Sleep until the first alarm; end when there is none.
 

@@ -294,8 +294,7 @@ class WebSocket:
             anyio.BusyResourceError: Another task is reading. That one is unharmed.
             anyio.ClosedResourceError: After the own `close`, or after the block.
 
-        *Checkpoint*: always for cancellation. Other tasks run whenever it has to wait, and at every
-        16th message at the latest. *Cancellation*: loses nothing; the next call gets the message.
+        *Checkpoint*: always. *Cancellation*: loses nothing; the next call gets the message.
         """
         return await self._connection.next_message(iterating=False)
 
