@@ -1,6 +1,7 @@
 """What all tests share: both backends, on virtual time."""
 
 import gc
+import signal
 from typing import Any
 
 import coverage
@@ -8,6 +9,12 @@ import hypothesis  # noqa: F401 - it looks for trio's references to its randomne
 import pytest
 
 from wsnursery.testing import virtual_backend
+
+
+def pytest_sessionstart() -> None:
+    """A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
