@@ -102,6 +102,17 @@ def test_one_packet_does_not_end_ours(server: Running, attack: Attack) -> None:
         server.wait_for(connection, "ended")
 
 
+# contract: C6
+def test_a_first_frame_before_a_denial_does_not_end_ours(server: Running) -> None:
+    """As before an accept: the server must have read it when the answer comes."""
+    for _ in range(10):
+        connection = server.new_id()
+        with server.client() as client, suppress(ServerGone):
+            client.open(f"/ours/reject?id={connection}", early=frame(TEXT, b"early"))
+        server.wait_for(connection, "ended")
+    assert server.answers
+
+
 def test_one_packet_ends_hypercorn_trio_before_any_application_is_called() -> None:
     """wsproto reads the header as ASCII in the server's reader: nobody else can do anything."""
     with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
