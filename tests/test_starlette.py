@@ -90,6 +90,7 @@ async def test_the_server_is_asked_again_after_the_disconnect() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(endpoint.app(), {**server.scope, "path": "/kiwi"}, receive, server.send)
         assert await server.peer.receive() == "hello kiwi"
+        await anyio.wait_all_tasks_blocked()  # the handler reads, so the end is a normal one
         server.peer.vanish()
     assert endpoint.outcomes == [None]
     assert calls > 2  # the first two gave the connect event and the disconnect event
