@@ -59,13 +59,13 @@ async def test_hypercorn(server: Running):
 # contract: D6
 @pytest.mark.parametrize(
     ("handler", "expected"),
-    [("leave", (1000, "")), ("close", (4002, "enough")), ("fail", (1011, ""))],
+    [("leave", (1000, "")), ("close_with", (4002, "enough")), ("fail", (1011, ""))],
 )
 async def test_hypercorn_closes(server: Running, handler: str, expected: tuple[int, str]):
     connection = server.new_id()
     ws: Any = None
     with suppress(WebSocketDisconnected):  # it may close before the loop begins
-        async with connect(server.url(f"/ours/{handler}", connection)) as ws:
+        async with connect(server.url(f"/ours/{handler}", connection) + "&code=4002") as ws:
             async for _ in ws:
                 pass
     assert ws.close_code == expected[0]
