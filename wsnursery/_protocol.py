@@ -17,7 +17,8 @@ from ._errors import LocalProtocolError, RemoteProtocolError
 class _Word(Enum):
     """An enumeration whose members are looked up for every message: fast, by identity."""
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
 
 class State(_Word):
