@@ -235,7 +235,7 @@ COST = {
     ("trio", "ping-pong"): (3.0, 156, 160),
     ("trio", "pipelined"): (3.0, 154, 160),
     ("trio", "push"): (2.0, 103, 94),
-    ("trio", "receive"): (0.7, 43, 47),
+    ("trio", "receive"): (0.7, 43, 56),
     ("asyncio", "ping-pong"): (3.0, 100, 85),
     ("asyncio", "pipelined"): (3.0, 100, 85),
     ("asyncio", "push"): (1.0, 44, 37),
