@@ -144,24 +144,24 @@ class Member:
         assert connection is not None, "whoever joins holds it"
         connection.check_can_send()
 
-    def _give(self, publication: Publication) -> bool:
-        """Queue a message, and say whether it was. Never waits, never raises."""
+    def _give(self, publication: Publication, *, at_once: bool) -> bool:
+        """Queue a message, and say whether it was. Never waits, never raises.
+
+        Args:
+            publication: The message.
+            at_once: Begin to send it now, if nothing is before it.
+        """
         connection = self._connection()
         if connection is None or connection.over:
             return False
+        if at_once and connection.sender.is_ready:
+            connection.sender.send_now(publication.message, publication.size)
+            return True
         if self._overflow == "latest" and connection.outbox.discard_oldest(publication.supersedes):
             self.conflated += 1
         if connection.offer(publication.message, publication.size, publication):
             return True
         return self._overflowed(connection, publication)
-
-    def _send(self, publication: Publication) -> bool:
-        """Send a message now, if nothing is before it, else queue it; as `_give` otherwise."""
-        connection = self._connection()
-        if connection is None or connection.over or not connection.sender.is_ready:
-            return self._give(publication)
-        connection.sender.send_now(publication.message, publication.size)
-        return True
 
     def _replay(self, publications: Sequence[Publication]) -> int:
         """Queue the newest of these messages, as many as the queue has good room for.
@@ -178,7 +178,7 @@ class Member:
             max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
         )
         for publication in fitting:
-            self._give(publication)
+            self._give(publication, at_once=False)  # newer states replace older ones
         return len(fitting)
 
     def _miss(self, count: int) -> None:

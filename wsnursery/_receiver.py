@@ -51,8 +51,6 @@ class Receiver(Service):
         self._events = 0
         self._disconnected = False
         self._warned = False
-        self.is_waiting_for_room: bool = False
-        """It has a message in hand for which the inbox has no room."""
         self._room = connection.native.wakeup()
         self._change = connection.native.wakeup()  # the block waits for the end, or for silence
 
@@ -113,13 +111,11 @@ class Receiver(Service):
     async def _wait_for_room(self, message: Message) -> None:
         # While a message waits for room, the peer is not the one who is idle.
         self._connection.watchdog.forget(self._peer_is_idle)
-        self.is_waiting_for_room = True
         while not self._has_room():
             self._warn_if_nobody_reads()
             await self._room.wait()
             if self._connection.over:
                 return
-        self.is_waiting_for_room = False
         self._connection.heard_message(message, size_of(message))
         self.watch_idle()
 
@@ -150,7 +146,7 @@ class Receiver(Service):
 
     def look_for_room(self) -> None:
         """There may be room in the inbox for the message in hand."""
-        if self.is_waiting_for_room and self._has_room():
+        if self._room.is_asleep and self._has_room():
             self._room.wake()
 
     def _warn_if_nobody_reads(self) -> None:

@@ -292,7 +292,7 @@ class Room:
         self._sequence = number
         self._published += 1
         self._history.append(publication)
-        reached = [member._send(publication) for member in self.members].count(True)
+        reached = [member._give(publication, at_once=True) for member in self.members].count(True)
         self._queued += reached
         return reached
 

@@ -36,9 +36,7 @@ class Watchdog(Service):
             self._wakes_at = at
             self.start()
         elif at < self._wakes_at:
-            self._wakes_at = at
-            if self._nap is not None:
-                self._nap.deadline = at
+            self._wake_at(at)
 
     def forget(self, alarm: Alarm) -> None:
         """Do not call ``alarm`` any more."""
@@ -47,9 +45,12 @@ class Watchdog(Service):
     def relax(self) -> None:
         """Let the task end, if there is no alarm: it may be long before there is one again."""
         if not self._alarms:
-            self._wakes_at = self._native.now()
-            if self._nap is not None:
-                self._nap.deadline = self._wakes_at
+            self._wake_at(self._native.now())
+
+    def _wake_at(self, at: float) -> None:
+        self._wakes_at = at
+        if self._nap is not None:
+            self._nap.deadline = at
 
     async def work(self) -> None:
         """Sleep until the first alarm; end when there is none.
