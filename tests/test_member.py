@@ -440,5 +440,5 @@ async def test_a_member_does_not_keep_its_connection_alive():
         assert gone() is None
         assert change.member is members[0]
         # A room that was never left meets a connection that is no more.
-        assert not members[0]._give(Publication(object(), 1, "a", 1, None))
+        assert not members[0]._give(Publication(object(), 1, "a", 1, None), at_once=True)
         assert not members[0].lagging
