@@ -10,7 +10,9 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
-from ._wire import SWITCHED, handshake
+from wsnursery._doctor._client import handshake
+
+from ._wire import SWITCHED
 
 Steps = Generator[None, None, None]
 """A script; every `yield` hands the thread back to the server."""

@@ -1,4 +1,4 @@
-"""What a client says: a handshake and masked frames, made once and sent as often as needed."""
+"""What goes over the wire, made once and sent as often as needed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ from wsproto.events import BytesMessage, TextMessage
 
 SWITCHED = b"HTTP/1.1 101 "
 """How an accepted handshake's answer begins."""
-
-
-def handshake(path: str) -> bytes:
-    """The request of RFC 6455 §4.1, without extensions."""
-    return (
-        f"GET {path} HTTP/1.1\r\n"
-        "Host: localhost\r\n"
-        "Upgrade: websocket\r\n"
-        "Connection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        "Sec-WebSocket-Version: 13\r\n"
-        "\r\n"
-    ).encode()
 
 
 def client_frame(message: str | bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The same small application, written with each library.
 
-Every module here has an `app` that serves these paths:
+Every library has a module here, with an `app` that serves these paths:
 
 * ``/echo`` sends every message back,
 * ``/push`` gets ``"COUNT:MESSAGE"`` and sends the message that often,

@@ -13,7 +13,8 @@ from time import perf_counter, process_time
 from types import TracebackType
 from typing import Self
 
-from benchmarks._wire import SWITCHED, client_frame, handshake, server_frame
+from benchmarks._wire import SWITCHED, client_frame, server_frame
+from wsnursery._doctor._client import handshake
 
 _BATCH = 50  # connections that are opened at once: fewer than a server's backlog
 _PATIENCE = 60.0  # seconds without any progress, after which something hangs

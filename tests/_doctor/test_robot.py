@@ -1,6 +1,7 @@
 """The doctor's side of a probe: a script's orders reach the client."""
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -108,6 +109,6 @@ def test_lines_end_with_a_process_that_is_killed() -> None:
     with ours, theirs:
         ours.sendall(b"unread")
         tell(theirs, {"connection": "c1"})
-        time.sleep(0.01)
+        assert select.select([theirs], [], [], 5)[0] == [theirs]
         theirs.close()  # with something unread in it: a reset
         assert list(lines(ours, time.monotonic() + 5)) in ([], [{"connection": "c1"}])

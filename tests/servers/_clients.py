@@ -11,22 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+from wsnursery._doctor._client import frame as frame
+from wsnursery._doctor._client import handshake as handshake
+
 SO_ATTACH_FILTER = 26
 BPF_RETURN = 0x06
 """linux/filter.h: the instruction that ends a filter with the number of bytes to keep."""
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0, 1, 2, 8
-
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole masked frame (the mask is zero, which leaves the payload as it is)."""
-    if len(payload) < 126:
-        length = bytes([0x80 | len(payload)])
-    elif len(payload) < 65536:
-        length = bytes([0x80 | 126]) + struct.pack("!H", len(payload))
-    else:
-        length = bytes([0x80 | 127]) + struct.pack("!Q", len(payload))
-    return bytes([0x80 | opcode]) + length + bytes(4) + payload
 
 
 def _unfinished(opcode: int, payload: bytes) -> bytes:
@@ -37,19 +29,6 @@ def _unfinished(opcode: int, payload: bytes) -> bytes:
 
 def _message(message: str | bytes) -> bytes:
     return frame(BINARY, message) if isinstance(message, bytes) else frame(TEXT, message.encode())
-
-
-def handshake(path: str, *headers: str) -> bytes:
-    lines = [
-        f"GET {path} HTTP/1.1",
-        "Host: localhost",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        *headers,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class ServerGone(Exception):

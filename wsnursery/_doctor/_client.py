@@ -26,12 +26,18 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return bytes([0x80 | opcode]) + length + bytes(4) + payload
 
 
-def handshake(path: str, host: str) -> bytes:
+def handshake(path: str, *headers: str, host: str = "localhost") -> bytes:
     """An opening handshake (RFC 6455 section 4.1); the key is the one of its section 1.3."""
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ).encode()
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class Client:
@@ -61,7 +67,7 @@ class Client:
         self._end: Facts | None = None
         try:
             self._socket.connect(address)
-            self._socket.sendall(handshake(path, f"{address[0]}:{address[1]}") + early)
+            self._socket.sendall(handshake(path, host=f"{address[0]}:{address[1]}") + early)
         except OSError:
             self._socket.close()
             raise
