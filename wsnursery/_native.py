@@ -14,7 +14,7 @@ from asyncio.tasks import _leave_task as leave_task  # pyright: ignore[reportPri
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import ModuleType, coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,6 +76,7 @@ def running_on_trio() -> bool:
 # -------------------------------------------------------------------------------------------- trio
 
 
+@cache  # it has nothing of the run that it is asked for in
 def _trio() -> Native:
     trio = sys.modules["trio"]  # whoever runs on it has imported it
     lowlevel = trio.lowlevel
