@@ -24,6 +24,7 @@ from typing import Any, Self
 Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Event, Receive, Send], Awaitable[None]]
 
 TEXT, BINARY, CLOSE = 1, 2, 8
 
@@ -42,11 +43,18 @@ def tell(*facts: object) -> None:
     print("TOLD", json.dumps(facts), flush=True)
 
 
-async def lifespan(receive: Receive, send: Send) -> None:
-    """Serve the lifespan scope."""
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})
+def websocket(app: App) -> App:
+    """Serve the lifespan, so that an application is about WebSockets alone."""
+
+    async def served(scope: Event, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return served
 
 
 class NotTold(TimeoutError):

@@ -18,16 +18,14 @@ from _reproduction import (
     Receive,
     Send,
     Server,
-    lifespan,
     run,
     tell,
+    websocket,
 )
 
 
-async def app(scope: Event, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(receive, send)
-        return
+@websocket
+async def app(_: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
 

@@ -14,16 +14,14 @@ from _reproduction import (
     Receive,
     Send,
     Server,
-    lifespan,
     run,
     tell,
+    websocket,
 )
 
 
+@websocket
 async def app(scope: Event, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(receive, send)
-        return
     await receive()
     await send({"type": "websocket.accept"})
     tell("accepted")

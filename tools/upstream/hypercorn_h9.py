@@ -15,15 +15,13 @@ from _reproduction import (
     Send,
     Server,
     frame,
-    lifespan,
     run,
+    websocket,
 )
 
 
-async def app(scope: Event, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(receive, send)
-        return
+@websocket
+async def app(_: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
 

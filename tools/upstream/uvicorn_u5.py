@@ -8,15 +8,13 @@ from _reproduction import (
     Receive,
     Send,
     Server,
-    lifespan,
     run,
+    websocket,
 )
 
 
-async def app(scope: Event, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(receive, send)
-        return
+@websocket
+async def app(_: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     await receive()
