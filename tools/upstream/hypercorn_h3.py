@@ -18,7 +18,7 @@ from _reproduction import (
 
 
 @websocket
-async def app(_: Event, receive: Receive, send: Send) -> None:
+async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     tell("accepted")
