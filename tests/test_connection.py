@@ -811,3 +811,9 @@ async def test_the_facts_stay_and_the_rest_is_let_go() -> None:
     assert (ws.close_code, ws.close_reason, ws.state) == (4001, "bye", "closed")
     assert ws.statistics().messages_received == 1
     assert ws.statistics().receive_buffer_used == 0
+
+
+async def test_a_name_of_its_own() -> None:
+    async with opened(testing.Server()) as first, opened(testing.Server()) as second:
+        names = [connection_of(ws).id for ws in (first, first, second)]
+    assert names[0] == names[1] != names[2]

@@ -16,7 +16,7 @@ CORE = [
     # Modules of one layer may import each other only in the order in which they stand here.
     ["_errors", "_codes", "_types"],
     ["_protocol", "_outcome", "_handshake", "hooks"],
-    ["_options", "_transport", "_native", "_host", "_tasks", "_buffers"],
+    ["_observers", "_options", "_transport", "_native", "_host", "_tasks", "_buffers"],
     ["_application", "_service", "_sender", "_receiver", "_watchdog"],
     ["_connection", "_block", "_websocket", "transports"],
     ["_servers", "_carrier", "_link", "asgi", "app", "_drain"],

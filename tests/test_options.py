@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wsnursery import Options, _options
+from wsnursery import Options, _options, hooks
 
 COUNTS = (
     "receive_buffer",
@@ -54,6 +54,7 @@ def test_the_defaults() -> None:
         "max_message_size": 1024 * 1024,
         "allowed_origins": None,
         "strict": False,
+        "hooks": (),
     }
 
 
@@ -123,6 +124,23 @@ def test_allowed_origins() -> None:
         assert refuses("allowed_origins", wrong) is TypeError
     for bad in (["example.org"], ["https://example.org/"], ["*"], ["http://x", "null"]):
         assert refuses("allowed_origins", bad) is ValueError
+
+
+def test_hooks() -> None:
+    def hook(event: hooks.Event) -> None:
+        """Take it."""
+
+    async def waits(event: hooks.Event) -> None:
+        """A coroutine function is never run."""
+
+    assert one("hooks", [hook]) == (hook,)
+    assert one("hooks", ()) == ()
+    for wrong in (hook, None, "hook", {hook}, [1], [None], [object], [waits]):
+        assert refuses("hooks", wrong) is TypeError
+    with pytest.raises(TypeError, match=r"write object\(\), not object"):
+        Options(hooks=[object])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="a hook must not wait"):
+        Options(hooks=[waits])  # type: ignore[list-item]
 
 
 def test_a_list_that_changes_later_changes_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract._bench import about, block, closes
 from tests.faults._opened import opened
-from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, testing
+from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery.testing import FailReceive, Garbage, StallSend
 
 
@@ -401,3 +401,12 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
             await anyio.sleep_forever()
     assert server.peer.unread == 0
     assert closes(server) == ["app close 1001"]
+
+
+async def test_hooks_hear_of_what_comes_in() -> None:
+    server, heard = testing.Server(), list[hooks.Event]()
+    async with held(server, incoming="discard", hooks=[heard.append]):
+        server.peer.send_nowait("été")
+        await anyio.wait_all_tasks_blocked()
+    received = [event for event in heard if isinstance(event, hooks.MessageReceived)]
+    assert [(event.message, event.size) for event in received] == [("été", 5)]

@@ -11,7 +11,7 @@ import pytest
 
 from tests._carriers import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about, block, closes
-from wsnursery import WebSocket, open_websocket, testing
+from wsnursery import WebSocket, hooks, open_websocket, testing
 from wsnursery._link import EXTENSION, Link
 from wsnursery._sender import STUCK_SECONDS
 from wsnursery.testing import FailSend, StallSend
@@ -474,3 +474,21 @@ async def test_a_close_that_the_disconnect_overtakes_is_not_sent() -> None:
             await block(server, pushing("x"))
         late = [line for line in server.transcript.lines if "after the disconnect event" in line]
         assert late == []
+
+
+async def test_hooks_hear_of_what_the_server_has_taken() -> None:
+    server = testing.Server(faults=[FailSend(3, ValueError("refused"))])
+    heard = list[hooks.Event]()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send(b"taken")
+        with pytest.raises(ValueError, match="refused"):
+            await ws.send(b"refused")
+
+    await block(server, body, hooks=[heard.append])
+    sent = [event for event in heard if isinstance(event, hooks.MessageSent)]
+    assert [(event.message, event.size) for event in sent] == [(b"taken", 5)]
+    assert [str(event.error) for event in heard if isinstance(event, hooks.SendFailed)] == [
+        "refused"
+    ]

@@ -471,3 +471,12 @@ async def test_whose_end_an_exception_is_about() -> None:
 def test_a_message_as_it_is_queued() -> None:
     assert payload("x") == "x"
     assert json.loads(json_text({"a": 1})) == {"a": 1}
+
+
+async def test_the_id_is_random_and_stays() -> None:
+    first, second = opened(testing.Server()), opened(testing.Server())
+    async with first, second:
+        inside = first.id
+        assert inside.version == 4
+        assert inside != second.id
+    assert first.id == inside

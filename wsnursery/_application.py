@@ -14,6 +14,7 @@ import anyio
 from ._buffers import Inbox
 from ._errors import WebSocketDisconnected, is_attributed
 from ._host import NO_HOST, Host, current_host, is_cancellation
+from ._observers import Observers
 from ._outcome import Failure, Source, without
 from ._tasks import (
     Cut,
@@ -34,11 +35,13 @@ class Application:
     Args:
         origin: Which connection this is, in exceptions and lineages.
         inbox: Whether something is unread decides who may go on after an orderly end.
+        observers: Are told of the tasks.
     """
 
-    def __init__(self, origin: object, inbox: Inbox) -> None:
+    def __init__(self, origin: object, inbox: Inbox, observers: Observers) -> None:
         self.origin = origin
         self._inbox = inbox
+        self._observers = observers
         self.group: TaskGroup | None = None
         """The task group of body and children; `None` when it has been left."""
         self.host: Host = current_host()
@@ -50,6 +53,8 @@ class Application:
         self.ever_read: bool = False
         self._participants: dict[Participant, None] = {self.body: None}
         """The body and the children that have not finished, in the order of their start."""
+        self._children = 0
+        """How many were ever started."""
         self._stranger = Participant(origin)
         """Stands for the tasks of somebody else that call: never cancelled, but it may read."""
         self._readers: set[Participant] = set()
@@ -58,6 +63,8 @@ class Application:
         self._broken: bool | None = None
         """How the connection ended; `None` until it has."""
         self._cut = Cut.NOBODY
+        self._cancelled = False
+        """All of it was cancelled: because something failed, or from outside."""
 
     @property
     def is_running(self) -> bool:
@@ -84,7 +91,7 @@ class Application:
     def untell(self, participant: Participant) -> None:
         """That call was cancelled before it could say so."""
         participant.untell()
-        self._cut_one(participant)
+        self._cut_down(participant)
 
     # -------------------------------------------------------------------------- having to stop
 
@@ -113,22 +120,29 @@ class Application:
     def _raise_cut(self, cut: Cut) -> None:
         if cut > self._cut:
             self._cut = cut
-            for participant in self._participants:
-                self._cut_one(participant)
+            self._cut_down(*self._participants)
 
-    def _cut_one(self, participant: Participant) -> None:
-        if self._cut >= participant.falls_at:
+    def _cut_down(self, *participants: Participant) -> None:
+        """Cancel those of them that must stop by now."""
+        falling = [each for each in participants if self._cut >= each.falls_at]
+        news = [each.number for each in falling if not each.scope.cancel_called]
+        for participant in falling:
             if participant is self.body:
                 self.host.about_to_cut()
             participant.scope.cancel()
+        if news:
+            late = self._cut is Cut.EVERYONE
+            self._observers.cancelled("grace_period" if late else "disconnected", news)
 
     # ------------------------------------------------------------------------------ the children
 
-    def join(self) -> Participant:
-        """Make room for one more child."""
-        participant = Participant(self.origin)
+    def join(self, name: object) -> Participant:
+        """Make room for one more child; ``name`` is its name, or its function."""
+        self._children += 1
+        participant = Participant(self.origin, self._children)
         self._participants[participant] = None
-        self._cut_one(participant)
+        self._observers.task_started(participant.number, name)
+        self._cut_down(participant)
         return participant
 
     async def run_child(
@@ -139,13 +153,14 @@ class Application:
     ) -> None:
         """Run a child; whatever it raises is noted and leaves through the block."""
         set_lineage((*self.outer_lineage, participant))
+        error: BaseException | None = None
         try:
             with participant.scope, _sealed(participant.scope):
                 await func(*args)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
-            self._child_failed(exc)
-        finally:
-            self._part(participant)
+            error = exc
+        self._child_ended(participant, error)
+        del error  # this frame is in its traceback
 
     async def run_started_child(  # noqa: ASYNC128 - `func` calls started()
         self,
@@ -162,6 +177,7 @@ class Application:
         """
         status = _Started(task_status)
         set_lineage((*self.outer_lineage, participant))
+        error: BaseException | None = None
         try:
             with participant.scope, _sealed(participant.scope):
                 await func(*args, task_status=status)
@@ -169,29 +185,45 @@ class Application:
                 raise disconnected()
         except BaseException as exc:  # noqa: ASYNC103 - as in `run_child`
             if not status.called:
+                self._part(participant, exc, cut=participant.scope.cancelled_caught)
+                self.cut()
                 raise
-            self._child_failed(exc)
-        finally:
-            self._part(participant)
+            error = exc
+        self._child_ended(participant, error)
+        del error  # this frame is in its traceback
 
-    def finish_body(self, error: BaseException | None) -> None:
-        """The body of the block has been left; ``error`` is what it raised."""
+    def _child_ended(self, participant: Participant, error: BaseException | None) -> None:
+        self._part(participant, error, cut=participant.scope.cancelled_caught)
+        if error is not None and self.is_failure(error):
+            self.fail(Source.CHILD, error)
+        self.cut()
+
+    def finish_body(self, error: BaseException | None, *, cut: bool) -> None:
+        """The body of the block has been left.
+
+        Args:
+            error: What it raised.
+            cut: The connection has cancelled it, and that ended it.
+        """
         self._body_finished = True
-        self._part(self.body)
+        self._part(self.body, error, cut=cut)
+        self.cut()
         if error is not None:
             failed = self.is_failure(error)
             self.failures.append(Failure(Source.BODY, error))
             if failed:
                 self._cancel()
 
-    def _part(self, participant: Participant) -> None:
+    def _part(self, participant: Participant, error: BaseException | None, *, cut: bool) -> None:
+        """One of them has ended, cut by the connection, cancelled by somebody else or by itself."""
         del self._participants[participant]
         self._readers.discard(participant)
-        self.cut()
-
-    def _child_failed(self, exc: BaseException) -> None:
-        if self.is_failure(exc):
-            self.fail(Source.CHILD, exc)
+        is_cancelled = error is not None and is_cancellation(error)
+        if is_cancelled and not self._cancelled and not participant.scope.cancel_called:
+            self._cancelled = True
+            self._observers.cancelled("outside", ())
+        shown = None if is_cancelled else error
+        self._observers.task_ended(participant.number, shown, cancelled=cut or is_cancelled)
 
     # -------------------------------------------------------------------------------- failures
 
@@ -217,6 +249,9 @@ class Application:
         if self.group is not None:
             self.host.about_to_cut()
             self.group.cancel_scope.cancel()
+            if self._participants and not self._cancelled:
+                self._cancelled = True
+                self._observers.cancelled("failed", [each.number for each in self._participants])
 
     def release(self) -> None:
         """Everybody has finished: let go of everything that leads to them."""

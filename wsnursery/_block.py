@@ -45,7 +45,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                     cut = body_scope.cancelled_caught
                     if error is not None and host.is_our_cut(error):
                         error, cut = None, True
-                    application.finish_body(error)
+                    application.finish_body(error, cut=cut)
                     # A cancellation goes on, through the children's group to wherever it is meant.
                     error = _cancellation_in(error)
                     if error is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 import anyio
 
@@ -16,6 +17,7 @@ from ._application import Application
 from ._buffers import Delivery, Inbox, Outbox, WebSocketStatistics, size_of
 from ._errors import LocalProtocolError, WebSocketDisconnected, attribute
 from ._native import Native, native
+from ._observers import NOBODY, Observers
 from ._options import Options
 from ._outcome import Source
 from ._protocol import Accept, Close, Event, Protocol, Reject, State
@@ -55,6 +57,11 @@ class Connection:
         self.origin: object = object()
         """Identifies this connection in exceptions and lineages without keeping it alive."""
         self.subprotocol: str | None = None
+        self._id: UUID | None = None
+        self.native: Native = native()
+        self.observers: Observers = (
+            Observers(options.hooks, self.id, self.native.now) if options.hooks else NOBODY
+        )
 
         # The end.
         self.over: bool = False
@@ -72,13 +79,12 @@ class Connection:
         self.informed: bool = False
         """Some call has said that the connection ended."""
 
-        self.application: Application = Application(self.origin, self.inbox)
+        self.application: Application = Application(self.origin, self.inbox, self.observers)
         """The body and the children."""
         self.outcome: BaseException | None = None
         """What the block is to raise, once it has been left."""
 
         # The reader, and the call of `accept`. A `Wakeup` lets one task at a time wait.
-        self.native: Native = native()
         self._reader = self.native.wakeup()
         self._reading = False
         self._waiting_reader: Participant | None = None
@@ -92,6 +98,13 @@ class Connection:
         self.sender: Sender = Sender(self)
         self.receiver: Receiver = Receiver(self)
         self.watchdog: Watchdog = Watchdog(self)
+
+    @property
+    def id(self) -> UUID:
+        """A name for it, made when somebody asks: most never do."""
+        if self._id is None:
+            self._id = uuid4()
+        return self._id
 
     # ---------------------------------------------------------------- what the application calls
 
@@ -167,6 +180,7 @@ class Connection:
         """Queue a message."""
         self.check_can_send()
         if not self.offer(message, size_of(message)):
+            self.observers.buffer_full("send")
             raise anyio.WouldBlock(
                 "the send buffer is full: use `await ws.send(...)`, or treat the peer as too slow"
             )
@@ -272,7 +286,7 @@ class Connection:
     def _say_closed(self) -> None:
         """Let go of who reads, and of what was received for nobody."""
         self.own_close = self.over = True
-        self.inbox.clear()
+        self._forget_received()
         self._reader.wake()
         self.receiver.look_for_room()
 
@@ -293,6 +307,7 @@ class Connection:
         """The server has taken the accept."""
         self.protocol.apply(Event.ACCEPTED)
         self.subprotocol = subprotocol
+        self.observers.accepted(subprotocol)
         self.receiver.watch_idle()
 
     def heard_disconnect(self, code: int | None, reason: str) -> None:
@@ -356,12 +371,15 @@ class Connection:
         self.end = End(broken=broken, cause=cause, time=self.native.now())
         self.over = True
         if broken:
-            self.inbox.clear()
+            self._forget_received()
+        self.observers.disconnected(
+            self.protocol.code, self.protocol.reason, broken=broken, cause=cause
+        )
+        if broken and self._waiting_reader is not None:
             # After an orderly end a reader keeps everybody alive until it has heard of it itself.
             # Here it must count as told before the others are cancelled.
-            if self._waiting_reader is not None:
-                self._reader_told = True
-                self.application.tell(self._waiting_reader)
+            self._reader_told = True
+            self.application.tell(self._waiting_reader)
         self._reader.wake()
         if self._accept_caller is not None:
             self.application.tell(self._accept_caller)
@@ -380,8 +398,14 @@ class Connection:
         """Give up the messages that are queued; what is in flight and a close may go out."""
         self._lose(self.outbox.drop_messages())
 
+    def _forget_received(self) -> None:
+        """Nobody is going to read what waits in the inbox."""
+        self.observers.dropped("receive", len(self.inbox))
+        self.inbox.clear()
+
     def _lose(self, deliveries: list[Delivery]) -> None:
         """Count what is lost; the calls that wait for it are told."""
+        self.observers.dropped("send", sum(delivery.is_message for delivery in deliveries))
         for delivery in deliveries:
             if delivery.is_message:
                 self.undelivered += 1
@@ -398,6 +422,7 @@ class Connection:
 
     def start(self) -> None:
         """Start what must always run."""
+        self.observers.opened(self.transport.scope)
         self.receiver.start()
 
     def service_ended(self) -> None:
@@ -498,11 +523,14 @@ class Connection:
     def release(self) -> None:
         """The block has been left: keep the facts, let go of everything else."""
         self.left = self.over = True
+        self._forget_received()
+        self.observers.closed(
+            self.protocol.code, self.protocol.reason, self.outcome, self.statistics
+        )
         self.service_group = None
         self.application.release()
         self._closers.clear()
         self.outcome = None
-        self.inbox.clear()
         self.end = None if self.end is None else replace(self.end, cause=None)
 
     # ------------------------------------------------------------------------------------- counts

@@ -191,12 +191,13 @@ class Member:
     # ------------------------------------------------------------------------------- overflow
 
     def _overflowed(self, connection: Connection, publication: Publication) -> bool:
+        connection.observers.buffer_full("send")
         if self._overflow == "disconnect":
             self._disconnect(connection)
             return False
         if self._overflow != "drop_newest" and self._make_way(connection, publication):
             return True
-        self._drop()
+        self._drop(connection)
         return False
 
     def _disconnect(self, connection: Connection) -> None:
@@ -211,9 +212,10 @@ class Member:
         while not outbox.has_room(publication.size):
             if not outbox.discard_oldest(publication.shares_room):
                 return False  # full of what the application itself has sent
-            self._drop()
+            self._drop(connection)
         return connection.offer(publication.message, publication.size, publication)
 
-    def _drop(self) -> None:
+    def _drop(self, connection: Connection) -> None:
+        connection.observers.dropped("send", 1)
         self.dropped += 1
         self._miss(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from ._handshake import parse_origin
+from .hooks import Hook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,10 @@ class Options:
     """Hold the server to ASGI 2.4: only `OSError` from ``send`` means that the client is gone,
     everything else leaves as itself. For rolling out and for testing servers."""
 
+    hooks: Sequence[Hook] = ()
+    """Callables that are told what happens to a connection, see `wsnursery.hooks`. With none, the
+    default, they cost nothing."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
@@ -94,6 +100,7 @@ class Options:
         if self.allowed_origins is not None:
             # A copy: the caller's list may change, a frozen object must not.
             object.__setattr__(self, "allowed_origins", tuple(self.allowed_origins))
+        object.__setattr__(self, "hooks", tuple(self.hooks))
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -139,6 +146,20 @@ def _check_flag(name: str, value: Any) -> None:
         raise TypeError(f"Options.{name} is True or False, not {value!r}")
 
 
+def _check_hooks(name: str, value: Any) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"Options.{name} is a list of hooks, not {type(value).__name__}")
+    for hook in cast("Sequence[object]", value):
+        if not callable(hook):
+            raise TypeError(f"Options.{name} holds callables of one event, not {hook!r}")
+        if isinstance(hook, type):
+            raise TypeError(
+                f"Options.{name} holds objects: write {hook.__name__}(), not {hook.__name__}"
+            )
+        if inspect.iscoroutinefunction(hook):
+            raise TypeError(f"Options.{name} holds plain functions: a hook must not wait")
+
+
 _CHECKS = {
     "receive_buffer": _check_count,
     "receive_buffer_bytes": _check_count,
@@ -154,4 +175,5 @@ _CHECKS = {
     "max_message_size": _check_count,
     "allowed_origins": _check_origins,
     "strict": _check_flag,
+    "hooks": _check_hooks,
 }

@@ -97,6 +97,8 @@ class Receiver(Service):
         size = size_of(message)
         self.messages += 1
         self.bytes += size
+        if connection.observers.messages:
+            connection.observers.message_received(message, size)
         if size > self._options.max_message_size:
             connection.close_by_itself(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
             return True
@@ -109,12 +111,14 @@ class Receiver(Service):
         return True
 
     async def _wait_for_room(self, message: Message) -> None:
+        self._connection.observers.buffer_full("receive")
         # While a message waits for room, the peer is not the one who is idle.
         self._connection.watchdog.forget(self._peer_is_idle)
         while not self._has_room():
             self._warn_if_nobody_reads()
             await self._room.wait()
             if self._connection.over:
+                self._connection.observers.dropped("receive", 1)
                 return
         self._connection.heard_message(message, size_of(message))
         self.watch_idle()

@@ -100,8 +100,7 @@ class Sender(Service):
         assert self._stage is not None
         begun = self._stage.begin(self._transport.send(message))
         if begun is None:
-            self.messages += 1
-            self.bytes += size
+            self._count(message, size)
             return None
         delivery = Delivery(message, size)
         self._connection.outbox.in_flight = delivery
@@ -174,6 +173,7 @@ class Sender(Service):
         try:
             await raw_send
         except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
+            self._connection.observers.send_failed(exc)
             await self._refused(delivery, exc)
         else:
             if not delivery.done:
@@ -204,12 +204,11 @@ class Sender(Service):
         return True
 
     def _taken(self, delivery: Delivery) -> None:
-        if delivery.is_message:
-            self.messages += 1
-            self.bytes += delivery.size
+        event = delivery.event
+        if isinstance(event, (str, bytes)):
+            self._count(event, delivery.size)
             delivery.finish()
             return
-        event = delivery.event
         if isinstance(event, Accept):
             self._connection.accepted(event.subprotocol)
             self._watch_no_more()
@@ -217,6 +216,12 @@ class Sender(Service):
         if isinstance(event, Close | Reject):
             self.close_taken = True
             self._connection.close_went_out()
+
+    def _count(self, message: Message, size: int) -> None:
+        self.messages += 1
+        self.bytes += size
+        if self._connection.observers.messages:
+            self._connection.observers.message_sent(message, size)
 
     async def _refused(self, delivery: Delivery, exc: Exception) -> None:
         """The raw send has raised: is the peer gone, or is this about the event?"""

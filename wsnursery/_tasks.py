@@ -28,11 +28,13 @@ class Cut(IntEnum):
 class Participant:
     """The body or a child, with the scope through which the connection can cancel it."""
 
-    __slots__ = ("_told", "origin", "reads", "scope")
+    __slots__ = ("_told", "number", "origin", "reads", "scope")
 
-    def __init__(self, origin: object) -> None:
+    def __init__(self, origin: object, number: int = 0) -> None:
         self.origin: object = origin
         """Which connection it belongs to."""
+        self.number: int = number
+        """Its number in this connection; 0 is the body."""
         self.scope: anyio.CancelScope = anyio.CancelScope()
         """Around everything this participant does; only the connection cancels it."""
         self.reads: bool = False

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, final
+from uuid import UUID
 
 import anyio
 import anyio.lowlevel
@@ -404,10 +405,9 @@ class WebSocket:
         """
         group = self._group()
         connection = self._connection
-        child = connection.application.join()
-        group.start_soon(
-            connection.application.run_child, child, func, args, name=func if name is None else name
-        )
+        name = func if name is None else name
+        child = connection.application.join(name)
+        group.start_soon(connection.application.run_child, child, func, args, name=name)
 
     async def start(
         self, func: Callable[..., Awaitable[object]], *args: object, name: object = None
@@ -431,14 +431,15 @@ class WebSocket:
         """
         group = self._group()
         connection = self._connection
-        child = connection.application.join()
+        name = func if name is None else name
+        child = connection.application.join(name)
         return await group.start(
             connection.application.run_started_child,
             child,
             func,
             args,
             connection.own_exception,
-            name=func if name is None else name,
+            name=name,
         )
 
     def _group(self) -> TaskGroup:
@@ -450,6 +451,11 @@ class WebSocket:
         return group
 
     # ---------------------------------------------------------------------------------- the facts
+
+    @property
+    def id(self) -> UUID:
+        """A random UUID (version 4) for this connection, for logs; hooks are given the same."""
+        return self._connection.id
 
     @property
     def state(self) -> WebSocketState:

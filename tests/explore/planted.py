@@ -83,8 +83,8 @@ BUGS = (
     ),
     Bug(
         "two failing senders leave a group",
-        "        if self.is_failure(exc):\n            self.fail(Source.CHILD, exc)",
-        "        self.fail(Source.CHILD, exc)",
+        "if error is not None and self.is_failure(error):\n            self.fail(",
+        "if error is not None:\n            self.fail(",
         "busy_senders",
         "without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))",
         "without(failure.error, is_cancellation)",
