@@ -38,7 +38,7 @@ def run(page: Path, last_line: float = float("inf")) -> dict[str, Any]:
 
 PAGES_WITH_CODE = [page for page in PAGES if any(blocks(page))]
 APPS = [
-    pytest.param(page, line, id=f"{page.name}:{line}")
+    pytest.param((page, line), id=f"{page.name}:{line}")
     for page in PAGES
     for line, source in blocks(page)
     if DEFINES_APP.search(source)
@@ -85,10 +85,14 @@ def test_blocks_run(page: Path) -> None:
     run(page)
 
 
-@pytest.mark.parametrize(("page", "line"), APPS)
-async def test_app_serves_a_client(page: Path, line: int) -> None:
+@pytest.fixture(params=APPS)
+def app(request: pytest.FixtureRequest) -> Any:
+    """An application of a page; no event loop runs yet, for the page may run some itself."""
+    return run(*request.param)["app"]
+
+
+async def test_app_serves_a_client(app: Any) -> None:
     visitor = Visitor()
-    app = run(page, line)["app"]
     with anyio.fail_after(5):
         await app(visitor.scope, visitor.receive, visitor.send)
     assert visitor.sent[0]["type"] in {"websocket.accept", "websocket.http.response.start"}

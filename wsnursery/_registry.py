@@ -88,7 +88,7 @@ class Rooms:
         """Publish to the room of a name; as `Room.publish` otherwise.
 
         Returns:
-            In how many members' queues the message was put: 0 if there is no such room. With a
+            In how many members' queues the message was put, 0 if there is no such room. With a
             backplane, it is not sent elsewhere then.
         """
         message = payload(message)
@@ -110,6 +110,8 @@ class Rooms:
         Raises:
             LocalProtocolError: It is running already.
             ExceptionGroup: What the backplane raised.
+
+        *Checkpoint*: yes. *Cancellation*: ends it; the rooms go on without a backplane.
         """
         if self._exchanges is not None:
             raise LocalProtocolError("these rooms have a backplane already: they take one")

@@ -114,7 +114,7 @@ def run(app: ASGIApp | str, config: hypercorn.config.Config | None = None) -> in
             Hypercorn's reloader, ``daemon`` and ``pid_path`` are not for this.
 
     Returns:
-        The exit status: 0 after a signal; 1 if it could not start, or a worker failed.
+        The exit status, 0 after a signal and 1 if it could not start, or a worker failed.
     """
     chosen = Config() if config is None else config
 

@@ -53,6 +53,8 @@ class Client(Peer):
             HandshakeDenied: the application refused, or returned without an answer.
             ApplicationStuck: it did neither for ``timeout`` seconds.
             Exception: what the application raised instead of answering.
+
+        *Checkpoint*: if it has to wait. *Cancellation*: changes nothing.
         """
         wire = self._wire
         await self._wait_for(
@@ -73,6 +75,8 @@ class Client(Peer):
         Raises:
             ApplicationStuck: it did not end for ``timeout`` seconds.
             BaseException: what the application raised.
+
+        *Checkpoint*: yes. *Cancellation*: leaves the application running.
         """
         await self.until_finished()
         self._told = True
@@ -84,6 +88,8 @@ class Client(Peer):
 
         Raises:
             ApplicationStuck: it did not end for ``timeout`` seconds.
+
+        *Checkpoint*: yes. *Cancellation*: leaves the application running.
         """
         await self._wait_for(lambda: self._finished, "did not end")
 
@@ -92,7 +98,10 @@ class Client(Peer):
         self._scope.cancel()
 
     async def run(self, app: Application) -> None:
-        """Run the application to its end (:func:`connect` does this, in a task)."""
+        """Run the application to its end (:func:`connect` does this, in a task).
+
+        *Checkpoint*: as the application. *Cancellation*: the application's, as by a server.
+        """
         server = self.server
         with self._scope:
             try:

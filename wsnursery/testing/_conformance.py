@@ -53,6 +53,8 @@ async def check_transport(link: Link) -> None:
 
     Raises:
         ExceptionGroup: The checks that failed; each error has a note with the rule that is broken.
+
+    *Checkpoint*: yes. *Cancellation*: ends the check under way, with its connection.
     """
     failures: list[Exception] = []
     for rule, check in CHECKS.items():

@@ -28,6 +28,8 @@ def _make(error: Error) -> BaseException:
 class Fault:
     """The base of all faults: nothing goes wrong.
 
+    What its methods do, and wait for, happens inside of the application's raw call.
+
     The numbers count from 1, from the moment the fault was given to the server or injected.
     """
 

@@ -63,6 +63,8 @@ class Peer:
         Raises:
             ApplicationStuck: the application read nothing for ``timeout`` seconds.
             ConnectionEnded: this peer has left, or the application has ended the connection.
+
+        *Checkpoint*: if it has to wait. *Cancellation*: nothing was sent.
         """
         await self._wait_for(
             lambda: self._wire.room_to_app or self._is_over,
@@ -91,6 +93,8 @@ class Peer:
         Raises:
             ApplicationStuck: none came for ``timeout`` seconds.
             ConnectionEnded: the application closed, or this peer has left.
+
+        *Checkpoint*: if it has to wait. *Cancellation*: loses nothing.
         """
         await self._wait_for(lambda: bool(self._wire.to_peer) or self._is_over, "sent nothing")
         return self.receive_nowait()

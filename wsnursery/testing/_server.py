@@ -114,7 +114,7 @@ class Server:
             self._faults = [fault for fault in self._faults if fault not in armed]
 
     async def peer_gone(self) -> None:
-        """Wait until the peer has left."""
+        """Wait until the peer has left. A checkpoint if it has to wait."""
         await self._wire.until(lambda: self._wire.peer_left)
 
     def shut_down(self, code: int = 1012) -> None:

@@ -1,0 +1,55 @@
+"""The pictures of the documentation: up to date, self-contained, and told in words as well."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+from wsnursery._protocol import TRANSITIONS, Event, State
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+state_picture = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "state_picture.py")))
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_the_states_are_those_of_the_table() -> None:
+    shown = (PICTURES / "states.svg").read_text(encoding="utf-8")
+    assert shown == state_picture.picture(), "draw it again: python -m tools.state_picture"
+
+
+def test_every_transition_is_in_the_description() -> None:
+    words = state_picture.described(state_picture.grouped(TRANSITIONS))
+    assert "from requested to accepting: accept;" in words
+    assert "without leaving open: deliver a message, send, receive" in words
+
+
+def test_a_transition_without_a_place_is_an_error() -> None:
+    table = {**TRANSITIONS, State.OPEN: {Event.REJECT: State.REJECTED}}
+    with pytest.raises(ValueError, match="open to rejected"):
+        state_picture.picture(table)
+
+
+@pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=lambda path: path.name)
+def test_a_picture_is_accessible_and_whole(path: Path) -> None:
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    assert root.get("role") == "img"
+    for part in ("title", "desc"):
+        element = root.find(SVG + part)
+        assert element is not None
+        assert element.text
+        assert element.get("id") in root.get("aria-labelledby", "").split()
+    assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")
+    loaded = [element for element in root.iter() for name in element.keys() if "href" in name]  # noqa: SIM118
+    assert loaded == []
+
+
+def test_texts_do_not_leave_the_picture() -> None:
+    root = ElementTree.fromstring(state_picture.picture())
+    for text in root.iter(f"{SVG}text"):
+        width = 8 * len(text.text or "")
+        start = {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor", "start")]
+        left = int(text.get("x", "")) - start
+        assert 0 < left < left + width < state_picture.WIDTH, text.text
