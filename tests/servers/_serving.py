@@ -1,9 +1,11 @@
 """Hypercorn as `wsnursery.hypercorn` runs it: settings, crowds of clients, and the end."""
 
+import os
+import re
 import signal
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -47,14 +49,48 @@ class Crowd:
         self._stack = stack
         self.clients: dict[str, RawClient] = {}
 
-    def join(self, path: str, *, receive_buffer: int | None = None, query: str = "") -> RawClient:
+    def join(self, path: str, *, receive_buffer: int | None = None) -> RawClient:
         """A new client whose handler has accepted."""
         connection = self._server.new_id()
         client = self._stack.enter_context(self._server.client(receive_buffer=receive_buffer))
-        assert client.open(f"{path}?id={connection}{query}") == 101
+        assert client.open(f"{path}?id={connection}") == 101
         self._server.wait_for(connection, "accepted")
         self.clients[connection] = client
         return client
+
+    def join_each(self, workers: Collection[int], path: str, count: int) -> None:
+        """As many new clients for every worker; left to themselves, one may take all of them."""
+        for chosen in workers:
+            with _paused([worker for worker in workers if worker != chosen]):
+                for _ in range(count):
+                    self.join(path)
+
+
+def workers_of(server: Running, count: int) -> list[int]:
+    """The process ids of the workers, once so many have started."""
+
+    def found() -> list[int]:
+        return [int(number) for number in re.findall(r"\[(\d+)\] \[INFO\] Running on", server.log)]
+
+    assert wait_until(lambda: len(found()) == count, 20), server.log
+    return found()
+
+
+@contextmanager
+def _paused(processes: list[int]) -> Iterator[None]:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        assert wait_until(lambda: all(map(_is_stopped, processes)), LATE)
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def _is_stopped(process: int) -> bool:
+    """See proc_pid_stat(5): the state comes after the command's name in parentheses."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def stop(server: Running, how: signal.Signals = signal.SIGTERM) -> float:

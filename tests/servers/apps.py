@@ -262,7 +262,7 @@ async def slow_to_leave(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
     async for _ in ws:
         pass
-    await anyio.sleep(float(conn.query.get("seconds", "1000")))
+    await conn.released.wait()
 
 
 @ours()
@@ -300,13 +300,15 @@ async def raw_idle(receive: Receive, send: Send, conn: Connection) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     conn.report("accepted")
-    await anyio.sleep(float(conn.query.get("seconds", "1000")))
+    with anyio.move_on_after(float(conn.query.get("seconds", "1000"))):
+        await conn.released.wait()
 
 
 @raw
 async def raw_leave(receive: Receive, send: Send, conn: Connection) -> None:
     await receive()
     await send({"type": "websocket.accept"})
+    await conn.released.wait()
     await send({"type": "websocket.close"})
 
 

@@ -17,6 +17,9 @@ from tests.servers._reports import Record
 NOTICE_TO_END = 0.1
 """Seconds from the server's disconnect event to the end of the block (the clean-ups take 0.01)."""
 
+TRIES = 3
+"""How often it may take longer: what waits for a timer always does, a busy machine now and then."""
+
 
 def assert_ended_together(server: Running, connection: str) -> Record:
     """The block was left once, with its children's clean-up behind it; give how."""
@@ -29,11 +32,15 @@ def assert_ended_together(server: Running, connection: str) -> Record:
     return ended
 
 
-def assert_ended_promptly(server: Running, connection: str) -> Record:
-    ended = assert_ended_together(server, connection)
-    noticed = server.wait_for(connection, "noticed")
-    assert ended.time - noticed.time < NOTICE_TO_END
-    return ended
+def assert_ends_promptly(server: Running, play: Callable[[str], Record]) -> None:
+    """Play it with a new connection, and again if that took too long."""
+
+    def seconds() -> float:
+        connection = server.new_id()
+        ended = play(connection)
+        return ended.time - server.wait_for(connection, "noticed").time
+
+    assert any(seconds() < NOTICE_TO_END for _ in range(TRIES))
 
 
 @pytest.fixture(params=LEAVING.values(), ids=list(LEAVING))
@@ -48,34 +55,44 @@ def leave(request: pytest.FixtureRequest) -> Callable[[RawClient], None]:
 def test_busy_handler_is_cancelled(
     server: Running, handler: str, leave: Callable[[RawClient], None]
 ) -> None:
-    connection = server.new_id()
-    with server.client() as client:
-        assert client.open(f"/ours/{handler}?id={connection}") == 101
-        server.wait_for(connection, "accepted")
-        leave(client)
-        ended = assert_ended_promptly(server, connection)
-    assert (ended["error"], ended["code"], ended["reason"]) == ("WebSocketDisconnected", 1006, "")
+    def play(connection: str) -> Record:
+        with server.client() as client:
+            assert client.open(f"/ours/{handler}?id={connection}") == 101
+            server.wait_for(connection, "accepted")
+            leave(client)
+            ended = assert_ended_together(server, connection)
+        told = (ended["error"], ended["code"], ended["reason"])
+        assert told == ("WebSocketDisconnected", 1006, "")
+        return ended
+
+    assert_ends_promptly(server, play)
 
 
 def test_killed_client_process(server: Running) -> None:
-    connection = server.new_id()
-    with _clients.client_process(server.url("/ours/idle", connection)) as process:
-        server.wait_for(connection, "accepted")
-        _clients.kill(process)
-        ended = assert_ended_promptly(server, connection)
-    assert ended["error"] == "WebSocketDisconnected"
+    def play(connection: str) -> Record:
+        with _clients.client_process(server.url("/ours/idle", connection)) as process:
+            server.wait_for(connection, "accepted")
+            _clients.kill(process)
+            ended = assert_ended_together(server, connection)
+        assert ended["error"] == "WebSocketDisconnected"
+        return ended
+
+    assert_ends_promptly(server, play)
 
 
 def test_clean_close_of_a_client_library(server: Running) -> None:
-    connection = server.new_id()
-    with connect(server.url("/ours/echo", connection)) as client:
-        client.send("text")
-        client.send(b"bytes")
-        assert [client.recv(timeout=5), client.recv(timeout=5)] == ["text", b"bytes"]
-        client.close(4001, "bye")
-        assert client.close_code == 4001
-    ended = assert_ended_promptly(server, connection)
-    assert ended["error"] is None
+    def play(connection: str) -> Record:
+        with connect(server.url("/ours/echo", connection)) as client:
+            client.send("text")
+            client.send(b"bytes")
+            assert [client.recv(timeout=5), client.recv(timeout=5)] == ["text", b"bytes"]
+            client.close(4001, "bye")
+            assert client.close_code == 4001
+        ended = assert_ended_together(server, connection)
+        assert ended["error"] is None
+        return ended
+
+    assert_ends_promptly(server, play)
 
 
 @pytest.mark.parametrize("handler", ["echo", "never_reads", "push"])

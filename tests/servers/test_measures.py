@@ -4,7 +4,6 @@ Every test shows both. When a new version of a server mends one of these, the ba
 then the measure, and the test, may go.
 """
 
-import http.client
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -143,20 +142,16 @@ def test_bursts_leave_tasks_and_descriptors_behind_a_bare_application() -> None:
 def test_leaving_early_leaves_tasks_behind_a_bare_application() -> None:
     with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
         before = server.settled_stats()
-        for _ in range(30):
-            leave_early(server, "raw")
+        for _ in range(10):
+            connection = server.new_id()
+            with server.client() as client:
+                client.open(f"/raw/leave?id={connection}")
+                client.send(*["message"] * 50)
+                server.settled_stats()  # it has read as much as it keeps
+                server.get(f"/release?id={connection}")
+            server.wait_for(connection, "ended")
         after = server.settled_stats()
-    assert after["tasks"] > before["tasks"]  # how many is a race, from 5 to 19 of 20
-
-
-def leave_early(server: Running, kind: str) -> None:
-    """The handler closes at once while the client keeps sending."""
-    connection = server.new_id()
-    with server.client() as client:
-        client.open(f"/{kind}/leave?id={connection}")
-        with suppress(OSError):  # the server may be faster
-            burst_and_reset(client)
-    server.wait_for(connection, "ended", timeout=10)
+    assert after["tasks"] >= before["tasks"] + 10
 
 
 # contract: R7 (the fixture `server` looks for what is left)
@@ -227,9 +222,7 @@ def test_a_loop_of_sends_to_a_client_that_is_gone_freezes_a_bare_server() -> Non
     with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
         with server.client() as client:
             client.open(f"/raw/send_loop?id={server.new_id()}")
-        time.sleep(0.2)
-        with pytest.raises((OSError, http.client.HTTPException)):
-            server.stats()
+        assert wait_until(lambda: not server.answers, 10)
 
 
 # contract: S8
