@@ -52,7 +52,7 @@ class Growth:
 
 def scaling(backend: str, step: Callable[[str], object]) -> Iterator[Growth]:
     """Measure everything on one event loop; `step` is told what comes next."""
-    for app in ("raw", "wsnursery"):
+    for app in ("raw", "floor", "wsnursery"):
         for what, path, script in (
             ("echoes, one on each connection", "/echo", _echoes),
             ("deliveries of a broadcast", "/broadcast", _broadcast),
@@ -72,7 +72,7 @@ def scaling(backend: str, step: Callable[[str], object]) -> Iterator[Growth]:
 
 def steps() -> int:
     """How often `scaling` calls its `step`."""
-    return 4 + len(_SUBJECTS)
+    return 6 + len(_SUBJECTS)
 
 
 def _growth(backend: str, what: str, app: str, costs: dict[int, float]) -> Growth:

@@ -56,6 +56,11 @@ class _Connection:
         self.sender.wake()
         await taken.wait()
 
+    def post(self, event: Any) -> None:
+        """Send without waiting: the task of each member does, for one that is stuck stays alone."""
+        self.outbox.append((event, self.new_wakeup()))
+        self.sender.wake()
+
     async def send_and_yield(self, event: Any) -> None:
         await self.raw_send(event)
         await asyncio.sleep(0)
@@ -94,6 +99,16 @@ async def _receive(connection: _Connection) -> None:
             await connection.send({"type": "websocket.send", "text": "end"})
 
 
+async def _broadcast(connection: _Connection) -> None:
+    _members[connection] = None
+    try:
+        while (event := await connection.receive())["type"] == "websocket.receive":
+            for member in list(_members):
+                member.post({"type": "websocket.send", "text": event["text"]})
+    finally:
+        del _members[connection]
+
+
 class _TrioWakeup:
     def __init__(self) -> None:
         self._task: Any = None
@@ -125,4 +140,5 @@ class _AsyncioWakeup:
             self._future.set_result(None)
 
 
-_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive}
+_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive, "/broadcast": _broadcast}
+_members: dict[_Connection, None] = {}
