@@ -91,8 +91,7 @@ async def _leave(connection: Connection, *, from_outside: bool) -> None:
     finally:
         # Whoever still waits is a task of somebody else; it must not wait for nobody.
         connection.give_up()
-        with anyio.CancelScope(shield=True):
-            await connection.stop()
+        await connection.stop()  # noqa: ASYNC102 - it is shielded
 
 
 async def _say_goodbye(connection: Connection, deadline: float, *, from_outside: bool) -> None:

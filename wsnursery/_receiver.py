@@ -177,19 +177,19 @@ class Receiver(Service):
 
         For ``close_timeout`` at the longest: on a busy machine the server may need that long.
         """
-        silences = 0
-        with anyio.move_on_after(self._options.close_timeout):
-            for _ in range(DRAIN_EVENTS):
-                event: Incoming | None = None
-                with anyio.move_on_after(DRAIN_IDLE[silences]):
-                    try:
-                        event = await self._transport.receive()
-                    except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
-                        logger.debug("receive() after the end raised %r", exc)
-                        return
-                silences = silences + 1 if event is None else 0
-                if silences == len(DRAIN_IDLE) or isinstance(event, Disconnect):
+        silences, late = 0, self._native.now() + self._options.close_timeout
+        for _ in range(DRAIN_EVENTS):
+            event: Incoming | None = None
+            with anyio.move_on_after(DRAIN_IDLE[silences]):
+                try:
+                    event = await self._transport.receive()
+                except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
+                    logger.debug("receive() after the end raised %r", exc)
                     return
+            silences = silences + 1 if event is None else 0
+            done = silences == len(DRAIN_IDLE) or isinstance(event, Disconnect)
+            if done or self._native.now() >= late:
+                return
 
     # ---------------------------------------------------------------- what the block waits for
 
@@ -207,7 +207,10 @@ class Receiver(Service):
         """Let the server deliver what it still has, until there is nothing for a moment."""
         silences = 0
         while self._transport.drains and self.is_running and silences < len(DRAIN_IDLE):
+            if self._disconnected:
+                await self._change.wait()  # until the drain has ended
+                continue
             before = self._events
             with anyio.move_on_after(DRAIN_IDLE[silences]):
                 await self._change.wait()
-            silences = silences + 1 if self._events == before and not self._disconnected else 0
+            silences = silences + 1 if self._events == before else 0

@@ -284,10 +284,12 @@ class Sender(Service):
 
         Then its task group waits for it: no task may be left behind.
         """
-        with anyio.move_on_after(STUCK_SECONDS):
+        if not self.is_sending:
+            return
+        with anyio.move_on_after(STUCK_SECONDS, shield=True) as limit:
             while self.is_sending:
                 await self._idle.wait()
-        if self.is_sending and not self._transport.abort():
+        if limit.cancelled_caught and not self._transport.abort():
             logger.warning(
                 "a raw send neither ends nor can be cancelled on this server: the block of this "
                 "WebSocket waits for it; see the page on servers for what frees it"
