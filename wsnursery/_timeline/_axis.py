@@ -1,0 +1,113 @@
+"""The axis of time in the picture of a timeline. Pure.
+
+It keeps the order of things and, where it can, their distances: two moments are never nearer than
+their marks are wide, and what is left of the width is divided in proportion to the time between
+them. Where a distance has next to nothing of that, it is not to scale.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from ._story import At, Story
+from ._type import text_width
+from ._words import duration
+
+GAP = 18.0
+"""Between two moments, so that their marks stand beside each other."""
+LABEL_SIZE = 11.0
+_LABEL_GAP = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A time on the axis."""
+
+    x: float
+    """What it is about."""
+    left: float
+    width: float
+    text: str
+
+    def collides(self, other: Label) -> bool:
+        """Whether they stand over or too near to each other."""
+        return (
+            self.left < other.left + other.width + _LABEL_GAP
+            and other.left < self.left + self.width + _LABEL_GAP
+        )
+
+
+class Axis:
+    """Where a point of time stands.
+
+    Args:
+        stories: The connections that share the axis.
+        left: Where it begins.
+        right: Where it ends.
+    """
+
+    def __init__(self, stories: Sequence[Story], left: float, right: float) -> None:
+        self._left, self._right = left, right
+        first = min(told.begin for told in stories)
+        last = max(told.end for told in stories)
+        moments = {moment.at for told in stories for moment in told.moments}
+        self._points = sorted({first, last} | moments)
+        steps = [max(after.time - before.time, 0.0) for before, after in pairwise(self._points)]
+        self.gap: float = min(GAP, (right - left) / max(len(steps), 1))
+        """The least distance of two moments: less than `GAP` if there are too many."""
+        spare = right - left - self.gap * len(steps)
+        elapsed = sum(steps)
+        shares = [step / elapsed if elapsed else 1 / len(steps) for step in steps]
+        widths = [self.gap + spare * share for share in shares]
+        self._to_scale = [spare * share >= self.gap and elapsed > 0 for share in shares]
+        self._places = list(accumulate(widths, initial=left))
+        self._urgent = {moment.at for told in stories for moment in told.moments if moment.cuts}
+
+    @property
+    def end(self) -> float:
+        """The place of the last thing that is known."""
+        return self._places[-1]
+
+    def place(self, at: At) -> float:
+        """Where a point of time stands; between two moments in proportion to the time."""
+        index = bisect_right(self._points, at) - 1
+        before = self._points[index]
+        if at == before:
+            return self._places[index]
+        after = self._points[index + 1]
+        if after.time > before.time:
+            share = (at.time - before.time) / (after.time - before.time)
+        else:
+            share = (at.number - before.number) / (after.number - before.number)
+        x1, x2 = self._places[index : index + 2]
+        return x1 + (x2 - x1) * min(max(share, 0.0), 1.0)
+
+    def pieces(self) -> Iterator[tuple[float, float, bool]]:
+        """The axis from left to right: where a piece begins and ends, and if it is to scale."""
+        for (x1, x2), to_scale in zip(pairwise(self._places), self._to_scale, strict=True):
+            yield x1, x2, to_scale
+
+    def labels(self) -> list[Label]:
+        """Times that stand below the axis, none of them over another.
+
+        The first is 0; then come the moments that cut others short, the end, and what has room.
+        """
+        labels: list[Label] = []
+        urgent = [at for at in self._points if at in self._urgent]
+        for at in [self._points[0], *urgent, self._points[-1], *self._points]:
+            label = self._label(at)
+            if label.text not in (other.text for other in labels) and not any(
+                label.collides(other) for other in labels
+            ):
+                labels.append(label)
+        return sorted(labels, key=lambda label: label.x)
+
+    def _label(self, at: At) -> Label:
+        text = duration(at.time - self._points[0].time)
+        width = text_width(text, LABEL_SIZE)
+        x = self.place(at)
+        left = min(max(x - width / 2, self._left), self._right - width)
+        return Label(x, left, width, text)

@@ -1,0 +1,209 @@
+"""What a timeline tells: its lanes, and the moments that matter. Pure, and without geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, TypeAlias
+
+from ._entries import BODY, Entry, fate, sentence
+from ._recorder import Timeline
+from ._words import amount, counted, duration
+
+Tone: TypeAlias = Literal["plain", "good", "warn", "bad"]
+
+
+class At(NamedTuple):
+    """A place in the order of events, and the time of the clock."""
+
+    number: int
+    time: float
+
+
+@dataclass(slots=True)
+class Span:
+    """A task, or the connection itself, from its beginning to its end."""
+
+    begin: At
+    told: At | None = None
+    """When it was cancelled, or the connection ended: from then on it winds down."""
+    end: At | None = None
+    """`None`: it goes on."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One row of the picture."""
+
+    title: str
+    note: str = ""
+    """What became of it, in a few words."""
+    spans: list[Span] = field(default_factory=list[Span])
+    """Of the connection, or of tasks of one name that ran one after the other."""
+    messages: list[At] = field(default_factory=list[At])
+    size: int = 0
+    """Of the messages, in bytes."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """Something that gets a number in the picture and a line below it."""
+
+    at: At
+    lane: Lane
+    tone: Tone
+    text: str
+    details: tuple[str, ...] = ()
+    cuts: bool = False
+    """Other lanes feel it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One connection."""
+
+    lanes: list[Lane]
+    """From top to bottom."""
+    moments: list[Moment]
+    begin: At
+    end: At
+    """The last thing that is known."""
+    forgotten: int
+    """Entries that were not kept."""
+
+
+def story(timeline: Timeline) -> Story:
+    """Find the lanes and the moments of a timeline."""
+    opened, *others = timeline.entries
+    teller = _Teller(opened)
+    for entry in others:
+        teller.tell(entry)
+    last = timeline.entries[-1]
+    return Story(teller.lanes(), teller.moments, _at(opened), _at(last), timeline.dropped)
+
+
+def _at(entry: Entry) -> At:
+    return At(entry.number, entry.time)
+
+
+class _Teller:
+    """Goes through the entries of one connection."""
+
+    def __init__(self, opened: Entry) -> None:
+        self.moments: list[Moment] = []
+        self._begin = _at(opened)
+        self._connection = Lane(f"WebSocket {opened.label}", "open", [Span(self._begin)])
+        self._ways = {"receive": Lane("received"), "send": Lane("sent")}
+        self._tasks: list[Lane] = []
+        self._running: dict[int, Lane] = {}
+        self._ended: At | None = None
+        self._repeated: dict[str, tuple[Moment, int, int]] = {}
+        self._start(BODY, "body", self._begin)
+
+    def tell(self, entry: Entry) -> None:
+        """Take the next entry."""
+        match entry.kind:
+            case "received" | "sent":
+                lane = self._way(entry)
+                lane.messages.append(_at(entry))
+                lane.size += entry.size
+            case "buffer_full" | "dropped":
+                self._repeat(entry)
+            case "task_started":
+                self._start(entry.task or BODY, entry.label, _at(entry))
+            case "task_ended":
+                self._end_task(entry)
+            case _:
+                self._tell_of_connection(entry)
+
+    def lanes(self) -> list[Lane]:
+        """The lanes, from top to bottom; a way that nothing went has none."""
+        for lane in self._ways.values():
+            if lane.messages:
+                lane.note = amount(len(lane.messages), lane.size)
+        for lane in self._tasks:
+            if len(lane.spans) > 1:
+                lane.note = counted(len(lane.spans), "task")
+        used = [moment.lane for moment in self.moments]
+        received, sent = (
+            [lane] if lane.messages or lane in used else [] for lane in self._ways.values()
+        )
+        return [self._connection, *received, *self._tasks, *sent]
+
+    def _way(self, entry: Entry) -> Lane:
+        return self._ways["send" if entry.buffer == "send" else "receive"]
+
+    def _note(
+        self, entry: Entry, lane: Lane, tone: Tone, *, more: str = "", cuts: bool = False
+    ) -> Moment:
+        moment = Moment(_at(entry), lane, tone, sentence(entry) + more, entry.detail, cuts)
+        self.moments.append(moment)
+        return moment
+
+    def _repeat(self, entry: Entry) -> None:
+        """What happens again and again, with nothing but its like in between, is told once."""
+        lane = self._way(entry)
+        key = f"{entry.kind} {lane.title}"
+        if key in self._repeated:
+            moment, times, messages = self._repeated[key]
+        else:
+            moment, times, messages = self._note(entry, lane, "warn"), 0, 0
+        times, messages = times + 1, messages + entry.messages
+        self._repeated[key] = moment, times, messages
+        often = f", {times} times" if times > 1 and entry.kind == "buffer_full" else ""
+        moment.text = sentence(replace(entry, messages=messages)) + often
+
+    def _start(self, task: int, name: str, at: At) -> None:
+        """Let it have the lane of a task of the same name that has ended, if there is one."""
+        taken = self._running.values()
+        free = (lane for lane in self._tasks if lane.title == name and lane not in taken)
+        lane = next(free, None)
+        if lane is None:
+            lane = Lane(name)
+            self._tasks.append(lane)
+        lane.note = "running"
+        lane.spans.append(Span(at, told=self._ended))
+        self._running[task] = lane
+
+    def _end_task(self, entry: Entry) -> None:
+        task = entry.task or BODY
+        if task not in self._running:  # its start was not kept
+            self._start(task, entry.label, self._begin)
+        lane = self._running.pop(task)
+        lane.note = fate(entry)
+        span = lane.spans[-1]
+        span.end = _at(entry)
+        took = 0.0 if span.told is None else span.end.time - span.told.time
+        since = "the end" if span.told == self._ended else "its cancellation"
+        if span.told is not None or entry.detail or entry.cancelled:
+            tone: Tone = "bad" if entry.detail else "warn" if entry.cancelled else "plain"
+            later = f", {duration(took)} after {since}" if took > 0 else ""
+            self._note(entry, lane, tone, more=later)
+            self._repeated.clear()
+
+    def _tell_of_connection(self, entry: Entry) -> None:
+        self._repeated.clear()
+        span = self._connection.spans[0]
+        at = _at(entry)
+        match entry.kind:
+            case "accepted":
+                self._note(entry, self._connection, "good")
+            case "send_failed":
+                self._note(entry, self._ways["send"], "bad", cuts=True)
+            case "cancelled":
+                self._note(entry, self._connection, "warn", cuts=True)
+                self._wind_down(entry.tasks, at)
+            case "disconnected":
+                tone: Tone = "bad" if entry.broken else "plain"
+                self._note(entry, self._connection, tone, cuts=True)
+                span.told = self._ended = at
+                self._wind_down(tuple(self._running), at)
+            case _:
+                self._note(entry, self._connection, "bad" if entry.detail else "good")
+                span.end = at
+                self._connection.note = entry.label
+
+    def _wind_down(self, tasks: tuple[int, ...], at: At) -> None:
+        for task in tasks:
+            if task in self._running:
+                span = self._running[task].spans[-1]
+                span.told = span.told or at

@@ -1,0 +1,55 @@
+"""How wide a text is, nearly, without its font; and how it is broken into lines."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_NARROW = frozenset("ijlftrI .,:;'|!()[]{}/-`\"")
+_WIDE = frozenset("mwMW@%\N{LEFTWARDS ARROW}")
+
+
+def text_width(text: str, size: float) -> float:
+    """The width of a text in a sans-serif font, rather too much than too little.
+
+    Args:
+        text: One line.
+        size: Of the font.
+
+    Returns:
+        The width in the unit of the size.
+    """
+    return size * sum(map(_em, text))
+
+
+def _em(character: str) -> float:
+    if character in _NARROW:
+        return 0.38
+    if character in _WIDE or unicodedata.east_asian_width(character) in "WF":
+        return 1.0
+    return 0.7 if character.isupper() else 0.6
+
+
+def cut(text: str, size: float, width: float) -> str:
+    """As much of a text as goes into a width, with an ellipsis if that is not all."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(f"{text}\N{HORIZONTAL ELLIPSIS}", size) > width:
+        text = text[:-1]
+    return f"{text}\N{HORIZONTAL ELLIPSIS}"
+
+
+def wrapped(text: str, size: float, width: float) -> list[str]:
+    """Break a text into lines of at most this width, at its spaces where that is possible."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(longer, size) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if text_width(lines[-1] + character, size) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
