@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from wsnursery import hooks
+from wsnursery._errors import WebSocketDisconnected
 
 from ._words import ARROW, amount, chain, clean, counted, ending
 
@@ -27,6 +28,8 @@ Kind: TypeAlias = Literal[
     "closed",
 ]
 """The events of `wsnursery.hooks`, by their names."""
+
+Fate: TypeAlias = Literal["returned", "cancelled", "disconnected", "failed"]
 
 BODY = 0
 """The number of the body among the tasks."""
@@ -70,8 +73,9 @@ class Entry:
     """The payload of a message, in bytes."""
     broken: bool = False
     """The connection ended without a close."""
-    cancelled: bool = False
-    """The task ended because it was cancelled."""
+    fate: Fate | None = None
+    """How the task ended: ``"disconnected"`` with a `WebSocketDisconnected`, ``"failed"`` with
+    another exception."""
 
     def __str__(self) -> str:
         return ": ".join(filter(None, [sentence(self), ARROW.join(self.detail)]))
@@ -86,12 +90,12 @@ def sentence(entry: Entry) -> str:
     return _SENTENCES[entry.kind](entry)
 
 
-def fate(entry: Entry) -> str:
-    """How a task has ended."""
-    if entry.detail:
-        return "failed"
-    return "was cancelled" if entry.cancelled else "returned"
-
+FATES: dict[Fate | None, str] = {
+    "returned": "returned",
+    "cancelled": "was cancelled",
+    "disconnected": "ended by the disconnect",
+    "failed": "failed",
+}
 
 _SENTENCES: dict[Kind, Callable[[Entry], str]] = {
     "opened": lambda entry: f"opened {entry.label}",
@@ -107,9 +111,10 @@ _SENTENCES: dict[Kind, Callable[[Entry], str]] = {
     "send_failed": lambda _entry: "send failed",
     "disconnected": lambda entry: f"{'broken' if entry.broken else 'disconnected'}, {entry.label}",
     "cancelled": lambda entry: f"cancelled {entry.label}",
-    "task_ended": lambda entry: f"{entry.label} {fate(entry)}",
+    "task_ended": lambda entry: f"{entry.label} {FATES[entry.fate]}",
     "closed": lambda entry: f"closed, {entry.label}",
 }
+"""What happened, without the reason."""
 
 _REASONS = {
     "disconnected": "the connection ended",
@@ -167,10 +172,18 @@ def _task(event: hooks.Event, make: partial[Entry], names: Mapping[int, str]) ->
                 label=name(event.task),
                 detail=chain(event.error),
                 task=event.task,
-                cancelled=event.cancelled,
+                fate=_fate(event),
             )
         case _:
             return None
+
+
+def _fate(event: hooks.TaskEnded) -> Fate:
+    if isinstance(event.error, WebSocketDisconnected):
+        return "disconnected"
+    if event.error is not None:
+        return "failed"
+    return "cancelled" if event.cancelled else "returned"
 
 
 def _connection(event: hooks.Event, make: partial[Entry]) -> Entry | None:

@@ -52,7 +52,7 @@ _COLUMN = 3
 _LINE = 17.0
 """From one line of text to the next."""
 
-_OUTLINED = "outlined: told to stop, or the connection has ended"
+_OUTLINED = "outlined: winding down"
 _DOTTED = "dotted: not to scale"
 _BULLET = " \N{MIDDLE DOT} "
 
@@ -101,6 +101,8 @@ class Text:
     text: str
     style: Style
     anchor: Anchor = "start"
+    note: str = ""
+    """Goes on behind it, in the style of a note."""
 
 
 @dataclass(slots=True)
@@ -175,10 +177,10 @@ class _Draft:
                     )
 
     def _draw_lane(self, lane: Lane, y: float, told: Story, letter: str) -> None:
-        room = self._right - MARGIN - text_width(lane.note, SIZES["note"]) - 12
+        note = f"{_BULLET}{lane.note}"
+        room = self._right - MARGIN - text_width(note, SIZES["note"])
         title = cut(f"{letter} {lane.title}".strip(), SIZES["lane"], room)
-        self._write(MARGIN, y - _MIDDLE + 12, title, "lane")
-        self._write(self._right, y - _MIDDLE + 12, lane.note, "note", "end")
+        self.picture.texts.append(Text(MARGIN, y - _MIDDLE + 12, title, "lane", note=note))
         style: BoxStyle = "link" if lane is told.lanes[0] else "task"
         for span in lane.spans:
             self._draw_span(span, y, style)

@@ -143,7 +143,8 @@ class Recorder:
         """Record an event. No checkpoint."""
         track = self._tracks.get(event.connection)
         if isinstance(event, hooks.TaskStarted) and track is not None:
-            track.names[event.task] = clean(event.name)
+            _, _, name = event.name.rpartition("<locals>.")
+            track.names[event.task] = clean(name)
         entry = entry_of(event, self._number, track.names if track is not None else {})
         if entry is None:
             return

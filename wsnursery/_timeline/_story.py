@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
-from ._entries import BODY, Entry, fate, sentence
+from ._entries import BODY, FATES, Entry, Fate, sentence
 from ._recorder import Timeline
 from ._words import amount, counted, duration
 
 Tone: TypeAlias = Literal["plain", "good", "warn", "bad"]
+
+_TONES: dict[Fate | None, Tone] = {
+    "returned": "plain",
+    "cancelled": "warn",
+    "disconnected": "warn",
+    "failed": "bad",
+}
 
 
 class At(NamedTuple):
@@ -96,6 +103,8 @@ class _Teller:
         self._tasks: list[Lane] = []
         self._running: dict[int, Lane] = {}
         self._ended: At | None = None
+        self._told: dict[int, At] = {}
+        self._details: set[tuple[str, ...]] = set()
         self._repeated: dict[str, tuple[Moment, int, int]] = {}
         self._start(BODY, "body", self._begin)
 
@@ -133,9 +142,13 @@ class _Teller:
         return self._ways["send" if entry.buffer == "send" else "receive"]
 
     def _note(
-        self, entry: Entry, lane: Lane, tone: Tone, *, more: str = "", cuts: bool = False
+        self, entry: Entry, lane: Lane, tone: Tone, more: str = "", *, cuts: bool = False
     ) -> Moment:
-        moment = Moment(_at(entry), lane, tone, sentence(entry) + more, entry.detail, cuts)
+        # The connection's last word has the whole chain; else it is written out once.
+        known = entry.fate == "disconnected" or entry.detail in self._details
+        details = () if known and entry.kind != "closed" else entry.detail
+        self._details.add(entry.detail)
+        moment = Moment(_at(entry), lane, tone, sentence(entry) + more, details, cuts)
         self.moments.append(moment)
         return moment
 
@@ -169,16 +182,22 @@ class _Teller:
         if task not in self._running:  # its start was not kept
             self._start(task, entry.label, self._begin)
         lane = self._running.pop(task)
-        lane.note = fate(entry)
+        lane.note = FATES[entry.fate]
         span = lane.spans[-1]
         span.end = _at(entry)
-        took = 0.0 if span.told is None else span.end.time - span.told.time
-        since = "the end" if span.told == self._ended else "its cancellation"
-        if span.told is not None or entry.detail or entry.cancelled:
-            tone: Tone = "bad" if entry.detail else "warn" if entry.cancelled else "plain"
-            later = f", {duration(took)} after {since}" if took > 0 else ""
-            self._note(entry, lane, tone, more=later)
+        if span.told is not None or entry.fate != "returned":
+            later = self._later(entry, self._told.pop(task, span.end))
+            self._note(entry, lane, _TONES[entry.fate], later)
             self._repeated.clear()
+
+    def _later(self, entry: Entry, told: At) -> str:
+        """How long a task has taken to end."""
+        took = duration(entry.time - told.time)
+        if entry.time <= told.time:
+            return ""
+        if entry.fate in ("cancelled", "disconnected"):
+            return f", its clean-up took {took}"
+        return f", {took} after {'the end' if told == self._ended else 'its cancellation'}"
 
     def _tell_of_connection(self, entry: Entry) -> None:
         self._repeated.clear()
@@ -190,7 +209,10 @@ class _Teller:
             case "send_failed":
                 self._note(entry, self._ways["send"], "bad", cuts=True)
             case "cancelled":
-                self._note(entry, self._connection, "warn", cuts=True)
+                why = "".join(entry.detail)
+                self._note(
+                    replace(entry, detail=()), self._connection, "warn", f": {why}", cuts=True
+                )
                 self._wind_down(entry.tasks, at)
             case "disconnected":
                 tone: Tone = "bad" if entry.broken else "plain"
@@ -207,3 +229,4 @@ class _Teller:
             if task in self._running:
                 span = self._running[task].spans[-1]
                 span.told = span.told or at
+                self._told[task] = at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from ._layout import SIZES, Box, Mark, Picture, Stroke, Text, layout
+from ._layout import SIZES, Box, Mark, Picture, Stroke, Style, Text, layout
 from ._recorder import Timeline
 from ._story import Story, story
 from ._words import ARROW, clean
@@ -39,11 +39,13 @@ _DARK = {
 }
 
 _COLOURS = [
-    (".wsn-back,.wsn-number,.wsn-outlined", "fill", "back"),
+    (".wsn-back,.wsn-number", "fill", "back"),
+    (".wsn-lane,.wsn-note", "stroke", "back"),
     (".wsn-title,.wsn-lane,.wsn-row", "fill", "text"),
     (".wsn-note,.wsn-label,.wsn-key,.wsn-time,.wsn-detail", "fill", "dim"),
     (".wsn-link", "fill", "dim"),
     (".wsn-task", "fill", "task"),
+    (".wsn-outlined", "fill", "back"),
     (".wsn-link.wsn-outlined", "stroke", "dim"),
     (".wsn-task.wsn-outlined", "stroke", "task"),
     (".wsn-way,.wsn-axis,.wsn-dotted", "stroke", "line"),
@@ -56,10 +58,13 @@ _SHAPES = """\
 .wsn-timeline text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 .wsn-title,.wsn-lane{font-weight:600}
 .wsn-number{font-weight:700}
+.wsn-note{font-weight:400}
 .wsn-time,.wsn-label,.wsn-note{font-variant-numeric:tabular-nums}
+.wsn-lane,.wsn-note{stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
 .wsn-cut{stroke-dasharray:3 3}
 .wsn-message{stroke-width:1.5}
-.wsn-dotted{stroke-dasharray:1 3}
+.wsn-axis,.wsn-dotted{stroke-width:1.5}
+.wsn-dotted{stroke-dasharray:1.5 3}
 """
 
 
@@ -152,10 +157,15 @@ def _mark(mark: Mark) -> Iterator[str]:
 
 def _text(text: Text) -> str:
     anchor = "" if text.anchor == "start" else f' text-anchor="{text.anchor}"'
+    note = f"<tspan{_styled('note')}>{escape(text.note)}</tspan>" if text.note else ""
     return (
-        f'<text class="wsn-{text.style}" x="{_number(text.x)}" y="{_number(text.y)}"'
-        f' font-size="{_number(SIZES[text.style])}"{anchor}>{escape(text.text)}</text>'
+        f'<text{_styled(text.style)} x="{_number(text.x)}" y="{_number(text.y)}"{anchor}>'
+        f"{escape(text.text)}{note}</text>"
     )
+
+
+def _styled(style: Style) -> str:
+    return f' class="wsn-{style}" font-size="{_number(SIZES[style])}"'
 
 
 def _rules(palette: dict[str, str]) -> str:
