@@ -74,8 +74,8 @@ class Entry:
     broken: bool = False
     """The connection ended without a close."""
     fate: Fate | None = None
-    """How the task ended: ``"disconnected"`` with a `WebSocketDisconnected`, ``"failed"`` with
-    another exception."""
+    """How the task or the block ended (``task_ended``, ``closed``): ``"disconnected"`` with a
+    `WebSocketDisconnected`, ``"failed"`` with another exception."""
 
     def __str__(self) -> str:
         return ": ".join(filter(None, [sentence(self), ARROW.join(self.detail)]))
@@ -172,18 +172,22 @@ def _task(event: hooks.Event, make: partial[Entry], names: Mapping[int, str]) ->
                 label=name(event.task),
                 detail=chain(event.error),
                 task=event.task,
-                fate=_fate(event),
+                fate="cancelled" if event.cancelled else _fate(event.error),
             )
         case _:
             return None
 
 
-def _fate(event: hooks.TaskEnded) -> Fate:
-    if isinstance(event.error, WebSocketDisconnected):
-        return "disconnected"
-    if event.error is not None:
-        return "failed"
-    return "cancelled" if event.cancelled else "returned"
+def _fate(error: BaseException | None) -> Fate:
+    match error:
+        case None:
+            return "returned"
+        case WebSocketDisconnected():
+            return "disconnected"
+        case Exception() | BaseExceptionGroup() | KeyboardInterrupt() | SystemExit():
+            return "failed"
+        case _:
+            return "cancelled"
 
 
 def _connection(event: hooks.Event, make: partial[Entry]) -> Entry | None:
@@ -206,6 +210,7 @@ def _connection(event: hooks.Event, make: partial[Entry]) -> Entry | None:
                 kind="closed",
                 label=ending(event.code, event.reason),
                 detail=chain(event.outcome),
+                fate=_fate(event.outcome),
             )
         case _:
             return None

@@ -233,7 +233,8 @@ class _Draft:
     def write_moments(self) -> None:
         """What has happened, in words."""
         times = self._times()
-        column = MARGIN + 2 * RADIUS + 8 + max(text_width(time, SIZES["time"]) for time in times)
+        widest = max((text_width(time, SIZES["time"]) for time in times), default=0)
+        column = MARGIN + 2 * RADIUS + 8 + widest
         for (moment, letter), time in zip(self._moments, times, strict=True):
             self._mark(MARGIN + RADIUS, self.picture.height + _LINE - 5, RADIUS, moment)
             self._write(column, self.picture.height + _LINE, time, "time", "end")

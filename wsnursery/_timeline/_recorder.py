@@ -13,7 +13,7 @@ from uuid import UUID
 from wsnursery import hooks
 
 from ._entries import BODY, Entry, entry_of
-from ._words import clean
+from ._words import short_name
 
 _FREQUENT = {"received", "sent", "buffer_full", "dropped"}
 """What can happen any number of times on one connection; the first to go when there is too much."""
@@ -143,8 +143,7 @@ class Recorder:
         """Record an event. No checkpoint."""
         track = self._tracks.get(event.connection)
         if isinstance(event, hooks.TaskStarted) and track is not None:
-            _, _, name = event.name.rpartition("<locals>.")
-            track.names[event.task] = clean(name)
+            track.names[event.task] = short_name(event.name)
         entry = entry_of(event, self._number, track.names if track is not None else {})
         if entry is None:
             return

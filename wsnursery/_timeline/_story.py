@@ -17,6 +17,7 @@ _TONES: dict[Fate | None, Tone] = {
     "disconnected": "warn",
     "failed": "bad",
 }
+_LAST_TONES: dict[Fate | None, Tone] = {**_TONES, "returned": "good"}
 
 
 class At(NamedTuple):
@@ -209,10 +210,8 @@ class _Teller:
             case "send_failed":
                 self._note(entry, self._ways["send"], "bad", cuts=True)
             case "cancelled":
-                why = "".join(entry.detail)
-                self._note(
-                    replace(entry, detail=()), self._connection, "warn", f": {why}", cuts=True
-                )
+                said, why = replace(entry, detail=()), "".join(entry.detail)
+                self._note(said, self._connection, "warn", f": {why}", cuts=True)
                 self._wind_down(entry.tasks, at)
             case "disconnected":
                 tone: Tone = "bad" if entry.broken else "plain"
@@ -220,7 +219,7 @@ class _Teller:
                 span.told = self._ended = at
                 self._wind_down(tuple(self._running), at)
             case _:
-                self._note(entry, self._connection, "bad" if entry.detail else "good")
+                self._note(entry, self._connection, _LAST_TONES[entry.fate])
                 span.end = at
                 self._connection.note = entry.label
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from wsnursery._errors import shown
 
 ARROW = " \N{LEFTWARDS ARROW} "
@@ -11,6 +13,8 @@ _MAX_TEXT = 200
 """Characters of one text: enough to recognise it."""
 _MAX_LINKS = 8
 """Exceptions in one chain, and in one group: what comes behind them is rarely the reason."""
+_MAX_SEEN = 32
+"""Exceptions in all, however they are nested."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -33,23 +37,39 @@ def clean(text: str) -> str:
     return escaped if len(text) <= _MAX_TEXT else f"{escaped}..."
 
 
+def short_name(name: str) -> str:
+    """A qualified name without the functions in which it was defined."""
+    return clean(name.rpartition("<locals>.")[2])
+
+
 def chain(error: BaseException | None) -> tuple[str, ...]:
     """An exception and its causes, the outermost first, as Python's own traceback follows them."""
+    return tuple(_links(error, set()))
+
+
+def _links(error: BaseException | None, seen: set[int]) -> list[str]:
+    """The same, without what was seen: a member of a group can have the group as its context."""
     links: list[str] = []
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen and len(links) < _MAX_LINKS:
+    while (
+        error is not None
+        and id(error) not in seen
+        and len(links) < _MAX_LINKS
+        and len(seen) < _MAX_SEEN
+    ):
         seen.add(id(error))
-        links.append(_link(error))
-        context = None if error.__suppress_context__ else error.__context__
-        error = error.__cause__ or context
-    return tuple(links)
+        links.append(_link(error, seen))
+        # What a cancellation was raised in the middle of is not why.
+        hidden = error.__suppress_context__ or not isinstance(error, Exception)
+        error = error.__cause__ or (None if hidden else error.__context__)
+    return links
 
 
-def _link(error: BaseException) -> str:
-    name = clean(type(error).__qualname__)
+def _link(error: BaseException, seen: set[int]) -> str:
+    name = short_name(type(error).__qualname__)
     if isinstance(error, BaseExceptionGroup):
-        members = [ARROW.join(chain(member)) for member in error.exceptions[:_MAX_LINKS]]
-        return clean(f"{name} [{'; '.join(members)}]")
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        members = [ARROW.join(_links(member, seen)) for member in group.exceptions[:_MAX_LINKS]]
+        return clean(f"{name} [{'; '.join(filter(None, members))}]")
     if not isinstance(error, Exception):
         return name  # a cancellation: what it says is about scopes and tasks, with their addresses
     try:
