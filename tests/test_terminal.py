@@ -79,6 +79,14 @@ def test_close_with_a_code(terminal: Terminal) -> None:
     assert terminal.notes.endswith("closed with 4001 (see you)\n")
 
 
+def test_close_does_not_wait_for_another_line(terminal: Terminal) -> None:
+    began = time.monotonic()
+    with serving(echo) as url:
+        assert terminal.run(url, typed="/close\n", ends=False) == 0
+    assert terminal.notes.endswith("closed with 1000\n")
+    assert time.monotonic() - began < 4  # less than the grace period
+
+
 def test_mistakes_are_explained(terminal: Terminal) -> None:
     with serving(echo) as url:
         assert terminal.run(url, typed="/close 99\n/close soon\n/hex x\n/what\n/close\n") == 0

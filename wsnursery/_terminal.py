@@ -169,6 +169,8 @@ class Talk:
                     await self._take(ws, line)
                 except (LocalProtocolError, ValueError) as exc:
                     self._note(str(exc))
+                if ws.state != "open":
+                    return  # closed by that line: there is no next one to wait for
             await trio.sleep(self._wait)
             await ws.close()
 
