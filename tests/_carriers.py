@@ -31,6 +31,10 @@ class Socket:
         assert how == socket.SHUT_RDWR
         self.done.append("shut down")
 
+    async def send_eof(self) -> None:
+        """Of trio's stream over it."""
+        self.done.append("half-closed")
+
     def close(self) -> None:
         self.done.append("closed")
         self._on_close()
@@ -63,7 +67,7 @@ def tcp_server(module: str, sock: Socket, *, tls: bool = False) -> Any:
     if module == ASYNCIO:
         server.writer = SimpleNamespace(transport=sock, get_extra_info=sock.get_extra_info)
     else:
-        stream = SimpleNamespace(socket=sock)
+        stream = SimpleNamespace(socket=sock, send_eof=sock.send_eof)
         server.stream = SimpleNamespace(transport_stream=stream) if tls else stream
     return server
 

@@ -416,6 +416,14 @@ def over(own: Any, send: Any) -> Any:
     return Stream(own.__self__.send).method
 
 
+def test_hypercorn_closes_its_connection_without_eof() -> None:
+    """On trio it would end the process when another of its tasks sends at that moment."""
+    server = tcp_server(TRIO, Socket())
+    before = server.stream.send_eof
+    open_websocket({"type": "websocket"}, Script().receive, send_over(server))
+    assert server.stream.send_eof != before
+
+
 async def test_other_streams_are_not_dropped_with_it(caplog: pytest.LogCaptureFixture) -> None:
     sock, freed = Socket(), anyio.Event()
     stuck = testing.Server(faults=[testing.StallSend(2, freed, shielded=True)])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests._carriers import ASYNCIO, HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
-from wsnursery._carrier import Carrier, carrier_of, drop
+from wsnursery._carrier import Carrier, carrier_of, drop, make_end_harmless
 
 
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
@@ -78,3 +78,27 @@ def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
 
     server.writer.get_extra_info = get_extra_info
     assert carrier_of(send_over(server)) is None
+
+
+def made_harmless(server: Any) -> None:
+    carrier = carrier_of(send_over(server))
+    assert carrier is not None
+    make_end_harmless(carrier)
+
+
+async def test_it_is_closed_without_eof_on_trio() -> None:
+    sock = Socket()
+    server = tcp_server(TRIO, sock)
+    made_harmless(server)
+    with pytest.raises(AttributeError):  # Hypercorn goes on when it meets this one
+        await server.stream.send_eof()
+    assert sock.done == []
+
+
+@pytest.mark.parametrize(("module", "tls"), [(TRIO, True), (ASYNCIO, False)])
+def test_where_there_is_no_eof_nothing_is_changed(module: str, tls: bool) -> None:
+    sock = Socket()
+    server = tcp_server(module, sock, tls=tls)
+    made_harmless(server)
+    assert not hasattr(getattr(server, "stream", None), "send_eof")
+    assert sock.done == []

@@ -248,6 +248,9 @@ async def test_every_connection_of_the_server_can_be_dropped() -> None:
         assert not drain.is_idle
     assert drain.is_idle
     assert {"type": "http"} in requests
+    for server in servers:
+        with pytest.raises(AttributeError):  # none of them ends with one
+            await server.stream.send_eof()
     del servers[0], server
     gc.collect()  # Hypercorn has let go of one
     drain.drop_all()

@@ -1,4 +1,6 @@
-"""The network connection below an ASGI ``send``, to drop it: ASGI has no call for that.
+"""The network connection below an ASGI ``send``: to drop it, and to make its end harmless.
+
+ASGI has no call for either.
 
 Hypercorn (0.17, 0.18) shields its writes on trio and waits for ever to close on asyncio: a peer
 that does not read holds the handler, and the shutdown of the worker with it. Its ``send`` is a
@@ -55,6 +57,22 @@ def drop(server: object, sock: Any) -> None:
     with suppress(OSError):  # it is closed
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     _DROPS[type(server).__module__](server, sock)
+
+
+def make_end_harmless(carrier: Carrier) -> None:
+    """Have the server close the connection without ``send_eof``, as it does where it is TLS.
+
+    Hypercorn's trio worker (0.16 to 0.18) calls ``send_eof`` from the task that meets the end. Trio
+    counts it as sending for one step of the loop: another task of the server that sends in that
+    step, a ping or a frame of HTTP/2, gets a `BusyResourceError`, and the whole process ends.
+    """
+    stream: Any = getattr(carrier.server, "stream", None)
+    if hasattr(stream, "send_eof"):
+        stream.send_eof = _no_send_eof
+
+
+async def _no_send_eof() -> None:
+    raise AttributeError("send_eof")  # what Hypercorn meets, and expects, with TLS
 
 
 def _socket_of(server: Any) -> Any:

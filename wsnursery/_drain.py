@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from ._carrier import carrier_of, drop
+from ._carrier import carrier_of, drop, make_end_harmless
 from ._codes import check_close
 from ._errors import LocalProtocolError, WebSocketDisconnected
 from ._link import EXTENSION, Link
@@ -93,6 +93,7 @@ class Drain:
         carrier = carrier_of(send)
         if carrier is not None:
             self._servers[carrier.server] = carrier.socket
+            make_end_harmless(carrier)
         if scope["type"] == "http":
             self._requests += 1
             try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ._carrier import carrier_of, drop
+from ._carrier import carrier_of, drop, make_end_harmless
 from ._errors import RemoteProtocolError
 from ._link import link_of
 from ._options import Options
@@ -78,6 +78,9 @@ class _ASGITransport:
         self.receive_blocks_close = traits.receive_blocks_close
         self._receive = prompt(receive)
         self._send = send
+        carrier = carrier_of(send)
+        if carrier is not None:
+            make_end_harmless(carrier)
         self._strict = options.strict
         self._connected = False
         self._is_open = False

@@ -18,7 +18,7 @@ SO_ATTACH_FILTER = 26
 BPF_RETURN = 0x06
 """linux/filter.h: the instruction that ends a filter with the number of bytes to keep."""
 
-CONTINUATION, TEXT, BINARY, CLOSE = 0, 1, 2, 8
+CONTINUATION, TEXT, BINARY, CLOSE, PING = 0, 1, 2, 8, 9
 
 
 def _unfinished(opcode: int, payload: bytes) -> bytes:

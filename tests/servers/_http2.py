@@ -1,89 +1,91 @@
-"""A WebSocket in a stream of HTTP/2 (RFC 8441), over TLS."""
+"""A WebSocket in a stream of HTTP/2 (RFC 8441), with TLS or without."""
 
-import socket
 import ssl
-from collections.abc import Iterator
-from typing import Self
+from typing import Any
 
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 
-from tests.servers._clients import frame
+from tests.servers._clients import RawClient, ServerGone
 
-PING = 9
+STREAM = 1
 
 
-class Http2Client:
-    """One connection of HTTP/2 with one WebSocket in it."""
+class Http2Client(RawClient):
+    """A WebSocket in the first stream of an HTTP/2 connection.
 
-    def __init__(self, port: int, trust: ssl.SSLContext) -> None:
-        trust.set_alpn_protocols(["h2"])
-        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
-        self._socket = trust.wrap_socket(plain, server_hostname="localhost")
-        assert self._socket.selected_alpn_protocol() == "h2"
-        self._http = h2.connection.H2Connection(h2.config.H2Configuration())
-        self._http.initiate_connection()
-        self._events = self._receive()
-        self._unread = b""
-        self._stream = 0
+    Args:
+        port: the server's.
+        trust: speak TLS, and trust these authorities.
+    """
 
-    def __enter__(self) -> Self:
-        return self
+    def __init__(self, port: int, trust: ssl.SSLContext | None = None) -> None:
+        super().__init__(port)
+        self._scheme = "http" if trust is None else "https"
+        if trust is not None:
+            trust.set_alpn_protocols(["h2"])
+            self.socket = trust.wrap_socket(self.socket, server_hostname="localhost")
+            assert self.socket.selected_alpn_protocol() == "h2"
+        self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self._http2.initiate_connection()
+        self._status: int | None = None
+        self._ended = False
 
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def open(self, path: str) -> int:
-        """Do the handshake; give the HTTP status."""
-        while not self._http.remote_settings.enable_connect_protocol:
-            next(self._events)
-        self._stream = self._http.get_next_available_stream_id()
-        self._http.send_headers(
-            self._stream,
-            [
-                (":method", "CONNECT"),
-                (":protocol", "websocket"),
-                (":scheme", "https"),
-                (":authority", "localhost"),
-                (":path", path),
-                ("sec-websocket-version", "13"),
-            ],
-        )
+    def ask(self, path: str, *headers: str, early: bytes = b"") -> None:
         self._flush()
-        for event in self._events:
-            if isinstance(event, h2.events.ResponseReceived):
-                return int(dict(event.headers or [])[b":status"])
-        raise AssertionError("no answer")
-
-    def send(self, opcode: int, payload: bytes) -> None:
-        self._http.send_data(self._stream, frame(opcode, payload))
+        while not self._http2.remote_settings.enable_connect_protocol:
+            self._read_more()
+        request = {
+            ":method": "CONNECT",
+            ":protocol": "websocket",
+            ":scheme": self._scheme,
+            ":path": path,
+            ":authority": "localhost",
+            "sec-websocket-version": "13",
+        }
+        self._http2.send_headers(STREAM, list(request.items()))
         self._flush()
 
-    def read(self) -> tuple[int, bytes]:
-        """The next small frame that is no ping: opcode and payload."""
-        while True:
-            first, length = self._take(2)
-            assert length < 126
-            payload = self._take(length)
-            if first & 0x0F != PING:
-                return first & 0x0F, payload
+    def open(self, path: str, *headers: str, early: bytes = b"") -> int:
+        self.ask(path)
+        while self._status is None:
+            self._read_more()
+        return self._status
 
-    def _take(self, count: int) -> bytes:
-        while len(self._unread) < count:
-            event = next(self._events)
-            if isinstance(event, h2.events.DataReceived):
-                self._unread += event.data or b""
-        taken, self._unread = self._unread[:count], self._unread[count:]
-        return taken
+    def write(self, data: bytes) -> None:
+        self._http2.send_data(STREAM, data)
+        self._flush()
 
-    def _receive(self) -> Iterator[h2.events.Event]:
-        while True:
-            self._flush()
-            data = self._socket.recv(65536)
-            if not data:
-                raise AssertionError("the server closed the connection")
-            yield from self._http.receive_data(data)
+    def reset_stream(self) -> None:
+        self._http2.reset_stream(STREAM)
+        self._flush()
+
+    def end_stream(self) -> None:
+        self._http2.end_stream(STREAM)
+        self._flush()
+
+    def go_away(self) -> None:
+        self._http2.close_connection()
+        self._flush()
 
     def _flush(self) -> None:
-        self._socket.sendall(self._http.data_to_send())
+        self.socket.sendall(self._http2.data_to_send())
+
+    def _read_more(self) -> None:
+        if self._ended:
+            raise ServerGone("the server ended the stream")
+        for event in self._http2.receive_data(self._from_socket()):
+            self._hear(event)
+        self._flush()
+
+    def _hear(self, event: Any) -> None:
+        if isinstance(event, h2.events.ResponseReceived):
+            self.headers = {str(name): str(value) for name, value in event.headers or ()}
+            self._status = int(self.headers[":status"])
+        elif isinstance(event, h2.events.DataReceived):
+            self._unread += event.data or b""
+            self._http2.acknowledge_received_data(event.flow_controlled_length or 0, STREAM)
+        elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+            self._ended = True

@@ -325,9 +325,10 @@ async def raw_flood(receive: Receive, send: Send, conn: Connection) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     conn.report("accepted")
+    message = b"x" * int(conn.query.get("size", "65536"))
     with suppress(Exception):  # Hypercorn refuses what follows a close
         while True:
-            await send({"type": "websocket.send", "bytes": b"x" * 65536})
+            await send({"type": "websocket.send", "bytes": message})
             await anyio.lowlevel.checkpoint()  # without it a client that goes freezes the process
 
 

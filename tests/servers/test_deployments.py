@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import ssl
-import struct
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -15,9 +14,9 @@ import pytest
 import trustme
 from websockets.sync.client import connect, unix_connect
 
-from tests.servers._clients import CLOSE, TEXT, RawClient, handshake
+from tests.servers._clients import PING, TEXT, RawClient, handshake
 from tests.servers._harness import wait_until
-from tests.servers._http2 import PING, Http2Client
+from tests.servers._http2 import Http2Client
 from tests.servers._rows import ROOT
 from tests.servers._serving import Start, assert_ends, stop
 from wsnursery.hypercorn import Config
@@ -96,18 +95,24 @@ def test_tls(start: Start, authority: Authority) -> None:
         plain.socket.close()
 
 
+def read_message(client: RawClient) -> tuple[int, bytes]:
+    """The next message, after the pings."""
+    while (message := client.read())[0] == PING:
+        pass
+    return message
+
+
 def test_http_2(start: Start, authority: Authority) -> None:
     trust = authority.trust()
     with start(trust=trust, **authority.settings) as server:
         connection = server.new_id()
         with Http2Client(server.port, authority.trust()) as client:
             assert client.open(f"/ours/echo?id={connection}") == 200
-            client.send(TEXT, b"hello")
-            assert client.read() == (TEXT, b"hello")
+            client.send("hello")
+            assert read_message(client) == (TEXT, b"hello")
             began = stop(server)
-            opcode, payload = client.read()
-            assert (opcode, struct.unpack("!H", payload)) == (CLOSE, (1012,))
-            client.send(CLOSE, payload)
+            assert client.read_close() == (1012, "")
+            client.close(1012)
             assert server.wait_for(connection, "ended")["error"] is None
             assert_ends(server, began, within=3)  # nobody answers the end of TLS
 
@@ -170,9 +175,7 @@ def test_nginx_before_several_workers_on_a_unix_socket(start: Start, tmp_path: P
             one.send("hello")
             assert one.recv(timeout=5) == "hello"
             other.send("hello")
-            while (message := other.read())[0] == PING:
-                pass
-            assert message == (TEXT, b"hello")
+            assert read_message(other) == (TEXT, b"hello")
             began = stop(server)
             with pytest.raises(Exception, match="1012"):
                 one.recv(timeout=5)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers._clients import TEXT, RawClient, ServerGone, frame
 from tests.servers._harness import SERVERS, Running, Server, running, wait_until
+from tests.servers._http2 import Http2Client
 
 HYPERCORN_TRIO = SERVERS["hypercorn-trio"]
 HYPERCORN_ASYNCIO = SERVERS["hypercorn-asyncio"]
@@ -233,4 +234,27 @@ def test_a_loop_of_sends_to_a_client_that_is_gone_ends_ours(server: Running) -> 
         client.read()
     ended = server.wait_for(connection, "ended")
     assert ended["error"] == "WebSocketDisconnected"
+    assert server.answers
+
+
+def leave_while_it_sends(server: Running, handler: str) -> None:
+    """The end of a connection meets what Hypercorn sends by itself: here the frames of HTTP/2."""
+    for _ in range(20):
+        with suppress(OSError, ServerGone), Http2Client(server.port) as client:
+            client.open(handler)
+            client.read()
+            client.go_away()
+            while client.socket.recv(65536):
+                pass
+
+
+def test_leaving_while_it_sends_ends_a_bare_server() -> None:
+    with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
+        leave_while_it_sends(server, "/raw/flood?size=1")
+        assert wait_until(lambda: not server.answers, 10)
+
+
+# contract: L2
+def test_leaving_while_it_sends_does_not_end_ours(server: Running) -> None:
+    leave_while_it_sends(server, "/ours/send_loop")
     assert server.answers

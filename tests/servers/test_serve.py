@@ -99,6 +99,19 @@ def test_a_second_signal_cuts_it_short(start: Start) -> None:
         assert_ends(server, began, within=1)
 
 
+def test_a_client_that_sends_garbage_while_it_is_pinged(start: Start) -> None:
+    """Hypercorn closes the connection while a task of its own may be sending the ping."""
+    with start(websocket_ping_interval=0.0005) as server:
+        for path in ("/ours/idle", "/raw/idle"):
+            for _ in range(100):
+                with server.client() as client:
+                    assert client.open(path) == 101
+                    client.read()
+                    client.socket.sendall(b"\xff" * 16)
+                    client.read_all()
+        assert server.answers
+
+
 def test_readers_that_have_stopped_do_not_hold_it(start: Start) -> None:
     settings = {"drain_timeout": 0.5, "drain_spread": 0.0, "graceful_timeout": 0.5}
     with start(**settings) as server, ExitStack() as stack:
