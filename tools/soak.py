@@ -17,6 +17,7 @@ the same listening socket, and the first one is told to stop. At the end it fail
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import http.client
 import json
@@ -55,11 +56,15 @@ JOURNAL = "SOAK_JOURNAL"
 """The environment variable that tells the server where to write."""
 
 SETTINGS = """\
-websocket_ping_interval = 1.0  # how long Hypercorn keeps what has ended
+websocket_ping_interval = {ping_interval}
 drain_timeout = 8.0
 drain_spread = 2.0
 loglevel = "ERROR"
 """
+
+PINGS = 200.0
+"""How many pings the server sends in a second to all its clients. Hypercorn keeps what has ended
+until its next ping, and that is waited for at the end."""
 
 STOP_SECONDS = 8.0 + 2 * 3.0 + 3.0
 """The longest that a server may take to stop: ``drain_timeout + 2 * graceful_timeout + 3``."""
@@ -105,8 +110,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 def _held() -> dict[str, int]:
     gc.collect()  # what only garbage holds has not leaked
     pages = int(Path("/proc/self/statm").read_text().split()[1])
+    on_trio = trio.lowlevel.in_trio_run()
     return {
         "websockets": len(journal.connections),
+        "tasks": trio.lowlevel.current_statistics().tasks_living
+        if on_trio
+        else len(asyncio.all_tasks()),
         "descriptors": len([*Path("/proc/self/fd").iterdir()]),
         "memory": pages * resource.getpagesize(),
     }
@@ -115,11 +124,13 @@ def _held() -> dict[str, int]:
 class Server:
     """A server process. It has a socket of its own besides the shared one, to be asked on."""
 
-    def __init__(self, shared: socket.socket, worker: str, directory: Path) -> None:
+    def __init__(
+        self, shared: socket.socket, worker: str, ping_interval: float, directory: Path
+    ) -> None:
         self._own = socket.create_server(("127.0.0.1", 0))
         self._port: int = self._own.getsockname()[1]
         config = directory / "hypercorn.toml"
-        config.write_text(SETTINGS)
+        config.write_text(SETTINGS.format(ping_interval=ping_interval))
         command = ["-m", "wsnursery", "serve", "-k", worker, "-c", str(config)]
         descriptors = (shared.fileno(), self._own.fileno())
         for descriptor in descriptors:
@@ -186,14 +197,11 @@ class CutOff(Exception):
 class Client:
     """Connects, converses and leaves, again and again."""
 
-    def __init__(
-        self, name: int, port: int, pause: float, tally: Tally, ways: dict[str, Leave]
-    ) -> None:
+    def __init__(self, name: int, port: int, pause: float, tally: Tally) -> None:
         self._name = name
         self._port = port
         self._pause = pause
         self._tally = tally
-        self._ways = ways
         self._number = 0
         self._random = random.Random(name)  # noqa: S311 - it plays a client
 
@@ -217,9 +225,9 @@ class Client:
         self._tally.open += 1
         try:
             await self._converse(conversation)
-            way = self._random.choice(list(self._ways))
+            way = self._random.choice(list(LEAVING))
             self._tally.ends[way] += 1
-            await self._ways[way](conversation)
+            await LEAVING[way](conversation)
         except CutOff:
             self._tally.ends["CUT OFF"] += 1
         except ClosedByServer as end:
@@ -364,10 +372,8 @@ LEAVING: dict[str, Leave] = {
     "half-close": half_close,
     "torn frame": torn_frame,
     "garbage": garbage,
+    "burst and rst": burst_and_rst,
 }
-
-BURSTS = {"burst and rst": burst_and_rst}
-"""Only when asked for: on a busy trio worker, Hypercorn can keep a descriptor of such a client."""
 
 
 # ---------------------------------------------------------------------------------------- the run
@@ -378,33 +384,35 @@ async def soak(options: argparse.Namespace, directory: Path) -> list[str]:
     (directory / "journal").touch()
     shared = socket.create_server(("127.0.0.1", 0), backlog=2048)
     tally = Tally()
-    servers = [Server(shared, options.worker, directory)]
+    ping_interval = max(1.0, options.connections / PINGS)
+    start_server = partial(Server, shared, options.worker, ping_interval, directory)
+    servers = [start_server()]
     port = shared.getsockname()[1]
     pause = options.connections / options.rate
-    ways = LEAVING | BURSTS if options.bursts else LEAVING
     try:
         await servers[0].started()
+        empty = servers[0].held()
         async with trio.open_nursery() as clients:
             for name in range(options.connections):
-                clients.start_soon(Client(name, port, pause, tally, ways).run)
+                clients.start_soon(Client(name, port, pause, tally).run)
             await watch(options, tally, 0.0, 0.5)
-            servers.append(Server(shared, options.worker, directory))
+            servers.append(start_server())
             await servers[1].started()
-            empty = servers[1].held()
             await servers[0].stop(STOP_SECONDS)
             await watch(options, tally, 0.5, 0.2)
             middle = servers[1].held()
             await watch(options, tally, 0.7, 0.3)
             end = servers[1].held()
             clients.cancel_scope.cancel()
-        left = await settled(servers[1], empty)
+        left = await settled(servers[1], empty, ping_interval + 10)
+        last = servers[1].held()
         await servers[1].stop(STOP_SECONDS)
     finally:
         sys.stderr.write("\n")
         for server in servers:
             server.kill()
         shared.close()
-    report(tally)
+    report(tally, {"empty": empty, "middle": middle, "end": end, "without clients": last})
     return list(problems(tally, directory, middle, end, left))
 
 
@@ -427,12 +435,13 @@ def show(share: float, tally: Tally) -> None:
     sys.stderr.flush()
 
 
-async def settled(server: Server, empty: dict[str, int]) -> dict[str, int]:
+async def settled(server: Server, empty: dict[str, int], seconds: float) -> dict[str, int]:
     """What the server still has of clients that have left, when there was time to let go."""
     left: dict[str, int] = {}
-    for _ in range(100):
+    deadline = trio.current_time() + seconds
+    while trio.current_time() < deadline:
         held = server.held()
-        left = {name: held[name] - empty[name] for name in ("websockets", "descriptors")}
+        left = {name: held[name] - empty[name] for name in ("websockets", "tasks", "descriptors")}
         if not any(count > 0 for count in left.values()):
             break
         await trio.sleep(0.1)
@@ -462,8 +471,12 @@ def problems(
     return found
 
 
-def report(tally: Tally) -> None:
+def report(tally: Tally, held: dict[str, dict[str, int]]) -> None:
     """Say what happened."""
+    for moment, counts in held.items():
+        found = counts | {"MiB": counts["memory"] // 2**20}
+        del found["memory"]
+        print(f"{moment}: {', '.join(f'{count} {name}' for name, count in found.items())}")
     print(f"{len(tally.acknowledged)} messages acknowledged")
     for way, count in sorted(tally.ends.items()):
         print(f"{count:8} {way}")
@@ -476,7 +489,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=1000, help="messages per second, of all")
     parser.add_argument("--worker", default="trio", choices=["trio", "asyncio", "uvloop"])
-    parser.add_argument("--bursts", action="store_true", help="also reset behind a burst")
     parser.add_argument("--short", action="store_true", help="150 connections for 6 seconds")
     options = parser.parse_args()
     if options.short:
