@@ -16,7 +16,7 @@ from wsnursery import (
     WebSocketDisconnected,
     _errors,
 )
-from wsnursery._errors import attribute, is_attributed, shown
+from wsnursery._errors import attribute, escaped, is_attributed, shown
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,21 @@ def test_a_disconnect_is_not_taken_for_an_errno_error() -> None:
 )
 def test_shown(text: str, expected: str) -> None:
     assert shown(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ('it\'s "plain", \u00fc', 'it\'s "plain", \u00fc'),
+        ("a\r\n\t\x1b[31m\x00\x9b", r"a\r\n\t\x1b[31m\x00\x9b"),
+        ("\ud800\u202e\u2028\ufffe", r"\ud800\u202e\u2028\ufffe"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "..."),
+    ],
+)
+def test_escaped(text: str, expected: str) -> None:
+    assert escaped(text) == expected
 
 
 def pickled(exc: Exception) -> Exception:

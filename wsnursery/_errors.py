@@ -36,6 +36,13 @@ def shown(text: str) -> str:
     return repr(cut) if len(cut) == len(text) else f"{cut!r}..."
 
 
+def escaped(text: str) -> str:
+    """The same where quotes would be in the way: in the field of a log record or in a picture."""
+    cut = text[:_MAX_SHOWN_REASON]
+    printable = "".join(part if part.isprintable() else repr(part)[1:-1] for part in cut)
+    return printable if len(cut) == len(text) else f"{printable}..."
+
+
 class WebSocketDisconnected(ConnectionError):
     """The connection has ended: nothing more can be exchanged.
 

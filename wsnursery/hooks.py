@@ -34,13 +34,20 @@ The events of one connection, in the order in which they can come:
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
+
+from ._errors import WebSocketDisconnected, escaped
 
 if TYPE_CHECKING:
     from ._buffers import WebSocketStatistics
     from ._types import Message, Scope
+
+Ending: TypeAlias = Literal["returned", "disconnected", "cancelled", "failed"]
+"""How a task or a block has ended: with no exception, with a `WebSocketDisconnected`, with a
+cancellation, or with any other exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,11 @@ class TaskEnded(Event):
     cancelled: bool
     """A cancellation ended it."""
 
+    @property
+    def ending(self) -> Ending:
+        """The same in one word."""
+        return "cancelled" if self.cancelled else _ending(self.error)
+
 
 @dataclass(frozen=True, slots=True)
 class Closed(Event):
@@ -185,6 +197,23 @@ class Closed(Event):
     statistics: WebSocketStatistics
     """The last word of the counters."""
 
+    @property
+    def ending(self) -> Ending:
+        """The outcome in one word."""
+        return _ending(self.outcome)
+
+
+def _ending(error: BaseException | None) -> Ending:
+    match error:
+        case None:
+            return "returned"
+        case WebSocketDisconnected():
+            return "disconnected"
+        case Exception() | BaseExceptionGroup() | KeyboardInterrupt() | SystemExit():
+            return "failed"
+        case _:
+            return "cancelled"
+
 
 class Hook(Protocol):
     """A callable that takes one event; functions and bound methods are hooks.
@@ -196,3 +225,102 @@ class Hook(Protocol):
 
     def __call__(self, event: Event, /) -> None:
         """Take one event. Called in the event loop; must not wait. No checkpoint."""
+
+
+class LoggingHook:
+    """A hook that logs one line when a block is entered and one when it is left.
+
+    The messages are ``"websocket opened"`` and ``"websocket closed"``; what there is to know is in
+    ``extra``, for a formatter that writes it, such as one for JSON. These keys are there in every
+    record, `None` where there is nothing to say:
+
+    ===========================  ==================================================================
+    ``ws_id``                    `WebSocket.id`, as text
+    ``ws_path``                  the path, without the query
+    ``ws_client``                the address of the client, without the port
+    ``ws_accepted``              whether the handshake was completed
+    ``ws_subprotocol``           the subprotocol that was accepted
+    ``ws_duration``              seconds since the block was entered
+    ``ws_code``, ``ws_reason``   how the connection was closed
+    ``ws_ending``                how the block was left: one of `Ending`
+    ``ws_error``, ``ws_cause``   the class of what the block raises, and of its cause
+    ``ws_messages_received``     and ``ws_messages_sent``, ``ws_bytes_received``, ``ws_bytes_sent``
+    ===========================  ==================================================================
+
+    The level is ``INFO``, also for a connection that broke: clients vanish every day. It is
+    ``WARNING`` when the application failed; the server logs that with its traceback, as an error.
+    What comes from the peer is escaped and cut at 200 characters.
+
+    Args:
+        logger: Where the lines go; `None`: the logger ``wsnursery.connections``.
+    """
+
+    messages: bool = False
+    """It does not listen to messages, see `Hook`."""
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self._logger = logger or logging.getLogger("wsnursery.connections")
+        self._open: dict[UUID, tuple[float, dict[str, Any]]] = {}
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event. No checkpoint."""
+        match event:
+            case Opened():
+                facts = _NOTHING | {
+                    "ws_id": str(event.connection),
+                    "ws_path": escaped(event.scope.get("path", "")),
+                    "ws_client": _host(event.scope.get("client")),
+                    "ws_accepted": False,
+                }
+                self._open[event.connection] = event.time, facts
+                self._logger.info("websocket opened", extra=facts)
+            case Accepted():
+                _, facts = self._open[event.connection]
+                facts["ws_accepted"] = True
+                facts["ws_subprotocol"] = event.subprotocol and escaped(event.subprotocol)
+            case Closed():
+                begin, facts = self._open.pop(event.connection)
+                facts |= _outcome(event) | {"ws_duration": event.time - begin}
+                level = logging.WARNING if event.ending == "failed" else logging.INFO
+                self._logger.log(level, "websocket closed", extra=facts)
+            case _:
+                pass
+
+
+_NOTHING: dict[str, Any] = {
+    "ws_id": None,
+    "ws_path": None,
+    "ws_client": None,
+    "ws_accepted": None,
+    "ws_subprotocol": None,
+    "ws_duration": None,
+    "ws_code": None,
+    "ws_reason": None,
+    "ws_ending": None,
+    "ws_error": None,
+    "ws_cause": None,
+    "ws_messages_received": None,
+    "ws_messages_sent": None,
+    "ws_bytes_received": None,
+    "ws_bytes_sent": None,
+}
+
+
+def _host(client: Any) -> str | None:
+    return escaped(str(client[0])) if client else None
+
+
+def _outcome(event: Closed) -> dict[str, Any]:
+    counters, outcome = event.statistics, event.outcome
+    cause = outcome and outcome.__cause__
+    return {
+        "ws_code": event.code if event.code is None else int(event.code),
+        "ws_reason": escaped(event.reason),
+        "ws_ending": event.ending,
+        "ws_error": outcome and type(outcome).__name__,
+        "ws_cause": cause and type(cause).__name__,
+        "ws_messages_received": counters.messages_received,
+        "ws_messages_sent": counters.messages_sent,
+        "ws_bytes_received": counters.bytes_received,
+        "ws_bytes_sent": counters.bytes_sent,
+    }

@@ -1,6 +1,5 @@
 """Events as plain data."""
 
-import asyncio
 import json
 from typing import Any
 from uuid import UUID
@@ -25,7 +24,7 @@ def entry(event: hooks.Event, names: dict[int, str] = NAMES) -> Entry:
     [
         (ev.opened(1), "opened", "opened /chat"),
         (ev.accepted(1), "accepted", "accepted"),
-        (ev.accepted(1, "v2\n"), "accepted", "accepted, subprotocol v2"),
+        (ev.accepted(1, "v2\x1b"), "accepted", "accepted, subprotocol v2\\x1b"),
         (ev.started(1, 1, "ticker"), "task_started", "ticker started"),
         (ev.received(1), "received", "received 5 bytes"),
         (ev.sent(1), "sent", "sent 5 bytes"),
@@ -79,20 +78,6 @@ def test_every_event(event: hooks.Event, kind: str, sentence: str) -> None:
     assert (made.number, made.connection, made.time) == (7, ev.ID, 1)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "fate"),
-    [
-        (None, "returned"),
-        (WebSocketDisconnected(), "disconnected"),
-        (ExceptionGroup("several", [ValueError()]), "failed"),
-        (KeyboardInterrupt(), "failed"),
-        (asyncio.CancelledError(), "cancelled"),
-    ],
-)
-def test_how_the_block_ended(outcome: BaseException | None, fate: str) -> None:
-    assert entry(ev.closed(1, outcome)).fate == fate
-
-
 def test_what_is_not_known_is_left_out() -> None:
     assert entry_of(hooks.Event(ev.ID, 1), 7, NAMES) is None
 
@@ -117,5 +102,5 @@ def test_for_json() -> None:
         "messages": 0,
         "size": 0,
         "broken": False,
-        "fate": None,
+        "ending": None,
     }

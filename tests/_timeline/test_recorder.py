@@ -26,10 +26,10 @@ def test_a_life() -> None:
         ev.ended(5),
         ev.closed(6),
     )
-    assert (timeline.connection, timeline.path, timeline.opened) == (ev.ID, "/a?", 1)
+    assert (timeline.connection, timeline.path, timeline.opened) == (ev.ID, "/a?\\n", 1)
     assert (timeline.closed, timeline.dropped) == (True, 0)
     assert [str(entry) for entry in timeline.entries] == [
-        "opened /a?",
+        "opened /a?\\n",
         "accepted",
         "ticker started",
         "sent 5 bytes",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wsnursery._timeline._words import amount, chain, clean, counted, duration, ending, short_name
+from wsnursery._timeline._words import amount, chain, counted, duration, ending, short_name
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,6 @@ def test_counting() -> None:
 )
 def test_amounts(messages: int, size: int, words: str) -> None:
     assert amount(messages, size) == words
-
-
-def test_a_text_is_on_one_line_and_has_no_control_characters() -> None:
-    evil = "a\r\n\tb\x1b[31m\x00\x9b \ud800 \u202e \ufffe \N{GREEK SMALL LETTER ALPHA}"
-    assert clean(evil) == (
-        "a b\\x1b[31m\\x00\\x9b \\ud800 \\u202e \\ufffe \N{GREEK SMALL LETTER ALPHA}"
-    )
-
-
-def test_a_text_is_cut() -> None:
-    assert clean("x" * 200) == "x" * 200
-    assert clean("x" * 201) == "x" * 200 + "..."
 
 
 @pytest.mark.parametrize(

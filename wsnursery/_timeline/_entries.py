@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from wsnursery import hooks
-from wsnursery._errors import WebSocketDisconnected
+from wsnursery._errors import escaped
 
-from ._words import ARROW, amount, chain, clean, counted, ending
+from ._words import ARROW, amount, chain, counted, ending
 
 Kind: TypeAlias = Literal[
     "opened",
@@ -28,8 +28,6 @@ Kind: TypeAlias = Literal[
     "closed",
 ]
 """The events of `wsnursery.hooks`, by their names."""
-
-Fate: TypeAlias = Literal["returned", "cancelled", "disconnected", "failed"]
 
 BODY = 0
 """The number of the body among the tasks."""
@@ -73,9 +71,8 @@ class Entry:
     """The payload of a message, in bytes."""
     broken: bool = False
     """The connection ended without a close."""
-    fate: Fate | None = None
-    """How the task or the block ended (``task_ended``, ``closed``): ``"disconnected"`` with a
-    `WebSocketDisconnected`, ``"failed"`` with another exception."""
+    ending: hooks.Ending | None = None
+    """How the task (``task_ended``) or the block (``closed``) ended."""
 
     def __str__(self) -> str:
         return ": ".join(filter(None, [sentence(self), ARROW.join(self.detail)]))
@@ -90,7 +87,7 @@ def sentence(entry: Entry) -> str:
     return _SENTENCES[entry.kind](entry)
 
 
-FATES: dict[Fate | None, str] = {
+ENDINGS: dict[hooks.Ending | None, str] = {
     "returned": "returned",
     "cancelled": "was cancelled",
     "disconnected": "ended by the disconnect",
@@ -111,7 +108,7 @@ _SENTENCES: dict[Kind, Callable[[Entry], str]] = {
     "send_failed": lambda _entry: "send failed",
     "disconnected": lambda entry: f"{'broken' if entry.broken else 'disconnected'}, {entry.label}",
     "cancelled": lambda entry: f"cancelled {entry.label}",
-    "task_ended": lambda entry: f"{entry.label} {FATES[entry.fate]}",
+    "task_ended": lambda entry: f"{entry.label} {ENDINGS[entry.ending]}",
     "closed": lambda entry: f"closed, {entry.label}",
 }
 """What happened, without the reason."""
@@ -172,30 +169,18 @@ def _task(event: hooks.Event, make: partial[Entry], names: Mapping[int, str]) ->
                 label=name(event.task),
                 detail=chain(event.error),
                 task=event.task,
-                fate="cancelled" if event.cancelled else _fate(event.error),
+                ending=event.ending,
             )
         case _:
             return None
 
 
-def _fate(error: BaseException | None) -> Fate:
-    match error:
-        case None:
-            return "returned"
-        case WebSocketDisconnected():
-            return "disconnected"
-        case Exception() | BaseExceptionGroup() | KeyboardInterrupt() | SystemExit():
-            return "failed"
-        case _:
-            return "cancelled"
-
-
 def _connection(event: hooks.Event, make: partial[Entry]) -> Entry | None:
     match event:
         case hooks.Opened():
-            return make(kind="opened", label=clean(event.scope.get("path", "")))
+            return make(kind="opened", label=escaped(event.scope.get("path", "")))
         case hooks.Accepted():
-            return make(kind="accepted", label=clean(event.subprotocol or ""))
+            return make(kind="accepted", label=escaped(event.subprotocol or ""))
         case hooks.SendFailed():
             return make(kind="send_failed", detail=chain(event.error))
         case hooks.Disconnected():
@@ -210,7 +195,7 @@ def _connection(event: hooks.Event, make: partial[Entry]) -> Entry | None:
                 kind="closed",
                 label=ending(event.code, event.reason),
                 detail=chain(event.outcome),
-                fate=_fate(event.outcome),
+                ending=event.ending,
             )
         case _:
             return None

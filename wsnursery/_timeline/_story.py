@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
-from ._entries import BODY, FATES, Entry, Fate, sentence
+from wsnursery.hooks import Ending
+
+from ._entries import BODY, ENDINGS, Entry, sentence
 from ._recorder import Timeline
 from ._words import amount, counted, duration
 
 Tone: TypeAlias = Literal["plain", "good", "warn", "bad"]
 
-_TONES: dict[Fate | None, Tone] = {
+_TONES: dict[Ending | None, Tone] = {
     "returned": "plain",
     "cancelled": "warn",
     "disconnected": "warn",
     "failed": "bad",
 }
-_LAST_TONES: dict[Fate | None, Tone] = {**_TONES, "returned": "good"}
+_LAST_TONES: dict[Ending | None, Tone] = {**_TONES, "returned": "good"}
 
 
 class At(NamedTuple):
@@ -146,7 +148,7 @@ class _Teller:
         self, entry: Entry, lane: Lane, tone: Tone, more: str = "", *, cuts: bool = False
     ) -> Moment:
         # The connection's last word has the whole chain; else it is written out once.
-        known = entry.fate == "disconnected" or entry.detail in self._details
+        known = entry.ending == "disconnected" or entry.detail in self._details
         details = () if known and entry.kind != "closed" else entry.detail
         self._details.add(entry.detail)
         moment = Moment(_at(entry), lane, tone, sentence(entry) + more, details, cuts)
@@ -183,12 +185,12 @@ class _Teller:
         if task not in self._running:  # its start was not kept
             self._start(task, entry.label, self._begin)
         lane = self._running.pop(task)
-        lane.note = FATES[entry.fate]
+        lane.note = ENDINGS[entry.ending]
         span = lane.spans[-1]
         span.end = _at(entry)
-        if span.told is not None or entry.fate != "returned":
+        if span.told is not None or entry.ending != "returned":
             later = self._later(entry, self._told.pop(task, span.end))
-            self._note(entry, lane, _TONES[entry.fate], later)
+            self._note(entry, lane, _TONES[entry.ending], later)
             self._repeated.clear()
 
     def _later(self, entry: Entry, told: At) -> str:
@@ -196,7 +198,7 @@ class _Teller:
         took = duration(entry.time - told.time)
         if entry.time <= told.time:
             return ""
-        if entry.fate in ("cancelled", "disconnected"):
+        if entry.ending in ("cancelled", "disconnected"):
             return f", its clean-up took {took}"
         return f", {took} after {'the end' if told == self._ended else 'its cancellation'}"
 
@@ -219,7 +221,7 @@ class _Teller:
                 span.told = self._ended = at
                 self._wind_down(tuple(self._running), at)
             case _:
-                self._note(entry, self._connection, _LAST_TONES[entry.fate])
+                self._note(entry, self._connection, _LAST_TONES[entry.ending])
                 span.end = at
                 self._connection.note = entry.label
 

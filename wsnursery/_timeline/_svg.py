@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from wsnursery._errors import escaped
+
 from ._layout import SIZES, Box, Mark, Picture, Stroke, Style, Text, layout
 from ._recorder import Timeline
 from ._story import Story, story
-from ._words import ARROW, clean
+from ._words import ARROW
 
 _SCALE = 1.25
 """How much larger than in its own units the picture is where there is room for it."""
@@ -95,7 +97,7 @@ def svg(*timelines: Timeline, title: str | None = None, width: float = 420) -> s
     if width < 240:
         raise ValueError(f"width is at least 240, not {width}")
     stories = [story(timeline) for timeline in timelines]
-    heading = clean(title or "")
+    heading = escaped(title or "")
     picture = layout(stories, heading, width)
     name = heading or ", ".join(told.lanes[0].title for told in stories)
     return "\n".join(_lines(picture, name, _description(stories)))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from wsnursery._errors import shown
+from wsnursery._errors import escaped, shown
 
 ARROW = " \N{LEFTWARDS ARROW} "
 """Between what happened and its cause."""
 
-_MAX_TEXT = 200
-"""Characters of one text: enough to recognise it."""
 _MAX_LINKS = 8
 """Exceptions in one chain, and in one group: what comes behind them is rarely the reason."""
 _MAX_SEEN = 32
@@ -30,16 +28,9 @@ def amount(messages: int, size: int) -> str:
     return f"{of}{size / 1e3:.0f} kB" if size < 10_000_000 else f"{of}{size / 1e6:.0f} MB"
 
 
-def clean(text: str) -> str:
-    """A text of anybody's, on one line, without what a terminal or XML would not take, and cut."""
-    cut = " ".join(text[:_MAX_TEXT].split())
-    escaped = "".join(part if part.isprintable() else repr(part)[1:-1] for part in cut)
-    return escaped if len(text) <= _MAX_TEXT else f"{escaped}..."
-
-
 def short_name(name: str) -> str:
     """A qualified name without the functions in which it was defined."""
-    return clean(name.rpartition("<locals>.")[2])
+    return escaped(name.rpartition("<locals>.")[2])
 
 
 def chain(error: BaseException | None) -> tuple[str, ...]:
@@ -69,11 +60,11 @@ def _link(error: BaseException, seen: set[int]) -> str:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         members = [ARROW.join(_links(member, seen)) for member in group.exceptions[:_MAX_LINKS]]
-        return clean(f"{name} [{'; '.join(filter(None, members))}]")
+        return escaped(f"{name} [{'; '.join(filter(None, members))}]")
     if not isinstance(error, Exception):
         return name  # a cancellation: what it says is about scopes and tasks, with their addresses
     try:
-        text = clean(str(error))
+        text = escaped(str(error))
     except Exception:  # noqa: BLE001 - anybody's class: an observer must not fail over it
         text = "(no text)"
     return f"{name}: {text}" if text else name
