@@ -23,7 +23,10 @@ myst_heading_anchors = 3
 nitpicky = True
 # There is no inventory of other projects, for building needs no network. Without a dot: aliases.
 nitpick_ignore_regex = [
-    ("py:.*", r"(anyio|asyncio|collections|contextlib|enum|os|pathlib|ssl|typing|uuid)\..*"),
+    (
+        "py:.*",
+        r"(anyio|asyncio|collections|contextlib|enum|logging|os|pathlib|ssl|typing|uuid)\..*",
+    ),
     ("py:.*", r"dataclasses\..*|Application|Connection|Message|Talk|TaskStatus|UUID"),
     ("py:.*", r"(hypercorn|opentelemetry|starlette|trio|trio_websocket)\..*"),
 ]

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from ._types import Message, Scope
 
 Ending: TypeAlias = Literal["returned", "disconnected", "cancelled", "failed"]
-"""How a task or a block has ended: with no exception, with a `WebSocketDisconnected`, with a
-cancellation, or with any other exception."""
+"""How a task or a block has ended, in one word.
+
+No exception, a `WebSocketDisconnected`, a cancellation, or any other exception."""
 
 
 @dataclass(frozen=True, slots=True)
