@@ -1,0 +1,1 @@
+"""The same handler on other libraries and here: `*_before.py` and `*_after.py`."""

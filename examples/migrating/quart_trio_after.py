@@ -1,0 +1,37 @@
+"""The same path with wsnursery, in front of Quart-Trio."""
+
+import itertools
+from typing import Any
+
+import trio
+from quart_trio import QuartTrio
+
+from examples.migrating.work import answer
+from wsnursery import WebSocket, websocket_app
+
+app = QuartTrio(__name__)
+routes = app.asgi_app
+
+
+async def tick(ws: WebSocket) -> None:
+    for number in itertools.count(1):
+        await ws.send(f"tick {number}")
+        await trio.sleep(1)
+
+
+@websocket_app
+async def feed(ws: WebSocket) -> None:
+    await ws.accept()
+    ws.start_soon(tick, ws)
+    async for message in ws:
+        await ws.send(await answer(message))
+
+
+async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket" and scope["path"] == "/feed":
+        await feed(scope, receive, send)
+    else:
+        await routes(scope, receive, send)
+
+
+app.asgi_app = asgi_app  # type: ignore[method-assign]
