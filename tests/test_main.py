@@ -37,6 +37,12 @@ def test_status_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["connect", "--option", "x", "y"]) == 3
 
 
+def test_the_demonstration_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsnursery._demo.command.main", lambda arguments: 10 + len(arguments))
+    assert main([]) == 10
+    assert main(["demo", "--backend", "trio"]) == 12
+
+
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("wsnursery._terminal", "wsnursery.trio_websocket"):
         monkeypatch.delitem(sys.modules, name, raising=False)

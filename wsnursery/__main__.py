@@ -9,6 +9,7 @@ from importlib import import_module
 
 COMMANDS = {
     "connect": ("wsnursery._terminal", "talk to a WebSocket server, line by line"),
+    "demo": ("wsnursery._demo.command", "see it in the browser: the default"),
     "doctor": (
         "wsnursery._doctor.command",
         "examine an ASGI server: what it does, and if we hold there",
@@ -34,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=f"commands:\n{purposes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=COMMANDS,
+        default="demo",
+        metavar="COMMAND",
+        help="one of those below",
+    )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="COMMAND --help explains them")
     chosen = parser.parse_args(arguments)
     module, _ = COMMANDS[chosen.command]

@@ -1,5 +1,6 @@
 """A headless Chromium, driven through its DevTools port: no more than the tests need."""
 
+import base64
 import http.client
 import itertools
 import json
@@ -45,12 +46,17 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+class NavigatedError(Exception):
+    """The page in which something was being evaluated is no longer there."""
+
+
 class Tab:
     """One tab with a page in a process of its own."""
 
     def __init__(self, devtools: ClientConnection) -> None:
         self._devtools = devtools
         self._ids = itertools.count(1)
+        self._events: list[dict[str, Any]] = []
 
     def evaluate(self, expression: str, timeout: float = 30) -> Any:
         """The value of a JavaScript expression, awaited if it is a promise."""
@@ -72,6 +78,47 @@ class Tab:
         finally:
             self._call("Debugger.disable")
 
+    def watch_console(self) -> None:
+        """Collect from now on what `complaints` returns, beginning with what there is already."""
+        for domain in ("Runtime", "Log"):
+            self._call(f"{domain}.enable")
+
+    def complaints(self) -> list[str]:
+        """What the page's console says in red: exceptions, failed requests, broken policies."""
+        self._call("Runtime.getIsolateId")  # the answer comes behind the events
+        return [text for event in self._events if (text := _complaint(event))]
+
+    def look_as(self, width: int, height: int, scheme: str = "light") -> None:
+        """Give the page a window of this size, in CSS pixels, and a colour scheme."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        self._call(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+        )
+
+    def screenshot(self, selector: str) -> bytes:
+        """An element as PNG, in its whole size."""
+        clip = self.evaluate(
+            f"(({{x, y, width, height}}) => ({{x: x + scrollX, y: y + scrollY, width, height}}))"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
+        )
+        answer = self._call(
+            "Page.captureScreenshot",
+            {"format": "png", "clip": {**clip, "scale": 1}, "captureBeyondViewport": True},
+            timeout=30,
+        )
+        return base64.b64decode(answer["data"])
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """Press and release a key, such as ``"Tab"``, ``" "`` or ``"a"``."""
+        code, text = _KEYS.get(key, (ord(key[0].upper()), key))
+        event = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        self._call("Input.dispatchKeyEvent", {**event, "type": "keyDown", "text": text})
+        self._call("Input.dispatchKeyEvent", {**event, "type": "keyUp"})
+
     def _call(
         self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float = 10
     ) -> dict[str, Any]:
@@ -81,14 +128,48 @@ class Tab:
         while True:
             answer = json.loads(self._devtools.recv(timeout=timeout))
             if answer.get("id") == number:
+                if "error" in answer:
+                    raise NavigatedError(answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
+            self._events.append(answer)
 
     def wait_for(self, condition: str, timeout: float = 10) -> None:
         """Wait until a JavaScript expression is true."""
-        assert wait_until(lambda: self.evaluate(condition), timeout), (
+
+        def holds() -> bool:
+            try:
+                return bool(self.evaluate(condition))
+            except NavigatedError:
+                return False
+
+        assert wait_until(holds, timeout), (
             f"not in {timeout} s: {condition}\n{self.evaluate('document.body.innerText')}"
         )
+
+
+_KEYS = {
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+    "ArrowDown": (40, ""),
+    "ArrowUp": (38, ""),
+    " ": (32, " "),
+}
+"""Windows' codes of keys, and the text that they type."""
+
+
+def _complaint(event: dict[str, Any]) -> str | None:
+    """What an event of the DevTools says in red, if it does."""
+    parameters = event.get("params", {})
+    match event.get("method"):
+        case "Runtime.exceptionThrown":
+            return str(parameters["exceptionDetails"])
+        case "Runtime.consoleAPICalled" if parameters["type"] == "error":
+            return str(parameters["args"])
+        case "Log.entryAdded" if parameters["entry"]["level"] == "error":
+            return str(parameters["entry"])
+        case _:
+            return None
 
 
 class Browser:

@@ -1,0 +1,123 @@
+"""The files of the page, and what it may load."""
+
+import ast
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+from wsnursery._demo._actions import ACTIONS
+from wsnursery._demo._assets import HEADERS, answer, content_type, read_assets
+
+ASSETS = read_assets()
+PAGE = ASSETS["/"].decode()
+SCRIPTS = {path: body.decode() for path, body in ASSETS.items() if path.endswith(".js")}
+
+
+class Elements(HTMLParser):
+    """All elements of a page, as names and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attributes in self.found if (value := attributes.get(name))]
+
+
+ELEMENTS = Elements(PAGE)
+
+
+def test_every_file_has_a_content_type() -> None:
+    assert {path: content_type(path).partition(";")[0] for path in ASSETS} == {
+        "/": "text/html",
+        "/icon.svg": "image/svg+xml",
+        "/page.css": "text/css",
+        **dict.fromkeys(SCRIPTS, "text/javascript"),
+    }
+
+
+def test_what_the_page_loads_is_there() -> None:
+    loaded = {*ELEMENTS.values("src"), *ELEMENTS.values("href")}
+    for text in SCRIPTS.values():
+        loaded |= {f"/{name}" for name in re.findall(r'from "\./(\S+)"', text)}
+    assert {path for path in loaded if not path.startswith("#")} == {*ASSETS} - {"/"}
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    for path, body in ASSETS.items():
+        addresses = re.findall(rb"\bhttps?://[^\s\"')]+", body)
+        assert set(addresses) <= {b"http://www.w3.org/2000/svg"}, path
+
+
+def test_the_policy_of_the_page_allows_what_is_in_it() -> None:
+    """No style and no script stands in the page itself."""
+    assert not [tag for tag, _ in ELEMENTS.found if tag == "style"]
+    assert not ELEMENTS.values("style")
+    assert not [name for _, attributes in ELEMENTS.found for name in attributes if name[:2] == "on"]
+    assert [attributes for tag, attributes in ELEMENTS.found if tag == "script"] == [
+        {"type": "module", "src": "/page.js"}
+    ]
+
+
+def test_text_of_others_is_never_taken_for_html() -> None:
+    for path, text in SCRIPTS.items():
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text
+        ), path
+
+
+def test_what_scripts_and_labels_refer_to_is_there() -> None:
+    ids = ELEMENTS.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = {*ELEMENTS.values("for"), *ELEMENTS.values("aria-labelledby")}
+    wanted |= {target[1:] for target in ELEMENTS.values("href") if target.startswith("#")}
+    for text in SCRIPTS.values():
+        wanted |= set(re.findall(r'find\("([^"]+)"\)', text))
+    assert wanted <= set(ids)
+
+
+def test_every_button_does_something_and_is_explained() -> None:
+    actions = {*ACTIONS, "stop"}
+    assert set(ELEMENTS.values("data-action")) == actions
+    assert {name for name in ELEMENTS.values("id") if name.startswith("about-")} == {
+        f"about-{action}" for action in actions
+    }
+
+
+def test_the_code_beside_it_is_python() -> None:
+    blocks = re.findall(r"<pre><code>(.*?)</code></pre>", PAGE, re.DOTALL)
+    assert len(blocks) == len(ACTIONS) + 1
+    for block in blocks:
+        ast.parse(block)
+        assert max(map(len, block.splitlines())) <= 44  # it fits on a phone
+
+
+async def test_an_answer() -> None:
+    sent: list[Any] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    await answer(send, 201, b"body", "text/plain", headers={"referrer-policy": "origin"})
+    start, body = sent
+    assert start["type"] == "http.response.start"
+    assert start["status"] == 201
+    assert dict(start["headers"]) == {
+        **{name.encode(): value.encode() for name, value in HEADERS.items()},
+        b"content-type": b"text/plain",
+        b"content-length": b"4",
+        b"referrer-policy": b"origin",
+    }
+    assert body == {"type": "http.response.body", "body": b"body"}
+
+
+def test_headers_that_protect_the_page() -> None:
+    assert HEADERS["cache-control"] == "no-store"
+    assert HEADERS["x-content-type-options"] == "nosniff"
+    policy = HEADERS["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy

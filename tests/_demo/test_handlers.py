@@ -1,0 +1,88 @@
+"""The handlers that are shown: what their clients get."""
+
+import json
+
+import anyio
+import pytest
+
+from tests._demo._peers import Json, staged, until, until_true
+from tests._members import stalled
+from wsnursery import Options
+from wsnursery._demo import _handlers
+from wsnursery._demo._handlers import CLEAN_UP_SECONDS, TICK_SECONDS, WORK_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [(b"name=Ann", "Ann"), (b"name=+A%C3%BC+", "Aü"), (b"", "somebody"), (b"name=%20", "somebody")],
+)
+def test_names(query: bytes, name: str) -> None:
+    assert _handlers.name_of({"query_string": query}) == name
+    assert len(_handlers.name_of({"query_string": b"name=" + 99 * b"x"})) == 30
+
+
+async def test_two_talk_and_see_each_other() -> None:
+    async with staged() as stage, stage.connect("/chat", b"name=Ann") as ann:
+        assert await until(ann, "people") == ["Ann"]
+        async with stage.connect("/chat", b"name=Bob") as bob:
+            assert await until(ann, "joined") == "Bob"
+            assert await until(bob, "people") == ["Ann", "Bob"]
+            await ann.send("Hello <b>Bob</b>")
+            for peer in (ann, bob):
+                assert await until(peer, "said") == {"name": "Ann", "text": "Hello <b>Bob</b>"}
+        assert await until(ann, "left") == "Bob"
+
+
+async def test_who_was_away_gets_what_was_missed() -> None:
+    async with staged() as stage, stage.connect("/chat", b"name=Ann") as ann:
+        epoch = await until(ann, "epoch")
+        for text in ("one", "two", "three"):
+            await ann.send(text)
+        await until_true(ann, "number", lambda number: number == 3)
+        async with stage.connect("/chat", f"name=Bob&after=1&epoch={epoch}".encode()) as bob:
+            assert (await until(bob, "said"))["text"] == "two"
+            assert (await until(bob, "said"))["text"] == "three"
+        async with stage.connect("/chat", "name=Cy&after=²&epoch=x".encode()) as cy:
+            assert (await until(cy, "said"))["text"] == "one"
+        async with stage.connect("/chat", b"name=Di&after=1&epoch=x") as di:  # another server's
+            assert await until(di, "missed") >= 1
+
+
+async def test_ticks_come_and_work_takes_time() -> None:
+    async with staged() as stage, stage.connect("/chat", b"name=Ann") as ann:
+        began = anyio.current_time()
+        await until_true(ann, "tick", lambda tick: tick == 5)
+        assert anyio.current_time() - began == pytest.approx(4 * TICK_SECONDS)
+        began = anyio.current_time()
+        for _ in range(50):
+            await ann.send(b"work")
+        await ann.send("done")
+        await until(ann, "said")
+        assert anyio.current_time() - began == pytest.approx(50 * WORK_SECONDS, abs=0.01)
+
+
+async def test_a_guinea_pig_is_not_in_the_chat() -> None:
+    async with (
+        staged() as stage,
+        stage.connect("/chat", b"name=Ann") as ann,
+        stage.connect("/guinea-pig", b"name=Pip") as pig,
+    ):
+        first: Json = json.loads(await pig.receive())
+        assert set(first) == {"you"}
+        began = anyio.current_time()
+        for _ in range(20):
+            await pig.send(b"work")
+        await pig.send("and this")
+        assert await until(ann, "people") == ["Ann"]
+        await until_true(pig, "tick", lambda tick: tick == 3)
+        assert anyio.current_time() - began == pytest.approx(2 * TICK_SECONDS)
+
+
+async def test_a_tick_that_finds_no_room_is_left_out() -> None:
+    async with stalled(Options(send_buffer=3)) as (ws, _, _go_on):
+        ws.start_soon(_handlers.tick, ws)
+        await anyio.sleep(10 * TICK_SECONDS)
+        assert ws.statistics().send_buffer_used == 3
+        began = anyio.current_time()
+        ws.cancel_scope.cancel()
+    assert anyio.current_time() - began == pytest.approx(CLEAN_UP_SECONDS, abs=0.05)

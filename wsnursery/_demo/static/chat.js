@@ -1,0 +1,100 @@
+// The chat, and the guinea pigs: the connections of this page that can be broken.
+
+import { Line, flood, url } from "./socket.js";
+
+const MOST_SHOWN = 100;
+const MOST_PIGS = 3;
+const PIG_NAMES = ["Pip", "Biscuit", "Clover", "Hazel", "Nutmeg", "Pepper", "Olive", "Waffle"];
+
+const find = id => document.getElementById(id);
+const log = find("said"), people = find("people"), tick = find("tick");
+const naming = find("naming"), saying = find("saying");
+
+export const chat = { id: "", name: sessionStorage.getItem("name") ?? `Guest ${Math.floor(10 + Math.random() * 90)}` };
+const pigs = new Set();
+let here = [], epoch = "", last = "", line;
+
+const show = (kind, text, name) => {
+  log.querySelector(".empty")?.remove();
+  const item = document.createElement("li");
+  item.className = kind;
+  if (name) {
+    const who = document.createElement("b");
+    who.textContent = name;
+    item.append(who, " ");
+  }
+  item.append(text);
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  log.append(item);
+  while (log.childElementCount > MOST_SHOWN) log.firstChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+};
+
+const showPeople = () => {
+  people.textContent = here.length ? `Here: ${[...here].sort().join(", ")}.` : "Nobody is here yet.";
+};
+
+const told = {
+  you: value => { chat.id = value; },
+  epoch: value => { epoch = value; },
+  people: value => { here = value; showPeople(); },
+  joined: value => { here.push(value); showPeople(); },
+  left: value => { here.splice(here.indexOf(value), 1); showPeople(); },
+  missed: count => show("note", `${count} or more messages are missing here.`),
+  number: value => { last = value; },
+  said: value => show("message", value.text, value.name),
+  tick: number => { tick.textContent = number; },
+  flood: count => flood(line, count),
+};
+
+const changed = (state, event) => {
+  for (const control of saying.elements) control.disabled = state !== "open";
+  if (state === "open") return;
+  chat.id = "";
+  tick.textContent = "none";
+  here = [];
+  people.textContent = state === "connecting" ? "Connecting." : `You are out (close code ${event.code}). Coming back.`;
+  if (state === "waiting" && event.code !== 1006) show("note", `Your connection was closed with code ${event.code}.`);
+};
+
+/** Start talking. */
+export const start = () => {
+  naming.elements.name.value = chat.name;
+  line = new Line("Your chat", () => url("/chat", { name: chat.name, after: last, epoch }), {
+    message: data => { for (const [key, value] of Object.entries(data)) told[key](value); },
+    state: changed,
+  });
+  naming.onsubmit = event => {
+    event.preventDefault();
+    const name = naming.elements.name.value.trim();
+    if (!name || name === chat.name) return;
+    chat.name = name;
+    sessionStorage.setItem("name", name);
+    line.renew();
+  };
+  saying.onsubmit = event => {
+    event.preventDefault();
+    if (line.send(saying.elements.message.value)) saying.reset();
+  };
+};
+
+/** Come back now, if it would only do so later. */
+export const hurry = () => line.hurry();
+
+/** One more connection that is there to be broken. `changed` is told when their number changes. */
+export const addPig = changed => {
+  const used = new Set([...pigs].map(pig => pig.name));
+  const free = PIG_NAMES.filter(name => !used.has(`Guinea pig ${name}`));
+  const pig = { id: "", name: `Guinea pig ${free[Math.floor(Math.random() * free.length)]}` };
+  pigs.add(pig);
+  new Line(pig.name, () => url("/guinea-pig", { name: pig.name }), {
+    message: (data, own) => {
+      if (data.you) pig.id = data.you;
+      if (data.flood) flood(own, data.flood);
+    },
+    state: state => {
+      if (state === "closed") pigs.delete(pig);
+      changed(pigs.size >= MOST_PIGS);
+    },
+  }, false);
+};

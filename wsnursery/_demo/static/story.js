@@ -1,0 +1,82 @@
+// What happened: a sentence, the drawing, the moments as text, and the code it is equivalent to.
+
+const find = id => document.getElementById(id);
+const told = find("story-told"), what = find("story-what"), picture = find("picture"), entries = find("entries");
+let shown = { number: 0, entries: [] };
+
+const about = action => find(`about-${action}`).content;
+
+/** A story in a few words. */
+export const title = ({ action, name }) => {
+  const text = about(action).firstElementChild.textContent;
+  return name ? `${name}: ${text[0].toLowerCase()}${text.slice(1)}` : text;
+};
+
+const describe = story => {
+  find("story-empty").hidden = true;
+  told.hidden = false;
+  const [, why, code] = about(story.action).children;
+  what.textContent = title(story);
+  find("story-why").replaceChildren(why.cloneNode(true));
+  find("story-code").replaceChildren(code.cloneNode(true));
+};
+
+const list = moments => {
+  while (entries.childElementCount > moments.length) entries.lastElementChild.remove();
+  moments.slice(entries.childElementCount).forEach(({ at, kind, text }) => {
+    const item = document.createElement("li"), time = document.createElement("time"), line = document.createElement("span");
+    time.textContent = `${at.toFixed(2)} s`;
+    line.textContent = text;
+    item.dataset.kind = kind;
+    item.append(time, " ", line);
+    entries.append(item);
+  });
+};
+
+const whole = find("story-whole");
+
+const draw = story => {
+  const image = new Image();
+  image.alt = `Timeline of ${story.name}; the list below says the same.`;
+  // With the number of moments, for a browser does not ask for the same picture twice.
+  image.src = `/story/${story.number}.svg?${Math.round(picture.clientWidth)}&${story.entries.length}`;
+  // Only when it is there does it take the place of the old one: nothing jumps.
+  image.decode().then(() => { if (story === shown) picture.replaceChildren(image); }, () => {});
+};
+
+/** Another server counts from 1 again. */
+export const forget = () => { shown = { number: 0, entries: [] }; };
+
+/** Show a story, or how it goes on, unless a newer one is shown. */
+export const tell = story => {
+  if (story.number < shown.number) return false;
+  if (story.number > shown.number) {
+    entries.replaceChildren();
+    picture.replaceChildren();
+    picture.hidden = false;
+    whole.open = false;
+    describe(story);
+  }
+  shown = story;
+  list(story.entries);
+  if (story.entries.length) draw(story);
+  return true;
+};
+
+/** The server was shut down: what this page has seen of it itself. */
+export const tellOfTheEnd = seen => {
+  describe({ action: "stop", name: "" });
+  shown = { number: shown.number, entries: [] };
+  picture.hidden = true;
+  whole.open = true;
+  entries.replaceChildren();
+  list(seen);
+};
+
+// Its text has its natural size only if it is drawn for the width that there is.
+let width = 0;
+new ResizeObserver(() => {
+  if (picture.clientWidth === width) return;
+  width = picture.clientWidth;
+  if (width && shown.entries.length) draw(shown);
+}).observe(picture);
