@@ -1,6 +1,7 @@
 """Body and children: who is told, who is cancelled, and what their failures become."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -169,6 +170,108 @@ async def test_a_first_read_after_the_end_keeps_the_rest_of_the_grace() -> None:
     ended = await block(server, body)
     assert ended.error is None
     assert log.moments == {"child": about(1)}
+
+
+# contract: D3
+async def test_who_was_told_before_its_first_read_holds_nobody() -> None:
+    """Everybody who reads knows of the end: the others are cancelled, whatever is unread."""
+    server, log = testing.Server(), Log()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(log.sleeper, "child")
+        server.peer.send_nowait("x")
+        server.peer.close()
+        await anyio.sleep(1)
+        with pytest.raises(WebSocketDisconnected):
+            await ws.send("y")
+        await anyio.sleep(1)
+        assert await ws.receive() == "x"
+        await anyio.sleep(1)
+        log.note("body")
+
+    ended = await block(server, body)
+    assert ended.error is None
+    assert log.moments == {"child": about(2), "body": about(3)}
+
+
+# contract: D3
+@pytest.mark.parametrize("seconds", [1, 3], ids=["before the end", "after the end"])
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "fails before it has started"])
+async def test_a_reader_that_has_finished_holds_nobody(fails: bool, seconds: int) -> None:
+    server, log = testing.Server(), Log()
+
+    async def reader(ws: WebSocket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        if not fails:
+            task_status.started()
+        assert await ws.receive() == "x"
+        await anyio.sleep(seconds)
+        if fails:
+            raise ValueError("mine")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(log.sleeper, "child")
+        with suppress(ValueError):
+            await ws.start(reader, ws)
+        await log.sleeper("body")
+
+    for message in ["x", "unread"]:
+        server.peer.send_nowait(message)
+    ended = await block(server, body, (2, server.peer.close), grace_period=9)
+    assert ended.own.code == 1000
+    assert log.moments["child"] == about(max(2, seconds))
+
+
+# contract: D3, D4
+@pytest.mark.parametrize("how", ["soon", "started"])
+async def test_a_child_that_was_told_has_not_told_the_body(how: str) -> None:
+    server, log = testing.Server(), Log()
+
+    async def child(ws: WebSocket, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        with pytest.raises(WebSocketDisconnected):
+            await ws.receive()
+        await anyio.sleep(1)
+        log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        if how == "started":
+            await ws.start(child, ws)
+        else:
+            ws.start_soon(child, ws)
+        await log.sleeper("body")
+
+    ended = await block(server, body, (1, server.peer.close), grace_period=9)
+    assert ended.own.code == 1000
+    assert log.moments == {"body": 1, "child": about(2)}
+
+
+# contract: D4
+async def test_a_child_that_ends_with_the_disconnect_leaves_the_reader_alone() -> None:
+    server, log = testing.Server(), Log()
+    got: list[str | bytes] = []
+
+    async def child(ws: WebSocket) -> None:
+        while True:
+            await ws.send("x")
+            await anyio.sleep(0.1)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(child, ws)
+        async for message in ws:
+            got.append(message)
+            await anyio.sleep(1)
+        log.note("body")
+
+    for message in ["a", "b", "c"]:
+        server.peer.send_nowait(message)
+    ended = await block(server, body, (0.5, server.peer.close))
+    assert ended.error is None
+    assert got == ["a", "b", "c"]
+    assert log.moments == {"body": about(3)}
 
 
 async def test_a_child_started_after_the_end_has_no_better_fate() -> None:

@@ -419,8 +419,9 @@ async def test_a_replay_of_states_is_conflated():
     for message in ["a1", "b1", "a2"]:
         room.publish(message, key=message[0])
     async with opened() as (ws, peer):
+        await ws.send("first")  # the sender waits for the next: it could begin to send at once
         with room.joined(ws, replay=10, overflow="latest"):
-            assert await received(peer) == ["b1", "a2"]
+            assert await received(peer) == ["first", "b1", "a2"]
 
 
 # references

@@ -140,3 +140,8 @@ async def test_a_task_inherits_what_its_starter_is_part_of() -> None:
         assert contextvars.Context().run(current_lineage) == ()
     finally:
         set_lineage(())
+
+
+async def test_a_participant_is_the_body_unless_it_has_a_number() -> None:
+    """Hooks tell the children by their numbers; see `hooks.TaskEnded.task`."""
+    assert [Participant(object()).number, Participant(object(), 1).number] == [0, 1]

@@ -48,7 +48,7 @@ for part in ("ast", "mutating", "plugins"):
     importlib.import_module(f"cosmic_ray.{part}")
 
 # Seconds of processor time for one test, and of the clock for all of them; far more than they need.
-TEST_LIMIT, RUN_LIMIT = 5, 900
+TEST_LIMIT, RUN_LIMIT = 5, 300
 # What the tests use is imported once, here, and not in every fork; not what is mutated.
 PLUGINS = {
     "anyio": "anyio.pytest_plugin",
@@ -245,7 +245,7 @@ def run_tests(module: str, source: str, output: Path) -> NoReturn:
     os.dup2(1, 2)
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     sys.meta_path.insert(0, Mutated(module, source))
-    options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-m", "not slow"]
+    options = ["-x", "-q", "--timeout=30", "--assert=plain", "-p", "no:cacheprovider", "-m", "not slow"]
     options += [f"-p{plugin}" for plugin in (*PLUGINS, "wsnursery")]
     options += [f"--basetemp={output.with_suffix('.tmp')}"]
     status = 0
