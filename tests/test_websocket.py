@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -154,6 +155,34 @@ async def test_reject() -> None:
 
     assert (await block(server, body)).error is None
     assert closes(server) == ["app deny 429"]
+
+
+async def test_reject_and_close_by_default() -> None:
+    denied, closed = testing.Server(personality=testing.UVICORN), testing.Server()
+
+    async def close(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close()
+
+    assert (await block(denied, WebSocket.reject)).error is None
+    assert (await block(closed, close)).error is None
+    assert closes(denied) == ["app deny 403"]
+    assert closes(closed) == ["app close 1000"]
+
+
+# contract: S4
+async def test_flush_waits_for_the_server() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[testing.StallSend(2, go_on)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("x")
+        await ws.flush()
+        assert anyio.current_time() == 3
+        assert server.transcript.from_app == ["x"]
+
+    assert (await block(server, body, (3, go_on.set))).error is None
 
 
 # contract: S6
@@ -329,6 +358,8 @@ async def test_iteration() -> None:
         async for message in ws:
             got.append(message)  # noqa: PERF401
         assert (ws.close_code, ws.close_reason) == (4001, "bye")
+        with pytest.raises(WebSocketDisconnected, match="4001"):
+            await ws.receive()
 
     assert (await block(server, body)).error is None
     assert got == ["1", b"2"]
@@ -378,8 +409,22 @@ async def test_after_the_block_there_is_no_group() -> None:
     for use in (lambda: ws.cancel_scope, lambda: ws.start_soon(anyio.sleep_forever)):
         with pytest.raises(anyio.ClosedResourceError, match="has been left"):
             use()
-    with pytest.raises(anyio.ClosedResourceError, match="has been left"):
-        await ws.start(anyio.sleep_forever)
+    for call in (lambda: ws.start(anyio.sleep_forever), ws.receive, ws.close):
+        with pytest.raises(anyio.ClosedResourceError, match="has been left"):
+            await call()
+
+
+# contract: X5
+async def test_a_block_that_is_cancelled_through_its_own_scope() -> None:
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.cancel_scope.cancel()
+        await anyio.sleep_forever()
+
+    assert (await block(server, body)).error is None
+    assert closes(server) == ["app close 1000"]
 
 
 async def test_the_statistics() -> None:
@@ -408,7 +453,7 @@ async def test_the_statistics() -> None:
 @pytest.mark.parametrize("accepts", ["http://good", None])
 async def test_an_origin(accepts: str | None, caplog: pytest.LogCaptureFixture) -> None:
     origin = b"http://evil\x1b[31m\n"
-    server = testing.Server(headers=[(b"Origin", origin)])
+    server = testing.Server(headers=[(b"Origin", origin)], personality=testing.UVICORN)
     ws = opened(server, allowed_origins=None if accepts is None else [accepts])
     with caplog.at_level(logging.INFO, "wsnursery"):
         if accepts is None:
@@ -420,6 +465,7 @@ async def test_an_origin(accepts: str | None, caplog: pytest.LogCaptureFixture) 
                 pytest.fail("the body must not run")
     assert r"denied a WebSocket from origin 'http://evil\x1b[31m\n'" in caplog.text
     assert ws.state == "closed"
+    assert closes(server) == ["app deny 403"]
     assert server.transcript.violations == []
 
 
@@ -437,6 +483,7 @@ async def test_what_the_body_raises_goes_on_untouched() -> None:
     assert ended.error is error
     assert error.__cause__ is cause
     assert error.__context__ is context
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["block", "body"]
 
 
 # contract: X2
