@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.contract._bench import about, block, closes
 from tests.faults._opened import opened
 from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
+from wsnursery._receiver import DRAIN_IDLE
 from wsnursery.testing import FailReceive, Garbage, StallSend
+
+
+MESSAGE = {"type": "websocket.receive", "text": "x"}
+END = {"type": "websocket.disconnect"}
 
 
 async def hold(ws: WebSocket) -> None:
@@ -112,6 +118,7 @@ async def test_discard() -> None:
         await sent(server, 500)
         assert server.peer.unread == 0
         assert ws.statistics().messages_received == 500
+        assert ws.statistics().bytes_received == 10 + 90 * 2 + 400 * 3
         assert ws.statistics().receive_buffer_used == 0
         server.peer.close(4001)
         await anyio.sleep_forever()
@@ -147,6 +154,74 @@ async def test_the_message_in_hand_is_dropped_at_the_own_close() -> None:
 
     ended = await block(server, body, receive_buffer=1)
     assert ended.error is None
+
+
+# contract: D1, R7
+async def test_the_message_in_hand_is_dropped_at_a_broken_end() -> None:
+    """What is behind it is taken from the server, too."""
+    server = testing.Server(receive_queue=100, faults=[testing.FailSend(2, OSError())])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await sent(server, 5)
+        await ws.send("x")
+
+    ended = await block(server, body, receive_buffer=1)
+    assert isinstance(ended.own.__cause__, OSError)
+    assert ended.at < 1
+    assert server.peer.unread == 0
+
+
+# contract: C4
+async def test_the_answer_to_the_own_close_is_waited_for_and_no_longer() -> None:
+    server = testing.Server(answers_close=False)
+    ended = await block(server, WebSocket.accept, (2, server.peer.answer_close))
+    assert ended.error is None
+    assert ended.at == about(2)
+
+
+# contract: S7, D3
+async def test_nothing_is_begun_when_the_disconnect_is_there() -> None:
+    """A raw send under way may finish, but the next message stays."""
+    server, begun = testing.Server(), list[str]()
+    raw_send, go_on = server.send, anyio.Event()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.send":
+            begun.append(event["text"])
+            await go_on.wait()
+            for _ in range(2):  # by now the receiver has heard of it
+                await anyio.lowlevel.checkpoint()
+        await raw_send(event)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("first")
+        ws.send_nowait("second")
+        await anyio.sleep(1)
+        server.peer.close()
+        go_on.set()
+        await anyio.sleep_forever()
+
+    server.send = send
+    ended = await block(server, body)
+    assert begun == ["first"]
+    assert ended.own.undelivered == 1
+
+
+# contract: C1
+async def test_a_close_that_crosses_the_disconnect_ends_when_the_server_has_taken_it() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000)
+        assert anyio.current_time() == 2
+
+    ended = await block(server, body, (1, server.peer.close), (2, go_on.set))
+    assert ended.error is None
+    assert ended.at == about(2)
 
 
 # contract: T4
@@ -203,6 +278,12 @@ async def test_a_server_that_breaks_the_protocol(event: dict[str, Any]) -> None:
     assert len(closes(server)) == 1
 
 
+async def test_a_message_before_the_handshake() -> None:
+    server = testing.Server(faults=[Garbage(1, MESSAGE)])
+    ended = await block(server, hold)
+    assert isinstance(ended.error, RemoteProtocolError)
+
+
 # contract: D9
 async def test_what_a_raw_send_raises_just_before_the_disconnect_is_the_cause() -> None:
     error = OSError("mine")
@@ -210,7 +291,12 @@ async def test_what_a_raw_send_raises_just_before_the_disconnect_is_the_cause() 
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await ws.send("x")
+        await sent(server, 1)
+        with pytest.raises(WebSocketDisconnected) as caught:
+            await ws.send("x")
+        assert caught.value.__cause__ is error
+        assert await ws.receive() == "0"  # it is an orderly end all the same
+        await ws.receive()
 
     ended = await block(server, body)
     assert ended.own.__cause__ is error
@@ -336,10 +422,6 @@ class Flood:
         return anyio.current_time()
 
 
-MESSAGE = {"type": "websocket.receive", "text": "x"}
-END = {"type": "websocket.disconnect"}
-
-
 # contract: R7
 @pytest.mark.parametrize(
     ("after", "every", "taken", "at"),
@@ -360,12 +442,20 @@ async def test_draining_is_bounded(after: list[Any], every: float, taken: int, a
     assert left_at == pytest.approx(at, abs=0.02)
 
 
+async def test_what_receive_raises_after_the_end_is_for_the_debug_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "wsnursery"):
+        await Flood([OSError("late")]).drained()
+    assert "receive() after the end raised OSError('late')" in caplog.text
+
+
 class BusyMachine(Flood):
     """Its server gets its turn, and puts its next event, only when a wait for it is just over."""
 
     async def receive(self) -> Mapping[str, Any]:
         if self.taken >= 2:
-            ready = self.ready.setdefault(self.taken, anyio.current_time() + 0.0105)
+            ready = self.ready.setdefault(self.taken, anyio.current_time() + 0.0115)
             await anyio.sleep_until(ready)
         return await super().receive()
 
@@ -401,6 +491,28 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
             await anyio.sleep_forever()
     assert server.peer.unread == 0
     assert closes(server) == ["app close 1001"]
+
+
+# contract: C4, R7
+@pytest.mark.parametrize("every", [0.005, 0.0115])
+async def test_it_is_quiet_when_nothing_has_come_for_a_moment(every: float) -> None:
+    server = testing.Server(answers_close=False, receive_queue=100)
+
+    async def bring() -> None:
+        for _ in range(10):
+            await anyio.sleep(every)
+            server.peer.send_nowait("x")
+
+    async with anyio.create_task_group() as outside:
+        with anyio.CancelScope() as scope:
+            async with opened(server) as ws:
+                await ws.accept()
+                outside.start_soon(bring)
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert anyio.current_time() == pytest.approx(10 * every + sum(DRAIN_IDLE))
+    assert ws.statistics().messages_received == 0
+    assert server.peer.unread == 0
 
 
 async def test_hooks_hear_of_what_comes_in() -> None:

@@ -245,7 +245,16 @@ def run_tests(module: str, source: str, output: Path) -> NoReturn:
     os.dup2(1, 2)
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     sys.meta_path.insert(0, Mutated(module, source))
-    options = ["-x", "-q", "--timeout=30", "--assert=plain", "-p", "no:cacheprovider", "-m", "not slow"]
+    options = [
+        "-x",
+        "-q",
+        "--timeout=30",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+    ]
     options += [f"-p{plugin}" for plugin in (*PLUGINS, "wsnursery")]
     options += [f"--basetemp={output.with_suffix('.tmp')}"]
     status = 0
