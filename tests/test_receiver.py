@@ -15,7 +15,6 @@ from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, hoo
 from wsnursery._receiver import DRAIN_IDLE
 from wsnursery.testing import FailReceive, Garbage, StallSend
 
-
 MESSAGE = {"type": "websocket.receive", "text": "x"}
 END = {"type": "websocket.disconnect"}
 
