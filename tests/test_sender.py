@@ -11,9 +11,8 @@ import pytest
 
 from tests._carriers import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about, block, closes
-from wsnursery import WebSocket, hooks, open_websocket, testing
+from wsnursery import WebSocket, WebSocketDisconnected, hooks, open_websocket, testing
 from wsnursery._link import EXTENSION, Link
-from wsnursery._sender import STUCK_SECONDS
 from wsnursery.testing import FailSend, StallSend
 
 
@@ -79,7 +78,7 @@ async def test_a_refused_message_is_its_callers(kind: type[Exception]) -> None:
             await ws.send("refused")
         assert caught.value is error
         await ws.send("taken")
-        assert ws.statistics().messages_sent == 1
+        assert (ws.statistics().messages_sent, ws.statistics().bytes_sent) == (1, 5)
 
     ended = await block(server, body)
     assert ended.error is None
@@ -109,10 +108,40 @@ async def test_a_refused_accept_is_its_callers_and_closes() -> None:
     async def body(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="mine"):
             await ws.accept()
+        await anyio.sleep(1)
+        assert len(closes(server)) == 1  # at once, and not when the block is left
 
     ended = await block(server, body)
     assert ended.error is None
     assert len(closes(server)) == 1
+
+
+async def test_the_handshake_is_not_answered_at_once() -> None:
+    """Hypercorn's worker on trio dies when data behind the handshake meets the answer."""
+    server, turns, moments = testing.Server(), 0, list[int]()
+    raw_receive, raw_send = server.receive, server.send
+
+    async def receive() -> Mapping[str, Any]:
+        event = await raw_receive()
+        moments.append(turns)
+        return event
+
+    async def send(event: Mapping[str, Any]) -> None:
+        moments.append(turns)
+        await raw_send(event)
+
+    async def count() -> None:
+        nonlocal turns
+        for turns in range(100):  # noqa: B007 - it is read elsewhere
+            await anyio.lowlevel.checkpoint()
+
+    server.receive, server.send = receive, send
+    async with anyio.create_task_group() as outside:
+        outside.start_soon(count)
+        async with open_websocket(server.scope, server.receive, server.send) as ws:
+            await ws.accept()
+    connect, accept, *_ = moments
+    assert 4 <= accept - connect < 10
 
 
 # contract: C4
@@ -123,6 +152,17 @@ async def test_a_refused_close_ends_it(caplog: pytest.LogCaptureFixture) -> None
     assert ended.error is None
     assert ended.at == about(0)
     assert "the server refused the close: ValueError('mine')" in caplog.text
+
+
+# contract: D8
+async def test_a_close_that_the_gone_peer_makes_fail_is_not_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = testing.Server(faults=[FailSend(2, ValueError("mine"), vanish=True)])
+    with caplog.at_level(logging.DEBUG, "wsnursery"):
+        ended = await block(server, WebSocket.accept)
+    assert ended.error is None
+    assert "refused" not in caplog.text
 
 
 # contract: D1
@@ -160,6 +200,47 @@ async def test_a_raw_send_that_takes_too_long() -> None:
 
 
 # contract: S10
+async def test_an_accept_that_takes_too_long() -> None:
+    ended = await block(testing.Server(faults=[StallSend(1)]), hold, send_timeout=3)
+    assert isinstance(ended.own.__cause__, TimeoutError)
+    assert ended.at == about(3)
+
+
+# contract: S3, D1
+async def test_a_raw_send_is_given_up_at_the_end_and_not_when_the_block_is_left() -> None:
+    server, given_up = testing.Server(), list[float]()
+    raw_send = server.send
+
+    async def stuck(event: Mapping[str, Any]) -> None:
+        if event["type"] == "websocket.send":
+            try:
+                await anyio.sleep_forever()
+            finally:
+                given_up.append(anyio.current_time())
+        await raw_send(event)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        with pytest.raises(WebSocketDisconnected):
+            await ws.send("x")
+        await anyio.sleep(1)
+
+    server.send = stuck
+    ended = await block(server, body, (2, server.peer.vanish))
+    assert given_up == [2]
+    assert ended.at == about(3)
+
+
+# contract: D1
+async def test_an_end_before_anything_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+    server = testing.Server(faults=[testing.FailReceive(1, OSError())])
+    ended = await block(server, hold)
+    assert isinstance(ended.own.__cause__, OSError)
+    assert ended.at == about(0)
+    assert caplog.records == []
+
+
+# contract: S10
 async def test_every_raw_send_has_its_own_time() -> None:
     server = testing.Server()
 
@@ -177,10 +258,11 @@ async def test_every_raw_send_has_its_own_time() -> None:
 
 
 # contract: S10
-async def test_a_late_one_after_others_that_were_not() -> None:
+@pytest.mark.parametrize("others", [1, 2])
+async def test_a_late_one_after_others_that_were_not(others: int) -> None:
     """One alarm serves all raw sends: it counts from the one that is under way."""
-    server = testing.Server(faults=[StallSend(4)])
-    send, delays = server.send, [0.0, 2.0, 2.0]
+    server = testing.Server(faults=[StallSend(2 + others)])
+    send, delays = server.send, [0.0, *[2.0] * others]
 
     async def slow(event: Mapping[str, Any]) -> None:
         await anyio.sleep(delays.pop(0) if delays else 0)
@@ -190,13 +272,13 @@ async def test_a_late_one_after_others_that_were_not() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await ws.send("1")
-        await ws.send("2")
+        for _ in range(others):
+            await ws.send("x")
         await ws.send("stuck")
 
     ended = await block(server, body, send_timeout=3)
     assert isinstance(ended.own.__cause__, TimeoutError)
-    assert ended.at == about(7)
+    assert ended.at == about(2 * others + 3)
 
 
 # contract: S10
@@ -306,18 +388,19 @@ async def test_no_send_timeout() -> None:
 async def test_a_raw_send_that_cannot_be_taken_back(caplog: pytest.LogCaptureFixture) -> None:
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
-    ended = await block(server, sending("x"), (9, go_on.set), send_timeout=3)
+    ended = await block(server, sending("x"), (4.5, go_on.set), send_timeout=3)
     assert isinstance(ended.own.__cause__, TimeoutError)
-    assert ended.at == about(9)
+    assert ended.at == about(4.5)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "a raw send neither ends nor can be cancelled on this server" in record.getMessage()
 
 
-# contract: C5
-async def test_a_close_that_cannot_be_taken_back_is_dropped(
-    caplog: pytest.LogCaptureFixture,
+# contract: S10, C5
+@pytest.mark.parametrize(("send_timeout", "at"), [(None, 1 + 2 + 1), (2.5, 2.5)])
+async def test_what_cannot_be_taken_back_is_dropped(
+    send_timeout: float | None, at: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is no `send_timeout`, so the last thing that is tried is the transport's abort."""
+    """With `send_timeout` at once, else when nothing more can be tried; see STUCK_SECONDS."""
     freed = anyio.Event()
     server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
     below = tcp_server(TRIO, Socket(on_close=freed.set))
@@ -328,9 +411,9 @@ async def test_a_close_that_cannot_be_taken_back_is_dropped(
         ws.send_nowait("x")
         await anyio.sleep(1)
 
-    ended = await block(server, body, send_timeout=None, close_timeout=2)
+    ended = await block(server, body, send_timeout=send_timeout, close_timeout=2)
     assert isinstance(ended.own.__cause__, TimeoutError)
-    assert ended.at == about(1 + 2 + STUCK_SECONDS)
+    assert ended.at == about(at)
     assert caplog.records == []
 
 
@@ -385,17 +468,35 @@ async def test_a_close_that_the_disconnect_has_overtaken_is_not_sent(checkpoints
 async def test_the_own_code_counts_from_when_it_goes_out(goes_out: bool, code: int) -> None:
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(3 if goes_out else 2, go_on)])
-    codes: list[int | None] = []
+    websockets: list[WebSocket] = []
 
     async def body(ws: WebSocket) -> None:
+        websockets.append(ws)
         await ws.accept()
         ws.send_nowait("x")
         ws.start_soon(ws.close, 4000)
         await anyio.sleep(3)
-        codes.append(ws.close_code)
 
     await block(server, body, (1, server.peer.vanish), (2, go_on.set))
-    assert codes in ([], [code])
+    assert [ws.close_code for ws in websockets] == [code]
+
+
+# contract: D6, C5
+@pytest.mark.parametrize(("is_taken", "code"), [(True, 4000), (False, None)])
+async def test_a_code_that_nobody_got_to_hear_is_none(is_taken: bool, code: int | None) -> None:
+    server = testing.Server(answers_close=False, faults=[] if is_taken else [StallSend(2)])
+    states: list[object] = []
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000)
+        states.append(ws.state)
+        await anyio.sleep(3)
+        states.extend([ws.state, ws.close_code])
+
+    ended = await block(server, body, close_timeout=2)
+    assert ended.error is None
+    assert states == ["closing" if is_taken else "closed", "closed", code]
 
 
 # contract: R7
@@ -429,12 +530,61 @@ async def test_a_receive_that_cannot_be_cancelled_is_waited_for_a_little() -> No
     assert closes(server) == ["app close 1000"]
 
 
+# contract: R7
+async def test_nobody_is_in_receive_when_the_close_goes_out() -> None:
+    """Granian's close waits for a pending receive."""
+    server = testing.Server(personality=testing.GRANIAN)
+    raw_receive, raw_send = server.receive, server.send
+    receiving, seen = False, list[bool]()
+
+    async def receive() -> Mapping[str, Any]:
+        nonlocal receiving
+        receiving = True
+        try:
+            return await raw_receive()
+        finally:
+            receiving = False
+
+    async def send(event: Mapping[str, Any]) -> None:
+        seen.append(receiving)
+        await raw_send(event)
+
+    server.receive, server.send = receive, send
+    assert (await block(server, sending("x"))).error is None
+    assert seen == [True, True, False]
+
+
+# contract: D8
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_raw_send_that_a_call_has_begun_may_be_the_cause() -> None:
+    """The receiver hears of the disconnect before the sender's task has taken over."""
+    server, error = testing.Server(), OSError("mine")
+    raw_send = server.send
+
+    async def send(event: Mapping[str, Any]) -> None:
+        if event.get("text") == "x":
+            await anyio.lowlevel.checkpoint()
+            raise error
+        await raw_send(event)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("first")
+        await anyio.wait_all_tasks_blocked()
+        server.peer.vanish()
+        await ws.send("x")
+
+    server.send = send
+    assert (await block(server, body)).own.__cause__ is error
+
+
 # contract: C6
 async def test_a_denial() -> None:
     server = testing.Server(personality=testing.UVICORN)
 
     async def body(ws: WebSocket) -> None:
         await ws.reject(404)
+        assert ws.state == "closed"  # there is nothing to wait for
 
     ended = await block(server, body)
     assert ended.error is None
