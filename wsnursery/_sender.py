@@ -75,9 +75,8 @@ class Sender(Service):
         self._held = True
 
     def release(self) -> None:
-        """Go on with what is queued."""
+        """Go on with what is queued behind the raw send under way, if the end allows it."""
         self._held = False
-        self._queued.wake()
 
     def look(self) -> None:
         """Something was queued."""
@@ -234,7 +233,6 @@ class Sender(Service):
         elif isinstance(delivery.event, Close):
             # Nobody can do anything about a close that the server will not take, or answer it.
             logger.debug("the server refused the close: %r", exc)
-            delivery.finish()
             connection.close_is_done()
         else:
             if isinstance(delivery.event, Accept):
@@ -242,7 +240,6 @@ class Sender(Service):
                 connection.begin_close(CloseCode.INTERNAL_ERROR, "")
             if delivery.waiter is None:
                 connection.fail(Source.CONNECTION, exc)
-                delivery.finish()
             else:
                 delivery.finish(exc)
 
