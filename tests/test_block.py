@@ -8,10 +8,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests._carriers import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
-from wsnursery import WebSocket, WebSocketDisconnected, testing
+from wsnursery import WebSocket, WebSocketDisconnected, hooks, testing
+from wsnursery._link import EXTENSION, Link
 from wsnursery._receiver import Receiver
+from wsnursery._tasks import current_lineage
 from wsnursery.testing import FailSend, StallSend
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -262,6 +265,57 @@ async def test_a_raw_send_that_cannot_be_given_up(caplog: pytest.LogCaptureFixtu
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+# contract: C5, X5
+async def test_what_cannot_be_given_up_is_dropped_when_cancelled_from_outside() -> None:
+    """The cancellation does not cut short what frees the raw send."""
+    freed = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
+    server.scope["extensions"] = {EXTENSION: Link(send_over(tcp_server(TRIO, Socket(freed.set))))}
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("x")
+
+    with anyio.CancelScope() as scope:
+        await block(server, body, (1, scope.cancel), close_timeout=2)
+    assert scope.cancelled_caught
+    assert anyio.current_time() == about(1 + 2 + 1)
+
+
+# contract: C4
+async def test_a_close_that_is_not_answered_is_no_broken_end() -> None:
+    go_on, heard = anyio.Event(), list[hooks.Event]()
+    server = testing.Server(faults=[StallSend(2, go_on)], answers_close=False)
+    await block(server, WebSocket.accept, (1, go_on.set), hooks=[heard.append])
+    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    assert (end.broken, end.cause) == (False, None)
+
+
+# contract: D5
+async def test_the_end_cut_the_body_short_and_then_it_is_cancelled_too() -> None:
+    """So the cancellation that ends the body is not the connection's own."""
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ws.cancel_scope.cancel()
+
+    ended = await block(server, body, (1, server.peer.close))
+    assert ended.own.code == 1000
+
+
+# contract: L2
+async def test_one_block_after_another_in_one_task() -> None:
+    """The task is part of a connection only as long as it is in the block."""
+    before = current_lineage()
+    for _ in range(3):
+        await block(testing.Server(), WebSocket.accept)
+        assert current_lineage() == before
+
+
 async def natively(
     server: testing.Server, body: Callable[[WebSocket], Awaitable[object]], *moments: float
 ) -> asyncio.Task[None]:
@@ -402,7 +456,11 @@ async def test_what_asyncio_left_behind_is_taken_back_when_the_end_cuts() -> Non
         server.peer.vanish()
         await anyio.sleep_forever()
 
-    assert (await block(server, body)).own.code == server.personality.loss_code
+    story: list[hooks.Event] = []
+    ended = await block(server, body, hooks=[story.append])
+    assert ended.own.code == server.personality.loss_code
+    cuts = [event for event in story if isinstance(event, hooks.Cancelled)]
+    assert [(cut.reason, cut.tasks) for cut in cuts] == [("disconnected", (0,))]
 
 
 # contract: X5

@@ -471,6 +471,32 @@ async def test_a_server_that_is_slow_to_get_its_turn() -> None:
 
 
 # contract: R7
+async def test_it_is_drained_whatever_else_ends_meanwhile() -> None:
+    go_on, taken = anyio.Event(), 0
+    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
+    raw_receive, gone = server.receive, False
+
+    async def receive() -> Mapping[str, Any]:
+        nonlocal gone, taken
+        if not gone:
+            event = await raw_receive()
+            gone = event["type"] == "websocket.disconnect"
+            return event
+        await anyio.sleep(0.005 if taken < 10 else 3600)
+        taken += 1
+        return MESSAGE
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("x")
+
+    server.receive = receive
+    ended = await block(server, body, (1, server.peer.vanish), (1.012, go_on.set))
+    assert ended.own.undelivered == 1
+    assert taken == 10
+
+
+# contract: R7
 async def test_a_server_that_must_not_be_drained() -> None:
     server = testing.Server(personality=testing.GRANIAN)
     ended = await block(server, read, (1, server.peer.close))

@@ -578,6 +578,28 @@ async def test_a_raw_send_that_a_call_has_begun_may_be_the_cause() -> None:
     assert (await block(server, body)).own.__cause__ is error
 
 
+# contract: D6
+async def test_a_code_that_was_sent_stays_when_the_connection_breaks() -> None:
+    server, broken = testing.Server(), anyio.Event()
+    events = [{"type": "websocket.connect"}]
+
+    async def receive() -> Mapping[str, Any]:
+        if events:
+            return events.pop()
+        await broken.wait()
+        raise OSError
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000)
+        broken.set()
+        await anyio.sleep(1)
+        assert (ws.close_code, ws.state) == (4000, "closed")
+
+    server.receive = receive
+    assert (await block(server, body)).error is None
+
+
 # contract: C6
 async def test_a_denial() -> None:
     server = testing.Server(personality=testing.UVICORN)
