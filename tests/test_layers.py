@@ -30,6 +30,7 @@ IMPORTERS = {
     "wsproto": {"_trio_transport"},  # trio-websocket speaks in its terms
     "hypercorn": set[str](),
     "starlette": set[str](),
+    "opentelemetry": set[str](),
 }
 """What the core must do without. Where trio runs, it is there: `_native` takes it from
 `sys.modules`."""
