@@ -242,8 +242,9 @@ class PageHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
-        # Else the page lives on, behind the next one, with its WebSocket open.
-        self.send_header("Cache-Control", "no-store")
+        if self.path != "/kept":
+            # Else the page lives on, behind the next one, with its WebSocket open.
+            self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(PAGE.encode())
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.servers._browser import Browser, Tab
-from tests.servers._harness import SERVERS, Running, Server
+from tests.servers._harness import SERVERS, Running, Server, wait_until
 from tests.servers._libraries import REASON
 
 
@@ -60,3 +60,33 @@ def test_page_that_goes_away(
             tab.evaluate(f"setTimeout(() => {{ {leave} }}); 0")
             server.wait_for(connection, "ended")
     assert server.wait_for(connection, "ended")["error"] == "WebSocketDisconnected"
+
+
+def open_and_leave(tab: Tab, url: str, script: str = "") -> None:
+    """Open a WebSocket in a page, then follow a link to another one."""
+    tab.evaluate(
+        f"window.ws = new WebSocket({json.dumps(url)});"
+        "ws.onclose = event => { window.told = event.code }; next('open').then(() => 0)"
+    )
+    tab.evaluate(f"{script}; setTimeout(() => {{ location.href = '/next' }}); 0")
+    tab.wait_for("location.pathname == '/next'")
+
+
+# docs/browsers.md says so.
+def test_page_that_is_kept_for_the_way_back(server: Running, chromium: Browser, page: str) -> None:
+    connection = server.new_id()
+    with chromium.tab(f"{page}kept") as tab:
+        open_and_leave(tab, server.url("/ours/idle", connection))
+        assert not wait_until(lambda: server.records(connection, "ended"), 1)
+        tab.evaluate("setTimeout(() => history.back()); 0")
+        tab.wait_for("location.pathname == '/kept' && window.told == 1006")
+    assert server.wait_for(connection, "ended")["error"] == "WebSocketDisconnected"
+
+
+# docs/browsers.md says so.
+def test_page_that_closes_when_it_is_hidden(server: Running, chromium: Browser, page: str) -> None:
+    connection = server.new_id()
+    with chromium.tab(f"{page}kept") as tab:
+        url = server.url("/ours/idle", connection)
+        open_and_leave(tab, url, "addEventListener('pagehide', () => ws.close())")
+        assert server.wait_for(connection, "ended")["error"] == "WebSocketDisconnected"
