@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -23,7 +22,7 @@ async def outcome(body: Body, *faults: testing.Fault) -> tuple[BaseException | N
         async with open_websocket(server.scope, server.receive, server.send) as ws:
             await ws.accept()
             await body(ws, server)
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - it is the result
         raised = exc
     closes = [line for line in server.transcript.lines if line.startswith("app close")]
     return raised, closes
