@@ -13,7 +13,7 @@ import anyio
 
 from wsnursery._hypercorn_config import bind
 from wsnursery._hypercorn_process import check, complain, serve_process, status_of
-from wsnursery.hypercorn import Config
+from wsnursery.hypercorn import Config, DeploymentError
 
 from ._hosts import hosts
 from .application import Demonstration
@@ -68,7 +68,10 @@ def _address(text: str) -> tuple[str, int]:
 def _serve(backend: str, host: str, port: int) -> int:
     config = _config(backend, f"{host}:{port}")
     stop = anyio.Event()
-    sockets = bind(config)
+    try:
+        sockets = bind(config)
+    except DeploymentError as exc:
+        raise DeploymentError(f"{exc}; choose another place with `demo --bind HOST:PORT`") from exc
     names = hosts(host, sockets.insecure_sockets[0].getsockname()[:2])
     facts = {"backend": backend, "hypercorn": version("hypercorn"), "process": os.getpid()}
     app = Demonstration(names, facts, stop.set)

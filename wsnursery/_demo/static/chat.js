@@ -48,12 +48,11 @@ const told = {
 };
 
 const changed = (state, event) => {
-  for (const control of saying.elements) control.disabled = state !== "open";
   if (state === "open") return;
   chat.id = "";
   tick.textContent = "none";
   here = [];
-  people.textContent = state === "connecting" ? "Connecting." : `You are out (close code ${event.code}). Coming back.`;
+  people.textContent = state === "connecting" ? "Connecting." : "You are not connected. Coming back.";
   if (state === "waiting" && event.code !== 1006) show("note", `Your connection was closed with code ${event.code}.`);
 };
 
@@ -75,6 +74,7 @@ export const start = () => {
   saying.onsubmit = event => {
     event.preventDefault();
     if (line.send(saying.elements.message.value)) saying.reset();
+    else show("note", "Not sent: you are not connected. It is still in the field.");
   };
 };
 

@@ -19,9 +19,12 @@ const refresh = () => {
   if (!open.has(chosen)) chosen = open.has(chat.id) ? chat.id : "";
   tree.mark(chosen);
   find("chosen").textContent = chosen ? labelOf(open.get(chosen)) : "a connection";
-  for (const button of buttons) button.disabled = !live || (!chosen && button.dataset.action !== "stop");
-  add.disabled = !live || enoughPigs;
+  // Not `disabled`: who has just pressed a button must not lose the focus over it.
+  for (const button of buttons) button.setAttribute("aria-disabled", !allowed(button.dataset.action));
+  add.setAttribute("aria-disabled", !live || enoughPigs);
 };
+
+const allowed = action => live && (chosen !== "" || action === "stop");
 
 const choose = id => { chosen = id; refresh(); };
 
@@ -111,6 +114,7 @@ const line = new Line("This page's own WebSocket", () => url("/watch", {}), {
 for (const button of buttons) {
   button.onclick = () => {
     const action = button.dataset.action;
+    if (!allowed(action)) return;
     if (action === "stop") {
       stopping = performance.now();
       closes = [];
@@ -121,7 +125,9 @@ for (const button of buttons) {
   };
 }
 
-add.onclick = () => addPig(enough => { enoughPigs = enough; refresh(); });
+add.onclick = () => {
+  if (live && !enoughPigs) addPig(enough => { enoughPigs = enough; refresh(); });
+};
 find("retry").onclick = () => { line.hurry(); hurry(); };
 
 start();

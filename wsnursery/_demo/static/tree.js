@@ -54,7 +54,7 @@ export const update = (data, label, choose) => {
   card.dataset.cancelled = data.cancelled !== "";
   card.querySelector("input").disabled = data.state === "ended";
   write(card.querySelector(".name"), label);
-  write(card.querySelector(".state"), data.state === "ended" && data.code ? `ended, code ${data.code}` : state);
+  write(card.querySelector(".state"), data.state === "ended" && data.code ? `ended ${data.code}` : state);
   write(card.querySelector(".scope span"), data.cancelled ? `cancelled, ${data.cancelled}` : data.state === "ended" ? "left" : "open");
   listTasks(card.querySelector(".tasks"), data.tasks);
   fill(card, "receive", data.receive);
