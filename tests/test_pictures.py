@@ -12,6 +12,7 @@ from wsnursery._protocol import TRANSITIONS, Event, State
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 state_picture = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "state_picture.py")))
+timeline_pictures = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "timeline_pictures.py")))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -32,15 +33,23 @@ def test_a_transition_without_a_place_is_an_error() -> None:
         state_picture.picture(table)
 
 
+@pytest.mark.parametrize("name", timeline_pictures.RUNS)
+def test_the_timelines_are_those_of_the_runs(name: str) -> None:
+    shown = (PICTURES / name).read_text(encoding="utf-8")
+    assert shown == timeline_pictures.picture(name), "python -m tools.timeline_pictures"
+
+
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=lambda path: path.name)
 def test_a_picture_is_accessible_and_whole(path: Path) -> None:
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     assert root.get("role") == "img"
+    named = root.get("aria-labelledby", "").split()
     for part in ("title", "desc"):
         element = root.find(SVG + part)
         assert element is not None
         assert element.text
-        assert element.get("id") in root.get("aria-labelledby", "").split()
+        # Without ids the first children name and describe it (SVG-AAM).
+        assert element.get("id") in named if named else element in list(root)[:2]
     assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")
     loaded = [element for element in root.iter() for name in element.keys() if "href" in name]  # noqa: SIM118
     assert loaded == []

@@ -96,4 +96,4 @@ async def test_two_connections_of_which_one_is_cancelled() -> None:
 
 def test_the_public_names_say_where_they_are_from() -> None:
     for name in timeline.__all__:
-        assert getattr(timeline, name).__module__ in {"wsnursery.timeline", "typing"}
+        assert getattr(timeline, name).__module__ == "wsnursery.timeline"

@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from ._timeline._entries import Entry, Kind
+from ._timeline._entries import Entry
 from ._timeline._recorder import Recorder, Timeline
 from ._timeline._svg import svg
 from ._timeline._text import text
 
-__all__ = ["Entry", "Kind", "Recorder", "Timeline", "svg", "text"]
+__all__ = ["Entry", "Recorder", "Timeline", "svg", "text"]
 
 # Show the public path in reprs, tracebacks and pickles, not the private module.
 for _public in (Entry, Recorder, Timeline, svg, text):

@@ -56,7 +56,7 @@ def test_it_needs_nothing_else_and_runs_nothing() -> None:
 def test_every_class_has_a_colour_in_both_modes() -> None:
     root = parsed(svg(ev.timeline_of(*SEND_FAILS), title="A title"))
     (style,) = contents(root, "style")
-    light, dark = style.split("@media (prefers-color-scheme:dark)")
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
     classes = {name for element in root.iter() for name in element.get("class", "").split()}
     for name in classes - {"wsn-timeline"}:
         assert f".{name}" in light

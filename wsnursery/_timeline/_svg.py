@@ -174,4 +174,4 @@ def _rules(palette: dict[str, str]) -> str:
     return "".join(f"{where}{{{what}:{palette[name]}}}\n" for where, what, name in _COLOURS)
 
 
-_STYLE = f"{_SHAPES}{_rules(_LIGHT)}@media (prefers-color-scheme:dark){{\n{_rules(_DARK)}}}\n"
+_STYLE = f"{_SHAPES}{_rules(_LIGHT)}@media (prefers-color-scheme: dark){{\n{_rules(_DARK)}}}\n"
