@@ -19,12 +19,6 @@ from wsnursery.timeline import Recorder, svg
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 
-async def clean_up(seconds: float) -> None:
-    """What a task does in its ``finally``."""
-    with anyio.CancelScope(shield=True):
-        await anyio.sleep(seconds)
-
-
 async def ticker(ws: WebSocket, period: float) -> None:
     """A child that sends."""
     try:
@@ -32,7 +26,8 @@ async def ticker(ws: WebSocket, period: float) -> None:
             await ws.send("tick")
             await anyio.sleep(period)
     finally:
-        await clean_up(0.2)
+        with anyio.move_on_after(0.2, shield=True):
+            await anyio.sleep_forever()
 
 
 async def presence() -> None:
@@ -40,7 +35,8 @@ async def presence() -> None:
     try:
         await anyio.sleep_forever()
     finally:
-        await clean_up(0.5)
+        with anyio.move_on_after(0.5, shield=True):
+            await anyio.sleep_forever()
 
 
 async def echo(ws: WebSocket) -> None:
@@ -49,7 +45,8 @@ async def echo(ws: WebSocket) -> None:
         async for message in ws:
             await ws.send(message)
     finally:
-        await clean_up(0.1)
+        with anyio.move_on_after(0.1, shield=True):
+            await anyio.sleep_forever()
 
 
 async def send_fails(recorder: Recorder) -> None:
