@@ -4,6 +4,7 @@ Every link inside it leads to a page and an anchor that are there, and no page l
 another host. Links to other sites are listed with ``--external`` and not followed.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -44,6 +45,10 @@ class Page(HTMLParser):
             self.loaded.append(attributes[LOADED[tag]])
 
 
+FETCHED = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
+"""What a style sheet or a picture fetches from another host."""
+
+
 def is_elsewhere(target: str) -> bool:
     """Whether a link leads to another host."""
     return bool(urlsplit(target).netloc)
@@ -67,6 +72,13 @@ def faults(site: Path, pages: dict[Path, Page]) -> Iterator[str]:
                 yield f"{name} links to {target}: there is no such anchor"
 
 
+def foreign_styles(site: Path) -> Iterator[str]:
+    """What style sheets and pictures load from elsewhere."""
+    for path in sorted([*site.rglob("*.css"), *site.rglob("*.svg")]):
+        for target in FETCHED.findall(path.read_text("utf-8")):
+            yield f"{path.relative_to(site)} loads {target}"
+
+
 def main(arguments: list[str]) -> int:
     """Print what is wrong, or the external links; 1 if something is wrong."""
     site = Path(arguments[0]).resolve()
@@ -79,7 +91,7 @@ def main(arguments: list[str]) -> int:
             if is_elsewhere(link):
                 print(link)
         return 0
-    found = list(faults(site, pages))
+    found = [*faults(site, pages), *foreign_styles(site)]
     print("\n".join(found) or f"{len(pages)} pages: all links lead somewhere, nothing is foreign")
     return min(len(found), 1)
 
