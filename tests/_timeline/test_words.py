@@ -90,6 +90,8 @@ def test_what_a_cancellation_interrupted_is_not_its_cause() -> None:
     error = asyncio.CancelledError()
     error.__context__ = KeyError("interrupted")
     assert chain(error) == ("CancelledError",)
+    error.__cause__ = BaseExceptionGroup("several", [asyncio.CancelledError()])
+    assert chain(error) == ("CancelledError",)
 
 
 def test_a_chain_in_a_circle_ends() -> None:

@@ -8,6 +8,7 @@ from starlette.websockets import WebSocket as StarletteWebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from wsnursery import testing
+from wsnursery.testing._transcript import attached
 
 
 async def echo(scope, receive, send):
@@ -80,6 +81,20 @@ async def test_denied():
         async with testing.connect(app):
             pass
     assert caught.value.status == 403
+
+
+async def test_what_leaves_the_block_carries_what_crossed_the_wire():
+    async def fail(receive, send):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match=r"^no$") as from_app:
+        async with testing.connect(accepting(fail)):
+            pass
+    with pytest.raises(KeyError) as from_test:
+        async with testing.connect(echo):
+            raise KeyError("mine")
+    assert "app accept" in attached(from_app.value)[0]
+    assert "app accept" in attached(from_test.value)[0]
 
 
 async def test_the_application_exception_is_raised_with_its_traceback():

@@ -5,7 +5,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from wsnursery import testing
+from wsnursery import Options, testing, timeline, websocket_app
 
 
 async def scenario(run):
@@ -137,3 +137,23 @@ def test_a_violation_is_found():
 
     with pytest.raises(testing.ExplorationFailed, match="after the application had closed"):
         testing.explore(sends_twice, backends=["asyncio"])
+
+
+def test_a_failure_has_the_timelines_of_applications_with_the_recorder():
+    async def listen(client):
+        await client.receive()
+
+    async def fails(run):
+        @websocket_app(options=Options(hooks=[run.recorder]))
+        async def app(ws):
+            await ws.accept()
+            await ws.send("hello")
+
+        await testing.conversation(app, listen)(run)
+        assert run.quiet
+
+    with pytest.raises(testing.ExplorationFailed) as caught:
+        testing.explore(fails, backends=["asyncio"])
+    (found,) = caught.value.failure.timelines
+    assert found.entries[-1].kind == "closed"
+    assert timeline.text(found) in str(caught.value)

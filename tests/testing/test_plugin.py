@@ -51,6 +51,62 @@ def test_the_fixtures(pytester: pytest.Pytester):
     result.assert_outcomes(passed=2 * (4 + 8))
 
 
+FAILING = """
+import anyio
+import pytest
+from wsnursery import Options, testing, websocket_app
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return testing.virtual_backend("asyncio")
+
+async def test_that_fails(ws_recorder):
+    @websocket_app(options=Options(hooks=[ws_recorder]))
+    async def app(ws):
+        await ws.accept()
+        await ws.send("hello")
+
+    async with testing.connect(app, path="/chat") as client:
+        assert await client.receive() == "good bye"
+
+async def test_without_a_recorder():
+    raise ValueError("no")
+
+async def test_that_passes(ws_recorder):
+    pass
+
+@pytest.fixture
+def broken(ws_recorder):
+    raise ValueError("no")
+
+def test_whose_fixture_fails(broken):
+    pass
+"""
+
+HEADINGS = ["*what crossed the wire*", "*app send 'hello'*", "*wsnursery: timeline*"]
+
+
+def test_a_failed_test_shows_its_timeline(pytester: pytest.Pytester):
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(FAILING)
+    result = pytester.runpytest_inprocess("-p", "no:wsnursery")
+    result.assert_outcomes(failed=2, passed=1, errors=1)
+    result.stdout.fnmatch_lines([*HEADINGS, "WebSocket /chat (*", "*0.000  opened /chat"])
+    assert result.stdout.str().count("wsnursery: ") == 2
+    assert not list(pytester.path.rglob("*.svg"))
+
+
+def test_a_failed_test_is_drawn_where_the_option_says(pytester: pytest.Pytester):
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(FAILING)
+    result = pytester.runpytest_inprocess("-p", "no:wsnursery", "--wsnursery-timelines=pictures")
+    result.stdout.fnmatch_lines([*HEADINGS, "*wsnursery: picture*", "pictures?*fails.svg"])
+    (picture,) = pytester.path.joinpath("pictures").iterdir()
+    assert "closed" in picture.read_text(encoding="utf-8")
+
+
 def test_loading_imports_nothing_but_pytest_beside_its_packages():
     code = (
         "import sys, pytest, wsnursery.testing; before = set(sys.modules);"

@@ -1,7 +1,8 @@
 """The transcript."""
 
 from tests.testing.test_asgi import CLOSE, HELLO, accepted
-from wsnursery.testing import Transcript
+from wsnursery.testing import Entry, Transcript
+from wsnursery.testing._transcript import attach, attached
 
 
 async def test_everything_in_order():
@@ -34,3 +35,17 @@ def test_violations():
     transcript = Transcript()
     transcript.blame("two raw sends at once")
     assert transcript.violations == ["two raw sends at once"]
+
+
+def test_an_exception_carries_the_last_lines():
+    transcript = Transcript()
+    for number in range(150):
+        transcript.add(Entry(0, "app", "send", f"{number}"))
+    error = ValueError("no")
+    assert attached(error) == []
+    attach(transcript, error)
+    attach(Transcript(), error)
+    first, second = attached(error)
+    assert (len(first.splitlines()), second) == (100, "")
+    assert first.endswith("app send '149'")
+    assert (str(error), hasattr(error, "__notes__")) == ("no", False)

@@ -49,9 +49,9 @@ def _links(error: BaseException | None, seen: set[int]) -> list[str]:
     ):
         seen.add(id(error))
         links.append(_link(error, seen))
-        # What a cancellation was raised in the middle of is not why.
-        hidden = error.__suppress_context__ or not isinstance(error, Exception)
-        error = error.__cause__ or (None if hidden else error.__context__)
+        if not isinstance(error, Exception | BaseExceptionGroup):
+            break  # what a cancellation was raised in the middle of is not why
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return links
 
 

@@ -12,6 +12,7 @@ from ._errors import HandshakeDenied
 from ._peer import DEFAULT_TIMEOUT, Peer
 from ._personalities import SILENT, Personality
 from ._server import Server
+from ._transcript import attach
 from ._where import where_it_waits
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ async def connect(
     error = client.untold_exception
     if error is not None and error is not failure:
         error.__context__ = failure
+        attach(server.transcript, error)
         raise error
     if failure is not None:
+        attach(server.transcript, failure)
         raise failure

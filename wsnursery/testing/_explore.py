@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from wsnursery.timeline import Timeline, text
+
 from ._conversation import Scenario
 from ._errors import Leak
 from ._faults import pause
@@ -53,12 +55,15 @@ class Failure:
     """What went wrong."""
     transcript: str
     """What crossed the wire on each connection."""
+    timelines: list[Timeline] = field(default_factory=list[Timeline])
+    """What happened to each connection, where the application has `Run.recorder` for a hook."""
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"run {self.run} failed: {_summary(self.error)}\n"
             f"see it again with replay={self.seed!r}\n{self.transcript}"
         )
+        return f"{said}\n\n{text(*self.timelines)}" if self.timelines else said
 
 
 @dataclass
@@ -203,7 +208,8 @@ def _run_plan(
     transcript = "\n\n".join(str(server.transcript) for server in run.servers)
     report.outcomes.add(hash((tuple(_courses(run)), type(error))))
     if error is not None:
-        failure = Failure(f"{backend}:{run.plan}", report.runs, error, transcript)
+        seed = f"{backend}:{run.plan}"
+        failure = Failure(seed, report.runs, error, transcript, run.recorder.timelines())
         report.failures.append(failure)
         if not keep_going:
             raise ExplorationFailed(failure) from error

@@ -1,19 +1,22 @@
-"""The pytest plugin: fixtures for virtual time, personalities and the client.
+"""The pytest plugin: fixtures for virtual time, personalities, the client and a recorder.
 
-It imports pytest alone; the kit is imported when a fixture is used.
+It imports pytest alone; the kit is imported when a fixture is used, or when a test has failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from wsnursery.timeline import Recorder
+
     from ._client import Client
     from ._personalities import Personality
 
@@ -55,3 +58,44 @@ def ws_connect(
     from ._client import connect
 
     return partial(connect, personality=ws_personality)
+
+
+_RECORDER = pytest.StashKey["Recorder"]()
+
+
+@pytest.fixture
+def ws_recorder(request: pytest.FixtureRequest) -> Recorder:
+    """A `wsnursery.timeline.Recorder`; if the test fails, its timelines are shown.
+
+    Give it to the application: ``Options(hooks=[ws_recorder])``. With
+    ``--wsnursery-timelines=DIRECTORY`` a picture is drawn as well.
+    """
+    from wsnursery.timeline import Recorder
+
+    recorder = request.node.stash[_RECORDER] = Recorder()
+    return recorder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say where pictures go."""
+    parser.getgroup("wsnursery").addoption(
+        "--wsnursery-timelines",
+        metavar="DIRECTORY",
+        type=Path,
+        help="draw what happened in failed tests with ws_recorder, and in failed explorations",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what happened to the connections of a test that failed."""
+    report = yield
+    if report.failed and call.excinfo is not None:
+        from ._evidence import sections
+
+        directory = item.config.getoption("--wsnursery-timelines")
+        recorder = item.stash.get(_RECORDER, None)
+        report.sections += sections(call.excinfo.value, recorder, item.nodeid, directory)
+    return report

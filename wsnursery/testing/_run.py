@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 
+from wsnursery.timeline import Recorder
+
 from ._faults import Fault, pause
 from ._harness import Livelock
 from ._plan import RECEIVE_FAULTS, SEND_FAULTS, TARGET_ACTIONS, FaultKind, Plan, Tape
@@ -36,6 +38,9 @@ class Run:
     def __init__(self, plan: Plan, max_delay: int) -> None:
         self.plan = plan
         """What is done in this run."""
+        self.recorder: Recorder = Recorder()
+        """A hook for the application under test, in ``Options(hooks=[run.recorder])``: if the run
+        fails, its timelines are in the failure."""
         self.servers: list[Server] = []
         """The connections, in the order of making."""
         self.injected: BaseException | None = None

@@ -22,6 +22,10 @@ Verb: TypeAlias = Literal[
     "end",  # the application returned or raised
 ]
 
+_ATTRIBUTE = "_wsnursery_transcripts"
+_MAX_LINES = 100
+"""Of a transcript that an exception carries: its end is what matters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -119,3 +123,18 @@ class Transcript:
             for entry in self._entries
             if entry.party == party and entry.verb == verb and entry.message is not None
         ]
+
+
+def attach(transcript: Transcript, error: BaseException) -> None:
+    """Let an exception that leaves a test carry what had crossed the wire, as text.
+
+    It is no note (PEP 678): ``pytest.raises(match=...)`` looks at notes as well.
+    """
+    lines = str(transcript).splitlines()[-_MAX_LINES:]
+    vars(error).setdefault(_ATTRIBUTE, []).append("\n".join(lines))
+
+
+def attached(error: BaseException) -> list[str]:
+    """The transcripts that an exception carries."""
+    found: list[str] = vars(error).get(_ATTRIBUTE, [])
+    return found
