@@ -77,6 +77,8 @@ def test_a_failure_can_be_seen_again():
     with pytest.raises(testing.ExplorationFailed) as second:
         testing.explore(fails, replay=failure.seed)
     assert second.value.failure.seed == failure.seed
+    third = testing.explore(fails, replay=failure.seed, keep_going=True)
+    assert (third.runs, len(third.failures)) == (1, 1)
     report = testing.explore(fails, backends=["trio"], keep_going=True)
     assert failure.seed in [found.seed for found in report.failures]
 

@@ -12,8 +12,11 @@ TESTS = [value for name, value in PAGE.items() if name.startswith("test_")]
 
 
 @pytest.mark.parametrize("test", TESTS, ids=lambda test: test.__name__)
-async def test_on_the_page(test):
-    if "personality" in inspect.signature(test).parameters:
+async def test_on_the_page(test, request):
+    parameters = inspect.signature(test).parameters
+    if "ws_recorder" in parameters:
+        await test(request.getfixturevalue("ws_recorder"))
+    elif "personality" in parameters:
         for personality in testing.SERVERS:
             await test(personality=personality)
     else:
