@@ -5,17 +5,17 @@ import inspect
 import pytest
 
 from tests.test_docs_code import ROOT, run
-from wsnursery import testing
+from wsnursery import testing, timeline
 
 PAGE = run(ROOT / "docs" / "testing.md")
 TESTS = [value for name, value in PAGE.items() if name.startswith("test_")]
 
 
 @pytest.mark.parametrize("test", TESTS, ids=lambda test: test.__name__)
-async def test_on_the_page(test, request):
+async def test_on_the_page(test):
     parameters = inspect.signature(test).parameters
     if "ws_recorder" in parameters:
-        await test(request.getfixturevalue("ws_recorder"))
+        await test(ws_recorder=timeline.Recorder())
     elif "personality" in parameters:
         for personality in testing.SERVERS:
             await test(personality=personality)
