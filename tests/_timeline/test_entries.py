@@ -8,7 +8,7 @@ import pytest
 
 from tests._timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
-from wsnursery._timeline._entries import Entry, entry_of
+from wsnursery._timeline._entries import Entry, Message, entry_of
 
 NAMES = {0: "body", 1: "ticker"}
 
@@ -26,8 +26,6 @@ def entry(event: hooks.Event, names: dict[int, str] = NAMES) -> Entry:
         (ev.accepted(1), "accepted", "accepted"),
         (ev.accepted(1, "v2\x1b"), "accepted", "accepted, subprotocol v2\\x1b"),
         (ev.started(1, 1, "ticker"), "task_started", "ticker started"),
-        (ev.received(1), "received", "received 5 bytes"),
-        (ev.sent(1), "sent", "sent 5 bytes"),
         (ev.full(1), "buffer_full", "send buffer full"),
         (ev.dropped(1, 3), "dropped", "3 messages dropped unsent"),
         (ev.dropped(1, 1, "receive"), "dropped", "1 message dropped unread"),
@@ -78,7 +76,16 @@ def test_every_event(event: hooks.Event, kind: str, sentence: str) -> None:
     assert (made.number, made.connection, made.time) == (7, ev.ID, 1)
 
 
+@pytest.mark.parametrize(("kind", "buffer"), [("received", "receive"), ("sent", "send")])
+def test_messages(kind: Any, buffer: str) -> None:
+    made = Message(7, 1.5, kind, 5).entry(ev.ID)
+    assert (made.number, made.connection, made.time) == (7, ev.ID, 1.5)
+    assert (made.kind, made.buffer, made.messages, made.size) == (kind, buffer, 1, 5)
+    assert str(made) == f"{kind} 5 bytes"
+
+
 def test_what_is_not_known_is_left_out() -> None:
+    assert entry_of(ev.sent(1), 7, NAMES) is None
     assert entry_of(hooks.Event(ev.ID, 1), 7, NAMES) is None
 
 

@@ -125,7 +125,10 @@ def test_the_oldest_closed_connection_goes_first() -> None:
     assert [timeline.path for timeline in recorder.timelines()] == ["/1", "/3"]
     recorder(ev.opened(3, "/4", UUID(int=4)))
     assert [timeline.path for timeline in recorder.timelines()] == ["/3", "/4"]
+    kept = len(recorder.entries())
     recorder(ev.closed(4, connection=UUID(int=1)))  # of one that is not kept any more
+    recorder(ev.sent(4))
+    assert len(recorder.entries()) == kept
     with pytest.raises(KeyError):
         recorder.timeline(UUID(int=1))
 

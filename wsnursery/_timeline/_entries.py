@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from wsnursery import hooks
@@ -121,8 +121,29 @@ _REASONS = {
 }
 
 
+class Message(NamedTuple):
+    """A message, kept as little as can be: there may be many, and an `Entry` takes its time."""
+
+    number: int
+    time: float
+    kind: Literal["received", "sent"]
+    size: int
+
+    def entry(self, connection: UUID) -> Entry:
+        """The same as an entry of its connection."""
+        return Entry(
+            number=self.number,
+            connection=connection,
+            time=self.time,
+            kind=self.kind,
+            buffer="receive" if self.kind == "received" else "send",
+            messages=1,
+            size=self.size,
+        )
+
+
 def entry_of(event: hooks.Event, number: int, names: Mapping[int, str]) -> Entry | None:
-    """An event as plain data; `None` for one that is not known here.
+    """An event as plain data; `None` for a message, and for one that is not known here.
 
     Args:
         event: The event; nothing of it is kept.
@@ -135,10 +156,6 @@ def entry_of(event: hooks.Event, number: int, names: Mapping[int, str]) -> Entry
 
 def _traffic(event: hooks.Event, make: partial[Entry]) -> Entry | None:
     match event:
-        case hooks.MessageReceived():
-            return make(kind="received", buffer="receive", messages=1, size=event.size)
-        case hooks.MessageSent():
-            return make(kind="sent", buffer="send", messages=1, size=event.size)
         case hooks.BufferFull():
             return make(kind="buffer_full", buffer=event.buffer)
         case hooks.Dropped():

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from wsnursery import hooks
 
-from ._entries import BODY, Entry, entry_of
+from ._entries import BODY, Entry, Message, entry_of
 from ._words import short_name
 
-_FREQUENT = {"received", "sent", "buffer_full", "dropped"}
-"""What can happen any number of times on one connection; the first to go when there is too much."""
+_FREQUENT = {"buffer_full", "dropped"}
+"""What can happen any number of times on one connection, beside messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,22 @@ class _Track:
         self._max_entries = max_entries
         self._opened = opened
         self._facts: deque[Entry] = deque()
-        self._frequent: deque[Entry] = deque()
+        self._frequent: deque[Entry | Message] = deque()
 
     def add(self, entry: Entry) -> None:
-        (self._frequent if entry.kind in _FREQUENT else self._facts).append(entry)
+        if entry.kind in _FREQUENT:
+            self.add_frequent(entry)
+            return
+        self._facts.append(entry)
         if entry.kind == "task_ended" and entry.task is not None:
             self.names.pop(entry.task, None)
+        self._keep_bound()
+
+    def add_frequent(self, entry: Entry | Message) -> None:
+        self._frequent.append(entry)
+        self._keep_bound()
+
+    def _keep_bound(self) -> None:
         if 1 + len(self._facts) + len(self._frequent) > self._max_entries:
             (self._frequent or self._facts).popleft()
             self.dropped += 1
@@ -79,7 +89,8 @@ class _Track:
 
     def entries(self) -> Iterator[Entry]:
         yield self._opened
-        yield from merge(self._facts, self._frequent, key=_by_number)
+        for entry in merge(self._facts, self._frequent, key=_by_number):
+            yield entry.entry(self._opened.connection) if isinstance(entry, Message) else entry
 
     def timeline(self) -> Timeline:
         opened = self._opened
@@ -141,6 +152,25 @@ class Recorder:
 
     def __call__(self, event: hooks.Event, /) -> None:
         """Record an event. No checkpoint."""
+        match event:
+            case hooks.MessageReceived():
+                self._add_message(event, "received")
+            case hooks.MessageSent():
+                self._add_message(event, "sent")
+            case _:
+                self._add(event)
+
+    def _add_message(
+        self,
+        event: hooks.MessageReceived | hooks.MessageSent,
+        kind: Literal["received", "sent"],
+    ) -> None:
+        track = self._tracks.get(event.connection)
+        if track is not None:
+            track.add_frequent(Message(self._number, event.time, kind, event.size))
+            self._number += 1
+
+    def _add(self, event: hooks.Event) -> None:
         track = self._tracks.get(event.connection)
         if isinstance(event, hooks.TaskStarted) and track is not None:
             track.names[event.task] = short_name(event.name)
