@@ -1,12 +1,15 @@
 """``python -m wsnursery demo``: its arguments, and what it serves."""
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
+import wsnursery
+from wsnursery.__main__ import main
 from wsnursery._demo import command
 from wsnursery._demo.application import Demonstration
 from wsnursery.hypercorn import Config
@@ -87,3 +90,16 @@ def test_a_mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
         command.main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m wsnursery demo" in capsys.readouterr().err
+
+
+def test_without_hypercorn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [*sys.modules]:
+        if name.startswith(("wsnursery._demo.", "wsnursery._hypercorn", "wsnursery.hypercorn")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(wsnursery, "hypercorn")
+    monkeypatch.setitem(sys.modules, "hypercorn.config", None)
+    monkeypatch.setitem(sys.modules, "hypercorn", None)
+    assert main([]) == 1
+    assert capsys.readouterr().err.endswith("pip install 'wsnursery[hypercorn]'\n")

@@ -153,7 +153,7 @@ async def test_the_first_reason_stays() -> None:
 
 
 async def test_those_that_have_ended_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tree, "KEPT", 2)
+    monkeypatch.setattr(_tree, "KEPT", 1)
     shown = Shown()
 
     async def handler(ws: WebSocket) -> None:

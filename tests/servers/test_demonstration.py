@@ -76,20 +76,25 @@ def demonstration(request: pytest.FixtureRequest) -> Iterator[Demonstration]:
 @pytest.fixture
 def open_page(chromium: Browser, demonstration: Demonstration) -> Callable[..., Any]:
     """Open the page in a tab; its console must stay free of complaints."""
+    tabs: list[Tab] = []
 
     @contextmanager
     def opened(width: int = 1280, height: int = 900, scheme: str = "light") -> Iterator[Tab]:
         with chromium.tab(demonstration.url) as tab:
+            tabs.append(tab)
             tab.watch_console()
             tab.look_as(width, height, scheme)
-            tab.wait_for(f"({OWN_CARDS}).length >= 2")
+            # Each has a chat and a guinea pig; those of the tab before have gone.
+            tab.wait_for(f"({OPEN_CARDS}).length == {2 * len(tabs)}")
+            tab.wait_for(IS_IN)
             yield tab
             assert tab.complaints() == []
 
     return opened
 
 
-OWN_CARDS = "[...document.querySelectorAll('.card')].filter(card => card.dataset.state == 'open')"
+IS_IN = "document.querySelector('#people').textContent.startsWith('Here: ')"
+OPEN_CARDS = "[...document.querySelectorAll('.card')].filter(card => card.dataset.state == 'open')"
 
 
 def text_of(tab: Tab, selector: str) -> str:
@@ -98,8 +103,9 @@ def text_of(tab: Tab, selector: str) -> str:
 
 
 def choose_guinea_pig(tab: Tab) -> str:
-    """Choose the newest guinea pig of this page, and give its name."""
-    tab.evaluate(f"({OWN_CARDS}).at(-1).querySelector('input').click()")
+    """Choose the guinea pig of this page, and give its name."""
+    own = f"({OPEN_CARDS}).find(card => /^Guinea/.test(card.innerText))"
+    tab.evaluate(f"{own}.querySelector('input').click()")
     name = text_of(tab, "#chosen")
     assert name.startswith("Guinea pig ")
     return name
@@ -228,17 +234,14 @@ def test_a_cancellation_from_outside(open_page: Any) -> None:
 
 def test_the_own_chat_is_broken_and_comes_back(open_page: Any) -> None:
     with open_page() as tab:
-        name = text_of(tab, "#name + button") and tab.evaluate(
-            "document.querySelector('#name').value"
-        )
-        assert text_of(tab, "#chosen") == f"{name} (you)"
+        own = tab.evaluate("document.querySelector('#name').value") + " (you)"
+        is_chosen = f"document.querySelector('#chosen').textContent == {json.dumps(own)}"
+        tab.wait_for(is_chosen)
         say(tab, "before")
         press(tab, "fail")
         tab.wait_for("/closed with code 1011/.test(document.querySelector('#said').innerText)")
-        tab.wait_for("document.querySelector('#people').textContent.startsWith('Here: ')")
-        tab.wait_for(
-            f"document.querySelector('#chosen').textContent == {json.dumps(name + ' (you)')}"
-        )
+        tab.wait_for(IS_IN)
+        tab.wait_for(is_chosen)
         say(tab, "after")
         said = text_of(tab, "#said")
         assert said.count("before") == said.count("after") == 1
@@ -323,7 +326,7 @@ def test_nothing_jumps(open_page: Any) -> None:
             # "Good" is at most 0.1 (https://web.dev/articles/cls).
             assert tab.evaluate("shift") < 0.1
             tab.evaluate("document.querySelector('#add').click()")
-            tab.wait_for(f"({OWN_CARDS}).length == 2")
+            tab.wait_for(f"({OPEN_CARDS}).length == 2")
 
 
 @ON_ONE_BACKEND
@@ -347,7 +350,7 @@ def test_nothing_is_cut_off(open_page: Any, width: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> None:
     with demonstrated(backend) as server, chromium.tab(server.url) as tab:
-        tab.wait_for(f"({OWN_CARDS}).length == 2")
+        tab.wait_for(f"({OPEN_CARDS}).length == 2")
         press(tab, "stop")
         server.assert_ends(within=10)
         tab.wait_for("!document.querySelector('#down').hidden")
@@ -361,7 +364,7 @@ def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> No
         )
         with demonstrated(backend, server.port):
             tab.evaluate("document.querySelector('#retry').click()")
-            tab.wait_for(f"({OWN_CARDS}).length == 2")
+            tab.wait_for(f"({OPEN_CARDS}).length == 2")
             assert tab.evaluate("document.querySelector('#down').hidden")
             assert text_of(tab, "#line") == "Live"
 
@@ -369,7 +372,7 @@ def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> No
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_signal_ends_it_whatever_is_broken(chromium: Browser, backend: str) -> None:
     with demonstrated(backend) as server, chromium.tab(server.url) as tab:
-        tab.wait_for(f"({OWN_CARDS}).length == 2")
+        tab.wait_for(f"({OPEN_CARDS}).length == 2")
         choose_guinea_pig(tab)
         press(tab, "stall")
         tab.wait_for("document.querySelector('.card[data-state=stalled]') != null")

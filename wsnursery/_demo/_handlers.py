@@ -103,7 +103,6 @@ async def chat(ws: WebSocket, room: Room) -> None:
 async def guinea_pig(ws: WebSocket, _: Room) -> None:
     """A connection that is there to be broken."""
     await ws.accept()
-    await ws.send_json({"you": str(ws.id)})
     ws.start_soon(tick, ws)
     async for _message in ws:
         await anyio.sleep(WORK_SECONDS)

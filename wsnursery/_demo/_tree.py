@@ -11,8 +11,8 @@ from wsnursery._types import Scope
 from ._handlers import kind_of, name_of
 from ._subjects import Subject, Subjects
 
-KEPT = 2
-"""Connections that are still shown when they have ended."""
+KEPT = 1
+"""Connections that have ended and are still shown when another one opens."""
 
 REASONS = {
     "disconnected": "the connection ended",
@@ -78,13 +78,13 @@ class Tree:
         """Take an event; see `hooks.Hook`."""
         connection = str(event.connection)
         if isinstance(event, hooks.Opened):
+            self._forget()
             self._nodes[connection] = _node(event.scope)
         else:
             self._nodes[connection].see(event)
-        if isinstance(event, hooks.Closed):
-            self._forget()
 
     def _forget(self) -> None:
+        """Not before another one opens, which can have the place in the page: nothing jumps."""
         ended = [connection for connection, node in self._nodes.items() if node.last is not None]
         for connection in ended[:-KEPT]:
             del self._nodes[connection]

@@ -91,8 +91,8 @@ class Watch:
     def _everything(self) -> dict[str, Any]:
         newest = self._stories.newest
         return {
-            "server": self._facts,
             "connections": list(self._tree.snapshots(self._subjects).values()),
+            "server": self._facts,
             **({} if newest is None else {"story": newest.shown()}),
         }
 

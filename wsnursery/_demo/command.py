@@ -11,9 +11,9 @@ from importlib.metadata import version
 
 import anyio
 
+from wsnursery import hypercorn  # first: it says which extra is missing
 from wsnursery._hypercorn_config import bind
 from wsnursery._hypercorn_process import check, complain, serve_process, status_of
-from wsnursery.hypercorn import Config, DeploymentError
 
 from ._hosts import hosts
 from .application import Demonstration
@@ -70,8 +70,10 @@ def _serve(backend: str, host: str, port: int) -> int:
     stop = anyio.Event()
     try:
         sockets = bind(config)
-    except DeploymentError as exc:
-        raise DeploymentError(f"{exc}; choose another place with `demo --bind HOST:PORT`") from exc
+    except hypercorn.DeploymentError as exc:
+        raise hypercorn.DeploymentError(
+            f"{exc}; choose another place with `demo --bind HOST:PORT`"
+        ) from exc
     names = hosts(host, sockets.insecure_sockets[0].getsockname()[:2])
     facts = {"backend": backend, "hypercorn": version("hypercorn"), "process": os.getpid()}
     app = Demonstration(names, facts, stop.set)
@@ -87,8 +89,8 @@ def _serve(backend: str, host: str, port: int) -> int:
     return 0
 
 
-def _config(backend: str, address: str) -> Config:
-    config = Config()
+def _config(backend: str, address: str) -> hypercorn.Config:
+    config = hypercorn.Config()
     config.bind = [address]
     config.worker_class = backend
     config.loglevel = "WARNING"

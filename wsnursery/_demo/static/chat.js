@@ -4,7 +4,7 @@ import { Line, flood, url } from "./socket.js";
 
 const MOST_SHOWN = 100;
 const MOST_PIGS = 3;
-const PIG_NAMES = ["Pip", "Biscuit", "Clover", "Hazel", "Nutmeg", "Pepper", "Olive", "Waffle"];
+const PIG_NAMES = ["Pip", "Biscuit", "Clover", "Hazel", "Nutmeg", "Pepper", "Olive", "Waffle", "Plum", "Moss", "Toffee", "Fern"];
 
 const find = id => document.getElementById(id);
 const log = find("said"), people = find("people"), tick = find("tick");
@@ -35,7 +35,6 @@ const showPeople = () => {
 };
 
 const told = {
-  you: value => { chat.id = value; },
   epoch: value => { epoch = value; },
   people: value => { here = value; showPeople(); },
   joined: value => { here.push(value); showPeople(); },
@@ -56,8 +55,12 @@ const changed = (state, event) => {
   if (state === "waiting" && event.code !== 1006) show("note", `Your connection was closed with code ${event.code}.`);
 };
 
-/** Start talking. */
-export const start = () => {
+/** Start talking. `known` is told when this page knows which connection is its own. */
+export const start = known => {
+  told.you = id => {
+    chat.id = id;
+    known();
+  };
   naming.elements.name.value = chat.name;
   line = new Line("Your chat", () => url("/chat", { name: chat.name, after: last, epoch }), {
     message: data => { for (const [key, value] of Object.entries(data)) told[key](value); },
@@ -81,17 +84,17 @@ export const start = () => {
 /** Come back now, if it would only do so later. */
 export const hurry = () => line.hurry();
 
-/** One more connection that is there to be broken. `changed` is told when their number changes. */
-export const addPig = changed => {
-  const used = new Set([...pigs].map(pig => pig.name));
-  const free = PIG_NAMES.filter(name => !used.has(`Guinea pig ${name}`));
-  const pig = { id: "", name: `Guinea pig ${free[Math.floor(Math.random() * free.length)]}` };
+/**
+ * One more connection that is there to be broken.
+ * @param {(name: string) => boolean} taken  Whether a connection is shown under this name.
+ * @param {(enough: boolean) => void} changed  Told when their number changes.
+ */
+export const addPig = (taken, changed) => {
+  const free = PIG_NAMES.map(name => `Guinea pig ${name}`).filter(name => !taken(name));
+  const pig = { name: free[Math.floor(Math.random() * free.length)] ?? "Guinea pig" };
   pigs.add(pig);
   new Line(pig.name, () => url("/guinea-pig", { name: pig.name }), {
-    message: (data, own) => {
-      if (data.you) pig.id = data.you;
-      if (data.flood) flood(own, data.flood);
-    },
+    message: (data, own) => { if (data.flood) flood(own, data.flood); },
     state: state => {
       if (state === "closed") pigs.delete(pig);
       changed(pigs.size >= MOST_PIGS);

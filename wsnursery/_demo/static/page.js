@@ -126,8 +126,11 @@ for (const button of buttons) {
 }
 
 add.onclick = () => {
-  if (live && !enoughPigs) addPig(enough => { enoughPigs = enough; refresh(); });
+  if (live && !enoughPigs) addPig(tree.shows, enough => { enoughPigs = enough; refresh(); });
 };
 find("retry").onclick = () => { line.hurry(); hurry(); };
 
-start();
+start(() => {
+  open.forEach(update);
+  refresh();
+});

@@ -52,6 +52,7 @@ export const tell = story => {
   if (story.number < shown.number) return false;
   if (story.number > shown.number) {
     entries.replaceChildren();
+    if (picture.offsetHeight) picture.style.minHeight = `${picture.offsetHeight}px`; // what is below it stays there
     picture.replaceChildren();
     picture.hidden = false;
     whole.open = false;
@@ -78,5 +79,6 @@ let width = 0;
 new ResizeObserver(() => {
   if (picture.clientWidth === width) return;
   width = picture.clientWidth;
+  picture.style.minHeight = "";
   if (width && shown.entries.length) draw(shown);
 }).observe(picture);

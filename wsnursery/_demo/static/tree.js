@@ -3,6 +3,8 @@
 const find = id => document.getElementById(id);
 const tree = find("tree"), template = find("card").content.firstElementChild;
 const cards = new Map();
+const vacant = []; // cards of forgotten connections, whose places are free
+const PATIENCE = 300; // milliseconds until a free place is closed
 
 const STATES = { open: "open", connecting: "connecting", requested: "connecting", accepting: "connecting",
   closing: "closing", rejected: "denied", closed: "ending", ended: "ended" };
@@ -45,7 +47,9 @@ export const update = (data, label, choose) => {
     card = template.cloneNode(true);
     card.dataset.id = data.id;
     cards.set(data.id, card);
-    tree.append(card);
+    const free = vacant.shift();
+    if (free) free.replaceWith(card);
+    else tree.append(card);
     card.querySelector("input").value = data.id;
     card.querySelector("input").onchange = () => choose(data.id);
   }
@@ -62,20 +66,28 @@ export const update = (data, label, choose) => {
   write(card.querySelector(".counts"), `${data.received} received, ${data.sent} sent`);
 };
 
-/** Forget a connection. */
+/** Forget a connection. A new one gets its place, so that the others stay in theirs. */
 export const remove = id => {
-  cards.get(id)?.remove();
+  const card = cards.get(id);
+  if (!card) return;
   cards.delete(id);
-  if (cards.size) return;
+  vacant.push(card);
+  setTimeout(clear, PATIENCE);
+};
+
+const clear = () => {
+  while (vacant.length) vacant.shift().remove();
+  if (cards.size || tree.querySelector(":scope > .empty")) return;
   const empty = document.createElement("p");
   empty.className = "empty";
   empty.textContent = "No connections.";
-  tree.replaceChildren(empty);
+  tree.append(empty);
 };
 
 /** Forget those that are not in a list. */
 export const keep = ids => {
   for (const id of [...cards.keys()]) if (!ids.has(id)) remove(id);
+  clear();
 };
 
 /** Mark the one that is chosen. */
@@ -85,3 +97,6 @@ export const mark = id => {
     card.dataset.chosen = own === id;
   }
 };
+
+/** Whether a connection of this name is shown. */
+export const shows = name => [...cards.values()].some(card => card.querySelector(".name").textContent === name);
