@@ -427,8 +427,8 @@ class Flood:
     [
         ([], 0, 0, 0.01),
         ([MESSAGE] * 5, 0, 5, 0.01),
-        ([MESSAGE] * 5000, 0, 1000, 0),
-        ([MESSAGE] * 5000, 0.009, 555, 5),
+        ([MESSAGE] * 20_000, 0, 11_000, 0),
+        ([MESSAGE] * 20_000, 0.009, 3333, 30),
         ([MESSAGE, END, MESSAGE], 0, 2, 0),
         ([MESSAGE, OSError(), MESSAGE], 0, 2, 0),
     ],
@@ -439,6 +439,14 @@ async def test_draining_is_bounded(after: list[Any], every: float, taken: int, a
     left_at = await flood.drained()
     assert flood.taken - 2 == pytest.approx(taken, abs=1)
     assert left_at == pytest.approx(at, abs=0.02)
+
+
+# contract: R7, X5
+async def test_draining_for_longer_than_the_close_may_take_can_be_cancelled() -> None:
+    with anyio.move_on_after(7) as limit:
+        await Flood([MESSAGE] * 20_000, 0.009).drained()
+    assert limit.cancelled_caught
+    assert anyio.current_time() == about(7)
 
 
 async def test_what_receive_raises_after_the_end_is_for_the_debug_log(

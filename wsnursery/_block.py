@@ -82,6 +82,8 @@ async def _leave(connection: Connection, *, from_outside: bool) -> None:
     try:
         try:
             await _say_goodbye(connection, deadline, from_outside=from_outside)
+            if not from_outside:
+                await connection.receiver.drained()
         except anyio.get_cancelled_exc_class():
             # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
             # in the body; the second ends everything.

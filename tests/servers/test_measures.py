@@ -167,6 +167,17 @@ def test_bursts_leave_nothing_behind_ours(server: Running, handler: str) -> None
         server.wait_for(connection, "ended", timeout=10)
 
 
+# contract: R7
+def test_all_that_can_be_read_at_once_leaves_nothing_behind_ours(server: Running) -> None:
+    for _ in range(3):
+        connection = server.new_id()
+        with server.client() as client:
+            assert client.open(f"/ours/echo?id={connection}") == 101
+            client.write(frame(TEXT, b"") * 10_000)
+            client.reset()
+        server.wait_for(connection, "ended", timeout=20)
+
+
 def test_bare_echo_hangs_in_send() -> None:
     """One task that receives and sends waits in `send` for the queue that it should empty."""
     with running(HYPERCORN_ASYNCIO, expect_clean_stop=False) as server:
