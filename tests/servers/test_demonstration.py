@@ -180,6 +180,7 @@ def test_a_client_that_stops_reading(open_page: Any) -> None:
         name = choose_guinea_pig(tab)
         press(tab, "stall")
         tab.wait_for(f"{card(name)}.querySelector('.state').textContent == 'not reading'")
+        tab.wait_for("/Waiting/.test(document.querySelector('#picture').textContent)")
         tab.wait_for(f"{card(name)}.querySelector('[data-way=send] .bar').dataset.full == 'true'")
         assert "16 of 16" in tab.evaluate(f"{card(name)}.innerText")
         told = wait_for_story(tab, f"{name}: the client stopped reading", "closed")

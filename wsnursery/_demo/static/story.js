@@ -4,6 +4,10 @@ const find = id => document.getElementById(id);
 const told = find("story-told"), what = find("story-what"), picture = find("picture"), entries = find("entries");
 let shown = { number: 0, entries: [] };
 
+const waiting = document.createElement("p");
+waiting.className = "empty";
+waiting.textContent = "Waiting for what follows.";
+
 const about = action => find(`about-${action}`).content;
 
 /** A story in a few words. */
@@ -53,7 +57,7 @@ export const tell = story => {
   if (story.number > shown.number) {
     entries.replaceChildren();
     if (picture.offsetHeight) picture.style.minHeight = `${picture.offsetHeight}px`; // what is below it stays there
-    picture.replaceChildren();
+    picture.replaceChildren(waiting);
     picture.hidden = false;
     whole.open = false;
     describe(story);
