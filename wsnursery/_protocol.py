@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._errors import LocalProtocolError, RemoteProtocolError
 
@@ -17,7 +17,11 @@ from ._errors import LocalProtocolError, RemoteProtocolError
 class _Word(Enum):
     """An enumeration whose members are looked up for every message: that must be no Python call."""
 
-    __hash__ = object.__hash__
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+    else:
+        __hash__ = object.__hash__
 
 
 class State(_Word):
