@@ -236,18 +236,29 @@ def test_a_close_is_owed_and_stays(event: Outgoing) -> None:
     assert outbox.begin() is delivery
 
 
-def test_withdrawing_many_keeps_no_empty_places() -> None:
-    """A loop that times out on a stalled peer must not fill the memory."""
+def put_and_withdraw(outbox: Outbox) -> None:
+    withdrawn = Delivery("x", 1)
+    outbox.put(withdrawn)
+    outbox.withdraw(withdrawn)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+@pytest.mark.parametrize("before", [0, 1000])
+def test_withdrawing_many_keeps_no_empty_places(kept: int, before: int) -> None:
+    """A loop that times out on a stalled peer must not fill the memory, whatever was before."""
     outbox = Outbox(10, 10)
-    kept = Delivery("kept", 4)
-    outbox.put(kept)
+    for _ in range(before):
+        for _ in range(3):
+            outbox.put(Delivery("x", 1))
+        put_and_withdraw(outbox)
+        assert [outbox.begin() is None for _ in range(4)] == [False, False, False, True]
+    deliveries = [Delivery("kept", 1) for _ in range(kept)]
+    for delivery in deliveries:
+        outbox.put(delivery)
     for _ in range(1000):
-        withdrawn = Delivery("x", 1)
-        outbox.put(withdrawn)
-        outbox.withdraw(withdrawn)
-    assert len(outbox._queue) < 5
-    assert outbox.begin() is kept
-    assert outbox.begin() is None
+        put_and_withdraw(outbox)
+    assert len(outbox._queue) <= 2 * kept + 1
+    assert [outbox.begin() for _ in range(kept + 1)] == [*deliveries, None]
 
 
 def test_the_oldest_that_matches_is_discarded() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes, told_by
 from tests.faults._opened import opened
-from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, testing
+from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery._sender import Sender
 from wsnursery._websocket import connection_of
 from wsnursery.testing import FailSend, StallSend
@@ -161,10 +162,11 @@ async def test_a_waiting_accept_is_told_of_a_broken_end() -> None:
     async def body(ws: WebSocket) -> None:
         exc = await told_by(ws.accept)
         assert str(exc.__cause__) == "mine"
-        raise exc
+        await anyio.sleep(1)  # it knows, and may unwind
 
     ended = await block(server, body)
-    assert str(ended.own.__cause__) == "mine"
+    assert ended.error is None
+    assert ended.at == about(1)
 
 
 # contract: D7, D2
@@ -280,7 +282,7 @@ async def test_reject_tells_who_waits() -> None:
     async def body(ws: WebSocket) -> None:
         await ws.reject(403)
         for call in (*CALLS.values(), WebSocket.accept, WebSocket.reject):
-            with pytest.raises((anyio.ClosedResourceError, WebSocketDisconnected)):
+            with pytest.raises(anyio.ClosedResourceError, match="this task has closed"):
                 await call(ws)
         await ws.close()
 
@@ -380,6 +382,114 @@ async def test_every_call_after_the_close_of_another_task(call: Call) -> None:
     assert ran == ["child"]
 
 
+# contract: S7
+async def test_who_was_told_of_the_close_of_another_task_may_unwind() -> None:
+    server, log = testing.Server(answers_close=False), Log()
+
+    async def child(ws: WebSocket) -> None:
+        await anyio.sleep(1)
+        with pytest.raises(anyio.ClosedResourceError, match="another task has closed"):
+            await ws.send("x")
+        await anyio.sleep(2)
+        log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(child, ws)
+        ws.start_soon(log.sleeper, "bystander")
+        await ws.close()
+
+    ended = await block(server, body, (2, server.peer.answer_close))
+    assert ended.error is None
+    assert log.moments == {"bystander": about(2), "child": about(3)}
+
+
+# contract: S7, R5
+async def test_the_own_close_lets_go_of_who_reads_and_of_what_was_received() -> None:
+    """At once, and not when the peer has answered."""
+    server, log = testing.Server(answers_close=False), Log()
+
+    async def reader(ws: WebSocket) -> None:
+        async for _ in ws:
+            pass
+        log.note("reader")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(reader, ws)
+        await anyio.sleep(1)
+        server.peer.send_nowait("unread")
+        server.peer.send_nowait("unread")
+        await anyio.wait_all_tasks_blocked()
+        await ws.close()
+        with pytest.raises(anyio.ClosedResourceError):
+            await ws.receive()
+
+    ended = await block(server, body, (4, server.peer.answer_close))
+    assert ended.error is None
+    assert log.moments["reader"] < 2
+
+
+# contract: R2, S9
+async def test_the_own_close_makes_room_for_what_is_behind() -> None:
+    """The disconnect is heard although the server takes nothing."""
+    server = testing.Server(receive_queue=100, faults=[StallSend(2)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.send_nowait("stuck")
+        for _ in range(5):
+            server.peer.send_nowait("x")
+        server.peer.close(4001)
+        await anyio.sleep(1)
+        assert server.peer.unread == 2
+        await ws.close()
+        assert anyio.current_time() == about(1)
+
+    ended = await block(server, body, receive_buffer=1)
+    assert ended.own.undelivered == 1
+
+
+# contract: R6
+async def test_iterating_after_the_own_close_whose_connection_breaks() -> None:
+    server = testing.Server(answers_close=False)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close()
+        connection_of(ws).break_off(OSError())
+        async for _ in ws:
+            pytest.fail("nothing can come")
+
+    assert (await block(server, body)).error is None
+
+
+# contract: R1, D1
+async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() -> None:
+    """The next is told of the end, so its task may unwind."""
+    server = testing.Server(faults=[testing.FailReceive(2, OSError())])
+    receive = server.receive
+
+    async def late() -> Mapping[str, Any]:
+        if ws_opened.is_set():
+            await anyio.sleep(2)
+        return await receive()
+
+    ws_opened = anyio.Event()
+    server.receive = late
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        with anyio.move_on_after(1):
+            await ws.receive()
+        await told_by(ws.receive)
+        await anyio.sleep(1)
+
+    ws_opened.set()
+    ended = await block(server, body)
+    assert ended.error is None
+
+
 # contract: L3
 @calls(
     ("send_nowait", send_nowait),
@@ -396,28 +506,121 @@ async def test_every_call_after_the_block(call: Call) -> None:
         await call(ws)
 
 
+async def before_accept(ws: WebSocket) -> None:
+    await anyio.wait_all_tasks_blocked()
+
+
+async def after_accept(ws: WebSocket) -> None:
+    """With enough to read, and a sender that has nothing to do."""
+    await ws.accept()
+    await ws.send("first")
+    await anyio.wait_all_tasks_blocked()
+
+
+async def while_another_task_reads(ws: WebSocket) -> None:
+    await after_accept(ws)
+    for _ in range(30):
+        await ws.receive()
+    ws.start_soon(ws.receive)
+    await anyio.wait_all_tasks_blocked()
+
+
+async def after_the_end(ws: WebSocket) -> None:
+    await ws.accept()
+    await told_by(lambda: ws.send("refused"))
+
+
+async def after_the_own_close(ws: WebSocket) -> None:
+    await ws.accept()
+    await ws.close()
+
+
+MOMENTS = [
+    before_accept,
+    after_accept,
+    while_another_task_reads,
+    after_the_end,
+    after_the_own_close,
+]
+
+
+def busy_server_for(moment: Call) -> testing.Server:
+    faults = [FailSend(2, OSError())] if moment is after_the_end else []
+    server = testing.Server(send_queue=100, receive_queue=100, faults=faults)
+    for _ in range(30):
+        server.peer.send_nowait("x")
+    return server
+
+
 # contract: S8
-@calls()
-async def test_a_call_that_raises_before_accept_lets_others_run(call: Call) -> None:
-    ran = 0
+@calls(("close", lambda ws: ws.close()))
+@pytest.mark.parametrize("moment", [after_accept, after_the_end, after_the_own_close])
+async def test_a_loop_of_calls_lets_others_run(call: Call, moment: Call) -> None:
+    """Whether they succeed or tell of the end."""
+    turns = rounds = 0
 
     async def other() -> None:
-        nonlocal ran
-        while True:
-            ran += 1
+        nonlocal turns
+        while rounds < 20:
             await anyio.lowlevel.checkpoint()
+            turns += 1
 
     async def body(ws: WebSocket) -> None:
-        ws.start_soon(other)
+        nonlocal rounds
+        await moment(ws)
+        async with anyio.create_task_group() as others:
+            others.start_soon(other)
+            for rounds in range(1, 21):  # noqa: B007 - `other` reads it
+                with suppress(anyio.ClosedResourceError, WebSocketDisconnected):
+                    await call(ws)
+
+    assert (await block(busy_server_for(moment), body)).error is None
+    assert turns >= 15
+
+
+# contract: S8
+@pytest.mark.parametrize("call", [WebSocket.accept, WebSocket.reject])
+async def test_a_loop_of_handshakes_after_the_end_lets_others_run(call: Call) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
         for _ in range(20):
-            with pytest.raises(LocalProtocolError, match=r"call `await ws\.accept\(\)` first"):
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async def body(ws: WebSocket) -> None:
+        await told_by(ws.accept)
+        async with anyio.create_task_group() as others:
+            others.start_soon(other)
+            for _ in range(20):
+                await told_by(lambda: call(ws))
+            assert turns >= 15
+
+    server = testing.Server(faults=[testing.FailReceive(1, OSError())])
+    assert (await block(server, body)).error is None
+
+
+# contract: S3, R1
+@pytest.mark.parametrize("moment", MOMENTS)
+@calls(("accept", lambda ws: ws.accept()))
+async def test_a_call_that_is_cancelled_before_it_begins(call: Call, moment: Call) -> None:
+    """It does nothing, and says nothing."""
+    server = busy_server_for(moment)
+
+    async def body(ws: WebSocket) -> None:
+        await moment(ws)
+        before = ws.statistics(), ws.state
+        for _ in range(10):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
                 await call(ws)
-        await anyio.lowlevel.checkpoint()
-        await ws.accept()
+            assert scope.cancelled_caught
+        assert (ws.statistics(), ws.state) == before
         ws.cancel_scope.cancel()
 
-    assert (await block(testing.Server(), body)).error is None
-    assert ran > 0
+    await block(server, body)
+    assert [text for text in server.transcript.from_app if text == "x"] == []
 
 
 # -------------------------------------------------------------------------------- waiting calls
@@ -519,7 +722,10 @@ async def test_a_send_that_is_cancelled_natively_at_the_end_has_told_nobody() ->
         try:
             await ws.send("x")
         finally:
-            log.note("child")
+            try:
+                await anyio.sleep(3)
+            finally:
+                log.note("child")
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
@@ -529,9 +735,10 @@ async def test_a_send_that_is_cancelled_natively_at_the_end_has_told_nobody() ->
         tasks[0].cancel()
         await anyio.sleep_forever()
 
+    began = anyio.current_time()
     ended = await block(server, body)
     assert ended.own.undelivered == 1
-    assert set(log.moments) == {"child"}
+    assert log.moments["child"] - began < 1
 
 
 # contract: S2
@@ -738,6 +945,55 @@ async def test_a_peer_that_does_not_answer_the_close() -> None:
     assert ended.at == about(3)
 
 
+# contract: C4, C5
+async def test_the_time_for_the_answer_begins_with_the_close() -> None:
+    """Who leaves later need not wait for longer, whatever else the watchdog has to look at."""
+    server = testing.Server(answers_close=False)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close()
+        await anyio.sleep(2)
+
+    ended = await block(server, body, close_timeout=5, idle_timeout=60)
+    assert ended.error is None
+    assert ended.at == about(5)
+
+
+# contract: X5, L3
+async def test_cancelled_from_outside_nobody_waits_for_the_answer() -> None:
+    server, heard = testing.Server(answers_close=False), list[hooks.Event]()
+    with anyio.CancelScope() as scope:
+        async with opened(server, hooks=[heard.append]) as ws:
+            await ws.accept()
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert (ws.state, ws.close_code) == ("closed", 1001)
+    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    assert not end.broken
+
+
+# contract: X5
+@asyncio_only
+async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> None:
+    server, heard = testing.Server(faults=[StallSend(2)]), list[hooks.Event]()
+    ws = opened(server, hooks=[heard.append])
+
+    async def run() -> None:
+        async with ws:
+            await ws.accept()
+            await anyio.sleep_forever()
+
+    task = asyncio.create_task(run())
+    for _ in range(2):
+        await anyio.sleep(1)
+        task.cancel()
+    await asyncio.wait([task])
+    assert (ws.state, ws.close_code) == ("closed", None)
+    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    assert (end.broken, end.cause) == (True, None)
+
+
 # contract: D5
 async def test_the_close_timeout_ends_it_for_who_goes_on() -> None:
     """After the own close the connection is given `close_timeout` seconds to end."""
@@ -773,6 +1029,25 @@ async def test_a_limit_and_the_peers_close_at_once(first: str) -> None:
     ended = await block(server, body, max_message_size=3)
     assert ended.own.code == (1009 if first == "limit" else 4001)
     assert len(closes(server)) <= 1
+
+
+# contract: D5
+async def test_a_limit_drops_what_is_queued() -> None:
+    """What is with the server may still be taken, and is not counted as delivered."""
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(2, go_on)])
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        for number in range(3):
+            ws.send_nowait(str(number))
+        await anyio.wait_all_tasks_blocked()
+        server.peer.send_nowait("too big")
+        await ws.receive()
+
+    ended = await block(server, body, (1, go_on.set), max_message_size=3)
+    assert (ended.own.code, ended.own.undelivered) == (1009, 3)
+    assert server.transcript.from_app == ["0"]
 
 
 # contract: C1

@@ -111,7 +111,6 @@ class Connection:
     async def accept(self, event: Accept) -> None:
         """Complete the handshake, once the server has announced it."""
         await self.native.checkpoint_if_cancelled()
-        self._refuse_after_block()
         if self._accepting:
             raise LocalProtocolError("accept() is already under way: call it once")
         self._accepting = True
@@ -146,7 +145,6 @@ class Connection:
 
     async def reject(self, event: Reject) -> None:
         """Deny the handshake."""
-        self._refuse_after_block()
         if self.over:
             await self.native.checkpoint()
             raise self._sorry()
