@@ -456,11 +456,29 @@ async def test_what_asyncio_left_behind_is_taken_back_when_the_end_cuts() -> Non
         server.peer.vanish()
         await anyio.sleep_forever()
 
-    story: list[hooks.Event] = []
-    ended = await block(server, body, hooks=[story.append])
-    assert ended.own.code == server.personality.loss_code
-    cuts = [event for event in story if isinstance(event, hooks.Cancelled)]
-    assert [(cut.reason, cut.tasks) for cut in cuts] == [("disconnected", (0,))]
+    assert (await block(server, body)).own.code == server.personality.loss_code
+
+
+# contract: X5, D3
+@asyncio_only
+async def test_what_asyncio_left_behind_does_not_cut_a_child_short_that_may_unwind() -> None:
+    server, log = testing.Server(), Log()
+
+    async def child(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketDisconnected):
+            await ws.receive()
+        await anyio.sleep(1)
+        log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(child, ws)
+        await leave_a_request_behind()
+        await log.sleeper("body")
+
+    ended = await block(server, body, (1, server.peer.close))
+    assert ended.own.code == 1000
+    assert log.moments == {"body": 1, "child": about(2)}
 
 
 # contract: X5

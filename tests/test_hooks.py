@@ -7,6 +7,7 @@ import logging
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 
 from tests._timeline import _events as ev
@@ -94,6 +95,7 @@ async def test_a_connection_is_two_lines(caplog: pytest.LogCaptureFixture) -> No
         async for message in ws:
             await ws.send(message)
 
+    await anyio.sleep(5)  # the clock does not begin with the connection
     async with testing.connect(echo, path="/a", subprotocols=["chat"]) as client:
         for _ in range(3):
             await client.send("hello")
