@@ -384,9 +384,7 @@ $ pip install -e '.[mutation]' && python tools/mutation.py
 
 The mutants are those of [cosmic-ray](https://cosmic-ray.readthedocs.io/), and one kind of our own,
 which leaves out calls. `tools/mutation.toml` has the operators, and what is not mutated and why.
-The command writes this page. It takes half an hour, so it is not a part of CI. The
-connection itself (`_connection`, `_sender`, `_receiver`, `_websocket` and what they use) is not in
-the table yet.
+The command writes this page. It takes half an hour, so it is not a part of CI.
 """
 
 
