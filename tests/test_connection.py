@@ -532,8 +532,10 @@ async def after_the_end(ws: WebSocket) -> None:
 
 
 async def after_the_own_close(ws: WebSocket) -> None:
+    """And after the peer's answer to it."""
     await ws.accept()
     await ws.close()
+    await anyio.wait_all_tasks_blocked()
 
 
 MOMENTS = [
