@@ -22,7 +22,8 @@ def pinned() -> dict[str, str]:
     """The requirements of the extra, without their pins, and the versions that are pinned."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = pyproject["project"]["optional-dependencies"]["servers"]
-    return dict(pin.split("==") for pin in pins if "==" in pin)
+    found = (re.fullmatch(r"(\S+)==([\d.]+)", pin) for pin in pins)
+    return {pin[1]: pin[2] for pin in found if pin is not None}
 
 
 def main() -> int:
