@@ -507,6 +507,17 @@ async def test_every_call_after_the_block(call: Call) -> None:
         await call(ws)
 
 
+@calls(("send_nowait", send_nowait))
+async def test_a_call_before_accept_says_what_is_missing(call: Call) -> None:
+    async def body(ws: WebSocket) -> None:
+        for _ in range(2):
+            with pytest.raises(LocalProtocolError, match=r"call `await ws\.accept\(\)` first"):
+                await call(ws)
+        await ws.accept()
+
+    assert (await block(testing.Server(), body)).error is None
+
+
 async def before_accept(ws: WebSocket) -> None:
     await anyio.wait_all_tasks_blocked()
 
