@@ -471,13 +471,11 @@ async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() ->
     server = testing.Server(faults=[testing.FailReceive(2, OSError())])
     receive = server.receive
 
-    async def late() -> Mapping[str, Any]:
-        if ws_opened.is_set():
-            await anyio.sleep(2)
+    async def slow() -> Mapping[str, Any]:
+        await anyio.sleep(2)
         return await receive()
 
-    ws_opened = anyio.Event()
-    server.receive = late
+    server.receive = slow
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
@@ -486,9 +484,9 @@ async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() ->
         await told_by(ws.receive)
         await anyio.sleep(1)
 
-    ws_opened.set()
     ended = await block(server, body)
     assert ended.error is None
+    assert ended.at == about(2 + 2 + 1)
 
 
 # contract: L3
