@@ -295,7 +295,9 @@ class WebSocket:
             anyio.BusyResourceError: Another task is reading. That one is unharmed.
             anyio.ClosedResourceError: After the own `close`, or after the block.
 
-        *Checkpoint*: always. *Cancellation*: loses nothing; the next call gets the message.
+        *Checkpoint*: always; before `accept`, beside another reader and after the block, where it
+        refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call gets
+        the message.
         """
         return await self._connection.next_message(iterating=False)
 
