@@ -51,6 +51,12 @@ def test_endings(error: BaseException | None, ending: str) -> None:
     assert ev.ended(1, 0, None, by_cancel=True).ending == "cancelled"
 
 
+def test_a_task_that_fails_while_it_is_cancelled_has_failed() -> None:
+    """In trio a group loses its cancellations on the way, and the error goes on."""
+    error = BaseExceptionGroup("several", [ValueError()])
+    assert ev.ended(1, 0, error, by_cancel=True).ending == "failed"
+
+
 KEYS = {
     "ws_id",
     "ws_path",

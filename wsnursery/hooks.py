@@ -180,8 +180,8 @@ class TaskEnded(Event):
 
     @property
     def ending(self) -> Ending:
-        """The same in one word."""
-        return "cancelled" if self.cancelled else _ending(self.error)
+        """The same in one word. An error counts, also that of a task which was being cancelled."""
+        return "cancelled" if self.cancelled and self.error is None else _ending(self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,23 +288,26 @@ class LoggingHook:
                 pass
 
 
-_NOTHING: dict[str, Any] = {
-    "ws_id": None,
-    "ws_path": None,
-    "ws_client": None,
-    "ws_accepted": None,
-    "ws_subprotocol": None,
-    "ws_duration": None,
-    "ws_code": None,
-    "ws_reason": None,
-    "ws_ending": None,
-    "ws_error": None,
-    "ws_cause": None,
-    "ws_messages_received": None,
-    "ws_messages_sent": None,
-    "ws_bytes_received": None,
-    "ws_bytes_sent": None,
-}
+_NOTHING: dict[str, Any] = dict.fromkeys(
+    (
+        "ws_id",
+        "ws_path",
+        "ws_client",
+        "ws_accepted",
+        "ws_subprotocol",
+        "ws_duration",
+        "ws_code",
+        "ws_reason",
+        "ws_ending",
+        "ws_error",
+        "ws_cause",
+        "ws_messages_received",
+        "ws_messages_sent",
+        "ws_bytes_received",
+        "ws_bytes_sent",
+    )
+)
+"""What every record has in `LoggingHook`."""
 
 
 def _host(client: Any) -> str | None:
