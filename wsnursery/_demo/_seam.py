@@ -23,22 +23,22 @@ class Seam:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._error: OSError | None = None
-        self._stalled: anyio.Event | None = None
+        self._stalled = False
 
     @property
     def fault(self) -> str:
         """What is wrong with it, in a word; empty if nothing is."""
         if self._error is not None:
             return "reset"
-        return "stalled" if self._stalled is not None else ""
+        return "stalled" if self._stalled else ""
 
     async def send(self, event: Any) -> None:
         """The ASGI ``send``."""
         if event["type"] == "websocket.send":
             if self._error is not None:
                 raise self._error
-            if self._stalled is not None:
-                await self._stalled.wait()
+            if self._stalled:
+                await anyio.sleep_forever()
         await self._send(event)
 
     def reset(self) -> None:
@@ -47,5 +47,4 @@ class Seam:
 
     def stall(self) -> None:
         """Let every send from now on wait, as for a client that does not read any more."""
-        if self._stalled is None:
-            self._stalled = anyio.Event()
+        self._stalled = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from wsnursery import Options, WebSocketDisconnected, WebSocketStatistics, hooks
+from wsnursery import Options, WebSocketStatistics, hooks
 from wsnursery._types import Scope
 
 from ._handlers import kind_of, name_of
@@ -57,7 +57,8 @@ class Node:
                     if task.state == "running" and (not event.tasks or number in event.tasks):
                         task.state = "stopping"
             case hooks.TaskEnded():
-                self.tasks[event.task].state = _how_it_ended(event)
+                ended = event.ending
+                self.tasks[event.task].state = "ended" if ended == "returned" else ended
             case hooks.Closed():
                 self.last = event.statistics
                 self.code = event.code
@@ -99,16 +100,6 @@ class Tree:
                 shown = _shown(node, subject, statistics, subjects.options)
                 found[connection] = {"id": connection, **shown}
         return found
-
-
-def _how_it_ended(event: hooks.TaskEnded) -> str:
-    match event.error:
-        case None:
-            return "cancelled" if event.cancelled else "ended"
-        case WebSocketDisconnected():
-            return "disconnected"
-        case _:
-            return "failed"
 
 
 def _node(scope: Scope) -> Node:
