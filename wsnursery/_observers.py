@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsnursery")
 
-_MESSAGES = (hooks.MessageReceived, hooks.MessageSent)
-
 
 class Observers:
     """Whoever observes one connection.
@@ -39,11 +37,11 @@ class Observers:
         self, observers: Sequence[Hook], connection: UUID, now: Callable[[], float]
     ) -> None:
         self._hooks = list(observers)
+        self.messages: list[Hook] = [hook for hook in observers if _wants_messages(hook)]
+        """Those of them that want to hear of every message: the engine asks first whether there are
+        any, for it is the one thing that happens often."""
         self._connection = connection
         self._now = now
-        self.messages: bool = any(map(_wants_messages, observers))
-        """Somebody wants to hear of every message: the engine asks first, for it is the one thing
-        that happens often."""
 
     def opened(self, scope: Scope) -> None:
         """The block was entered."""
@@ -62,11 +60,11 @@ class Observers:
 
     def message_received(self, message: Message, size: int) -> None:
         """A message came in."""
-        self._tell(hooks.MessageReceived(*self._stamp(), message, size))
+        self._tell(hooks.MessageReceived(*self._stamp(), message, size), self.messages)
 
     def message_sent(self, message: Message, size: int) -> None:
         """The server has taken a message."""
-        self._tell(hooks.MessageSent(*self._stamp(), message, size))
+        self._tell(hooks.MessageSent(*self._stamp(), message, size), self.messages)
 
     def buffer_full(self, buffer: Literal["receive", "send"]) -> None:
         """A message found no room."""
@@ -118,15 +116,14 @@ class Observers:
     def _stamp(self) -> tuple[UUID, float]:
         return self._connection, self._now()
 
-    def _tell(self, event: Event) -> None:
-        for hook in self._hooks:
-            if isinstance(event, _MESSAGES) and not _wants_messages(hook):
-                continue
+    def _tell(self, event: Event, listeners: Sequence[Hook] | None = None) -> None:
+        for hook in self._hooks if listeners is None else listeners:
             try:
                 hook(event)
             except Exception:
-                # A new list: this very loop, or one around it, is going over the old one.
+                # New lists: this very loop, or one around it, is going over an old one.
                 self._hooks = [other for other in self._hooks if other is not hook]
+                self.messages = [other for other in self.messages if other is not hook]
                 logger.exception(
                     "a hook failed on %s and is not called again for this connection: %r",
                     type(event).__name__,
