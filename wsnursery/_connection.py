@@ -8,6 +8,7 @@ connection, and everybody else looks at ``Connection.end``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -57,7 +58,6 @@ class Connection:
         self.origin: object = object()
         """Identifies this connection in exceptions and lineages without keeping it alive."""
         self.subprotocol: str | None = None
-        self._id: UUID | None = None
         self.native: Native = native()
         self.observers: Observers = (
             Observers(options.hooks, self.id, self.native.now) if options.hooks else NOBODY
@@ -99,12 +99,10 @@ class Connection:
         self.receiver: Receiver = Receiver(self)
         self.watchdog: Watchdog = Watchdog(self)
 
-    @property
+    @cached_property
     def id(self) -> UUID:
         """A name for it, made when somebody asks: most never do."""
-        if self._id is None:
-            self._id = uuid4()
-        return self._id
+        return uuid4()
 
     # ---------------------------------------------------------------- what the application calls
 
