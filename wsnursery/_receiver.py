@@ -210,8 +210,8 @@ class Receiver(Service):
         silences = 0
         while self._transport.drains and self.is_running and silences < len(DRAIN_IDLE):
             if self._disconnected:
-                await self._change.wait()  # until the drain has ended
-                continue
+                await self.drained()
+                return
             before = self._events
             with anyio.move_on_after(DRAIN_IDLE[silences]):
                 await self._change.wait()
