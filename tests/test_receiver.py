@@ -527,6 +527,17 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
 
 
 # contract: C4, R7
+async def test_it_is_drained_when_the_peer_leaves_after_a_cancellation_from_outside() -> None:
+    flood, server = Flood([MESSAGE] * 10, 0.005), testing.Server()
+    server.receive = flood.receive
+    with anyio.CancelScope() as scope:
+        async with opened(server):
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert flood.taken == 12
+
+
+# contract: C4, R7
 @pytest.mark.parametrize("every", [0.005, 0.0115])
 async def test_it_is_quiet_when_nothing_has_come_for_a_moment(every: float) -> None:
     server = testing.Server(answers_close=False, receive_queue=100)
