@@ -89,10 +89,14 @@ async def _run_ours(name: str, scope: Any, receive: Any, send: Any, conn: Connec
 async def _run_app(name: str, scope: Any, receive: Any, send: Any, conn: Connection) -> None:
     handler, options = OURS[name]
     served = websocket_app(lambda ws: handler(ws, conn), options=options)
+    outcome: BaseException | None = None
     try:
         await served(scope, conn.watch(receive), send)
+    except BaseException as exc:
+        outcome = exc
+        raise
     finally:
-        conn.report("ended")
+        conn.report("ended", **describe(outcome))
 
 
 async def _run_raw(name: str, receive: Any, send: Any, conn: Connection) -> None:

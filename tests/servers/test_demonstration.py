@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.servers._browser import Browser, Tab
-from tests.servers._harness import ROOT
+from tests.servers._harness import ROOT, wait_until
 
 BACKENDS = ("trio", "asyncio")
 COMMAND = (sys.executable, "-W", "error", "-m", "wsnursery", "demo")
@@ -36,6 +37,12 @@ class Demonstration:
             assert line, "it ended without an address"
             self.said += line
         self.url, self.port = found[0], int(found[1])
+
+    def is_alone(self) -> bool:
+        """Whether no connection of any page is open."""
+        with connect(f"ws://127.0.0.1:{self.port}/watch") as watch:
+            told = json.loads(watch.recv(5))
+        return all(known["state"] == "ended" for known in told["connections"])
 
     def assert_ends(self, within: float) -> None:
         """It ends by itself, without a word."""
@@ -80,11 +87,14 @@ def open_page(chromium: Browser, demonstration: Demonstration) -> Callable[..., 
 
     @contextmanager
     def opened(width: int = 1280, height: int = 900, scheme: str = "light") -> Iterator[Tab]:
+        if not tabs:
+            # Else what the page of the test before has left would be taken for this one's.
+            assert wait_until(demonstration.is_alone, 15)
         with chromium.tab(demonstration.url) as tab:
             tabs.append(tab)
             tab.watch_console()
             tab.look_as(width, height, scheme)
-            # Each has a chat and a guinea pig; those of the tab before have gone.
+            # Each has a chat and a guinea pig.
             tab.wait_for(f"({OPEN_CARDS}).length == {2 * len(tabs)}")
             tab.wait_for(IS_IN)
             yield tab

@@ -89,6 +89,19 @@ def answer_close(client: RawClient) -> tuple[int, str]:
     return code, reason
 
 
+def log_failure(server: Running) -> None:
+    """Let a handler fail and wait until the server has logged it, and with it all before it.
+
+    daphne looks once a second for handlers that have failed.
+    """
+    before, connection = len(server.log), server.new_id()
+    with server.client() as client:
+        assert client.open(f"/app/fail?id={connection}") == 101
+        answer_close(client)
+    assert server.wait_for(connection, "ended")["error"] == "LookupError"
+    assert wait_until(lambda: "a bug of the handler" in server.log[before:], 5), server.log
+
+
 def standard(code: int) -> int:
     """The code that was meant: of the standard's, daphne sends a substitute (see test_daphne)."""
     return code - SUBSTITUTE_CODES if 4900 <= code <= 4999 else code
@@ -339,11 +352,12 @@ def test_a_client_that_leaves_is_no_error(
     server: Running, client: RawClient, connection: str, handler: str, way: str
 ) -> None:
     """`websocket_app` gives the server nothing to log."""
+    log_failure(server)
     before = len(server.log)
     assert client.open(f"/app/{handler}?id={connection}") == 101
     server.wait_for(connection, "accepted")
     LEAVING[way](client)
-    server.wait_for(connection, "ended", PROMPTLY)
+    assert server.wait_for(connection, "ended", PROMPTLY)["error"] is None
     assert "Traceback" not in server.log[before:]
     assert DISCONNECTED not in server.log[before:]
 
@@ -600,13 +614,9 @@ def test_child_that_fails(server: Running, client: RawClient, connection: str) -
 
 
 # contract: X8
-def test_what_the_server_logs(server: Running, client: RawClient, connection: str) -> None:
+def test_what_the_server_logs(server: Running) -> None:
     """An error of the handler reaches the server through `websocket_app`."""
-    before = len(server.log)
-    assert client.open(f"/app/fail?id={connection}") == 101
-    answer_close(client)
-    server.wait_for(connection, "ended")
-    assert wait_until(lambda: "a bug of the handler" in server.log[before:], PROMPTLY)
+    log_failure(server)
 
 
 # contract: T4
