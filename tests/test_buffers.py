@@ -74,6 +74,29 @@ def test_the_room_of_the_inbox(messages: int, size: int, factor: int, room: bool
     assert inbox.has_room(factor=factor) is room
 
 
+# contract: R2
+@pytest.mark.parametrize(
+    ("limit", "messages", "size", "worth"),
+    [
+        (1, 0, 1, True),
+        (1, 1, 1, False),
+        (2, 1, 1, True),
+        (3, 2, 1, True),
+        (4, 3, 1, True),
+        (8, 7, 1, False),
+        (8, 6, 1, True),
+        (16, 13, 1, False),
+        (16, 12, 1, True),
+        (8, 5, 20, False),
+    ],
+)
+def test_when_an_inbox_is_worth_filling(limit: int, messages: int, size: int, worth: bool) -> None:
+    inbox = Inbox(max_messages=limit, max_bytes=100)
+    for _ in range(messages):
+        inbox.put(b"x" * size, size)
+    assert inbox.is_worth_filling is worth
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_the_inbox_is_a_queue_that_counts(data: st.DataObject) -> None:

@@ -239,7 +239,7 @@ COST = {
     ("asyncio", "ping-pong"): (3.0, 96, 86),
     ("asyncio", "pipelined"): (3.0, 96, 86),
     ("asyncio", "push"): (1.0, 43, 37),
-    ("asyncio", "receive"): (1.3, 45, 39),
+    ("asyncio", "receive"): (1.1, 40, 37),
 }
 SLACK = 1.15  # between the versions of Python and of the backends
 

@@ -58,6 +58,58 @@ async def test_it_holds_no_more_than_there_is_room_for_and_one_in_hand(limit: in
 
 
 # contract: R2
+async def test_one_switch_of_tasks_fills_several_places() -> None:
+    server = testing.Server(receive_queue=100)
+    async with held(server, receive_buffer=8) as ws:
+        await sent(server, 20)
+        unread = []
+        for _ in range(6):
+            await ws.receive()
+            await anyio.wait_all_tasks_blocked()
+            unread.append(server.peer.unread)
+        assert unread == [11, 9, 9, 7, 7, 5]
+
+
+# contract: R2
+async def test_a_disconnect_behind_a_full_inbox_waits_for_one_read_and_no_more() -> None:
+    server = testing.Server(receive_queue=100)
+    async with opened(server, receive_buffer=8) as ws:
+        await ws.accept()
+        await sent(server, 9)
+        server.peer.close(4001)
+        await anyio.sleep(10)
+        assert ws.state == "open"
+        await ws.receive()
+        await anyio.sleep(0.006)
+        assert ws.close_code == 4001
+        assert len([message async for message in ws]) == 8
+
+
+# contract: R2
+async def test_who_reads_slowly_makes_room_for_what_was_read() -> None:
+    go_on = anyio.Event()
+    server = testing.Server(receive_queue=100, faults=[StallSend(2, go_on)])
+    async with held(server, receive_buffer=16) as ws:
+        # So that the watchdog has something to wait for besides: its end would make room, too.
+        ws.send_nowait("x")
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        await sent(server, 40)
+        assert server.peer.unread == 23
+        await ws.receive()
+        await anyio.sleep(0.004)
+        await ws.receive()
+        assert server.peer.unread == 23
+        await anyio.sleep(0.002)  # counted from the first
+        assert server.peer.unread == 21
+        for _ in range(3):
+            await ws.receive()
+            await anyio.sleep(0.006)
+        assert server.peer.unread == 18
+
+
+# contract: R2
 async def test_bytes_count_too() -> None:
     server = testing.Server(receive_queue=100)
     async with held(server, receive_buffer_bytes=3) as ws:

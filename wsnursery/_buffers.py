@@ -52,6 +52,11 @@ class Inbox:
             and self._bytes < self._max_bytes * factor
         )
 
+    @property
+    def is_worth_filling(self) -> bool:
+        """Whether one that was full has room for several messages again: a quarter of it."""
+        return len(self.messages) <= self._max_messages * 3 // 4 and self._bytes < self._max_bytes
+
     def put(self, message: Message, size: int) -> None:
         """Add a message; `has_room` is the caller's question to ask."""
         self.messages.append((message, size))

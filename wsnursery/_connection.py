@@ -238,7 +238,7 @@ class Connection:
         # From here to the return nothing may be awaited: a cancellation would lose the message.
         if messages:
             message = self.inbox.take()
-            self.receiver.look_for_room()
+            self.receiver.refill()
             return message
         if iterating and (self.own_close or self.end is None or not self.end.broken):
             self._note_told()

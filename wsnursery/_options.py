@@ -29,8 +29,9 @@ class Options:
     """Received messages that may wait to be read, in messages (at least 1).
 
     When they wait, the server is no longer read and TCP slows the peer down. One more message is in
-    hand, so that a disconnect right behind a full buffer is still seen. While a raw send is under
-    way the bound is twice this, because Hypercorn's ``send`` can depend on being read."""
+    hand, so that a disconnect right behind a full buffer is still seen. It is read again as soon
+    as a quarter of the buffer is free, or 5 ms after there was room for one. While a raw send is
+    under way the bound is twice this, because Hypercorn's ``send`` can depend on being read."""
 
     receive_buffer_bytes: int = 1024 * 1024
     """The same bound in bytes (at least 1). A single message may exceed it, up to

@@ -31,6 +31,11 @@ OVERFLOW = 2
 Hypercorn's ``send`` to a peer that has reset waits until the application's queue has room for the
 disconnect; a receiver that stands still there would wait for the send, and the send for it."""
 
+PATIENCE = 0.005
+"""Seconds for which the receiver of a full inbox waits for room for several messages. A switch of
+tasks for each one that is read would cost more than the message. Who reads slowly does not make the
+disconnect behind the inbox wait: then room for one is enough."""
+
 DRAIN_IDLE = (0.01, 0.001, 0.001)
 """Waits in seconds, one after the other without an event, after which a server's queue counts as
 drained. Servers put what they have without waiting for anything but room in the queue, so one pass
@@ -56,6 +61,8 @@ class Receiver(Service):
         self._events = 0
         self._disconnected = False
         self._warned = False
+        self._is_patient = False
+        """Room for one message is going to be used a little later."""
         self._room = connection.native.wakeup()
         self._change = connection.native.wakeup()  # the block waits for the end, or for silence
 
@@ -157,6 +164,21 @@ class Receiver(Service):
         """There may be room in the inbox for the message in hand."""
         if self._room.is_asleep and self._has_room():
             self._room.wake()
+
+    def refill(self) -> None:
+        """A message was read: go on now if there is room for several, else in a moment."""
+        if not self._room.is_asleep:
+            return
+        if self._connection.inbox.is_worth_filling:
+            self._room.wake()
+        elif not self._is_patient:
+            self._is_patient = True
+            at = self._native.now() + PATIENCE
+            self._connection.watchdog.watch(self._lose_patience, at)
+
+    def _lose_patience(self) -> None:
+        self._is_patient = False
+        self.look_for_room()
 
     def _warn_if_nobody_reads(self) -> None:
         if not self._warned and not self._connection.application.ever_read:

@@ -71,7 +71,7 @@ BUGS = (
     ),
     Bug(
         "a wake-up is missing",
-        "            self.receiver.look_for_room()\n            return message\n",
+        "            self.receiver.refill()\n            return message\n",
         "            return message\n",
         "timeouts",
     ),
