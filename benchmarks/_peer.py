@@ -26,6 +26,8 @@ class Peer:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.setblocking(False)
         self._buffer = bytearray(1 << 18)
+        self._early = 0
+        """Bytes that came while more was to be written."""
 
     def open(self, path: str) -> Steps:
         """Connect, as soon as somebody listens, and shake hands."""
@@ -44,32 +46,39 @@ class Peer:
             raise RuntimeError(f"The server refused {path}: {answer!r}")
 
     def write(self, data: bytes) -> Steps:
-        """Write all of it."""
+        """Write all of it, and read meanwhile: a server that cannot answer may read no more."""
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
+                self._early += self._read()
                 yield
 
     def read(self, count: int) -> Steps:
-        """Read so many bytes, which are not there yet; more is an error."""
-        yield
+        """Read so many bytes, of which the last are not there yet; more is an error."""
+        if self._early < count:
+            yield
         yield from self.read_ready(count)
 
     def read_ready(self, count: int) -> Steps:
         """The same where they may be there: nobody wakes up for them again."""
-        while (count := count - self._read()) > 0:
+        while (count := count - self._arrived()) > 0:
             yield
         if count:
             raise RuntimeError(f"The server sent {-count} bytes too many")
 
     def read_some(self) -> Generator[None, None, int]:
         """Wait for bytes and return how many came."""
-        while True:
+        while not self._early:
             yield
-            if count := self._read():
-                return count
+            self._early = self._read()
+        return self._arrived()
+
+    def _arrived(self) -> int:
+        """The number of bytes that have come and were not counted yet."""
+        early, self._early = self._early, 0
+        return early or self._read()
 
     def _read(self) -> int:
         try:
