@@ -95,12 +95,14 @@ def _switches(rows: Sequence[_Row]) -> Iterator[str]:
 
 
 def _endtoend(rows: Sequence[_Row]) -> Iterator[str]:
-    for (server,), group in _groups(rows, "server"):
+    # The smallest messages of all servers come first: most readers need no more.
+    ordered = sorted(rows, key=lambda row: row["size"])
+    for (size, server), group in _groups(ordered, "size", "server"):
         names = [app for (app,), _ in _apps(group) if app != "raw"]
-        yield f"**{server}**: ratio of the server's CPU time to raw\n"
+        yield f"**{server}, {size} bytes**: ratio of the server's CPU time to raw\n"
         yield _table(
             [
-                "traffic",
+                "traffic, connections",
                 "raw: CPU µs",
                 "raw: per second",
                 "raw: p50 / p99 ms",
@@ -110,7 +112,7 @@ def _endtoend(rows: Sequence[_Row]) -> Iterator[str]:
             ],
             [
                 _case({row["app"]: row for row in cells}, names)
-                for _, cells in _groups(group, "shape", "size", "connections")
+                for _, cells in _groups(group, "shape", "connections")
             ],
         )
 
@@ -118,7 +120,7 @@ def _endtoend(rows: Sequence[_Row]) -> Iterator[str]:
 def _case(cells: dict[str, _Row], names: list[str]) -> list[str]:
     raw = cells["raw"]
     return [
-        f"{raw['shape']}, {raw['size']} B, {raw['connections']:,}",
+        f"{raw['shape']}, {raw['connections']:,}",
         f"{raw['microseconds']['median']:.0f}",
         f"{raw['per_second']:,.0f}",
         _latency(raw),
