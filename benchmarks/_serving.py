@@ -39,7 +39,9 @@ def _hypercorn(backend: str, app: Any, where: Path | socket) -> Serve:
 
 def _uvicorn(app: Any, where: Path | socket) -> Serve:
     path, sockets = (str(where), None) if isinstance(where, Path) else (None, [where])
-    server = uvicorn.Server(uvicorn.Config(app, uds=path, log_level="warning"))
+    # Without pings: the load counts bytes and answers none.
+    config = uvicorn.Config(app, uds=path, log_level="warning", ws_ping_interval=None)
+    server = uvicorn.Server(config)
 
     async def run(stop: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.TaskGroup() as group:

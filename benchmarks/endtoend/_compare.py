@@ -152,8 +152,7 @@ def _connected(
             for name in names
         }
     for name in names:  # so that nobody tidies up while the next one is measured
-        # With a thousand connections uvloop opens a descriptor for itself and keeps it.
-        processes[name].wait_until_idle(before[name] + 1)
+        processes[name].wait_until_idle(before[name])
 
 
 def _measure(
