@@ -259,7 +259,7 @@ def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
     assert allocations <= COST[backend, shape][2] * SLACK
 
 
-CONNECTION = {"trio": 28_000, "asyncio": 27_200}  # bytes
+CONNECTION = {"trio": 16_000, "asyncio": 16_600}  # bytes
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="coverage takes memory of its own")

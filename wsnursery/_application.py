@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -55,8 +56,6 @@ class Application:
         """The body and the children that have not finished, in the order of their start."""
         self._children = 0
         """How many were ever started."""
-        self._stranger = Participant(origin)
-        """Stands for the tasks of somebody else that call: never cancelled, but it may read."""
         self._readers: set[Participant] = set()
         """Those of them that ever asked for a message."""
         self._body_finished = False
@@ -74,6 +73,11 @@ class Application:
     def current(self) -> Participant:
         """The participant that the running task is part of."""
         return current_participant(self.origin) or self._stranger
+
+    @cached_property
+    def _stranger(self) -> Participant:
+        """Stands for the tasks of somebody else that call: never cancelled, but it may read."""
+        return Participant(self.origin)
 
     # ---------------------------------------------------------------------------- being told
 
