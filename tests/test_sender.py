@@ -303,8 +303,34 @@ async def test_a_late_one_after_silence() -> None:
     assert ended.at == about(45)
 
 
+# contract: S10
+async def test_a_raw_send_has_its_time_when_it_begins_at_the_alarm_of_another() -> None:
+    server = testing.Server()
+    send, delays = server.send, [0.0, 0.0, 1.0]
+
+    async def slow(event: Mapping[str, Any]) -> None:
+        await anyio.sleep(delays.pop(0) if delays else 0)
+        await send(event)
+
+    server.send = slow
+
+    async def later(ws: WebSocket) -> None:
+        await anyio.sleep(3)
+        await ws.send("2")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(later, ws)
+        await anyio.wait_all_tasks_blocked()
+        await ws.send("1")  # the same moment on the clock: its alarm comes right after `later`
+
+    ended = await block(server, body, send_timeout=3)
+    assert ended.error is None
+    assert server.transcript.from_app == ["1", "2"]
+
+
 async def test_an_idle_connection_has_one_task() -> None:
-    """The sender comes with the first message, and stays."""
+    """The sender comes with the first message, and goes when it has been quiet for a while."""
     server = testing.Server()
 
     async def own_tasks() -> list[str]:
@@ -315,12 +341,55 @@ async def test_an_idle_connection_has_one_task() -> None:
     async def body(ws: WebSocket) -> None:
         await ws.accept()
         assert await own_tasks() == ["wsnursery receiver"]
-        await ws.send("x")
-        assert "wsnursery sender" in await own_tasks()
-        await anyio.sleep(3600)
-        assert await own_tasks() == ["wsnursery receiver", "wsnursery sender"]
+        for number in range(3):
+            await ws.send(str(number))
+            assert "wsnursery sender" in await own_tasks()
+            await anyio.sleep(3600)
+            assert await own_tasks() == ["wsnursery receiver"]
 
     assert (await block(server, body)).error is None
+    assert server.transcript.from_app == ["0", "1", "2"]
+
+
+async def test_a_sender_that_has_to_wait_stays_while_there_is_something_to_do() -> None:
+    server = testing.Server()
+    send = server.send
+
+    async def slow(event: Mapping[str, Any]) -> None:
+        await anyio.sleep(0.5)
+        await send(event)
+
+    server.send = slow
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("first")
+        (sender,) = [task for task in anyio.get_running_tasks() if "sender" in (task.name or "")]
+        for _ in range(8):
+            await anyio.sleep(1)
+            await ws.send("x")
+        await anyio.sleep(2)
+        assert sender in anyio.get_running_tasks()
+        await anyio.sleep(2)
+        assert sender not in anyio.get_running_tasks()
+        await ws.send("last")
+
+    assert (await block(server, body, send_timeout=3, close_timeout=60)).error is None
+    assert server.transcript.from_app[-2:] == ["x", "last"]
+
+
+async def test_no_sender_goes_where_a_raw_send_may_take_for_ever() -> None:
+    """Without a time limit nothing looks at the clock."""
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("x")
+        await anyio.sleep(3600)
+        names = [task.name or "" for task in anyio.get_running_tasks()]
+        assert "wsnursery sender" in names
+
+    assert (await block(server, body, send_timeout=None)).error is None
 
 
 # contract: S9

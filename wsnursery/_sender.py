@@ -1,7 +1,8 @@
 """The sender: the only task that is ever in the server's ``send``.
 
 One raw send runs at a time, the close included, and none is cancelled because a caller was: a frame
-is never torn. It starts when there is something to send.
+is never torn. It starts when there is something to send, and ends when there has been nothing for a
+while.
 
 Where the backend allows it (asyncio), a message with nothing before it is begun in the sender's
 name by the call that sends it. Most raw sends do not wait there: that saves two switches of tasks.
@@ -61,9 +62,11 @@ class Sender(Service):
         self.close_taken: bool = False
         """The server has taken a close or a denial."""
         self._held = False
-        self._started = 0.0
-        """When the raw send under way was given to the server."""
+        self._late = 0.0
+        """When the raw send under way, or the last one, has taken too long."""
         self._is_watched = False
+        self._may_end = True
+        """It is going to be quiet: no task is needed until there is something to send."""
         self._stage: Stage | None = None
         self._begun: Begun | None = None
         """What is left of a raw send that the call itself has begun."""
@@ -104,7 +107,7 @@ class Sender(Service):
         delivery = Delivery(message, size)
         self._connection.outbox.in_flight = delivery
         self._begun = begun
-        self.is_sending = True
+        self._note_start()
         self._queued.wake()
         return delivery
 
@@ -122,15 +125,15 @@ class Sender(Service):
     async def work(self) -> None:
         """Send what is queued, and wait for more.
 
-        After the handshake it ends: many a connection is idle then, and a task needs memory.
+        After the handshake it ends, and after a silence of ``send_timeout``: many a connection is
+        idle then, and a task needs memory.
         """
         outbox = self._connection.outbox
         self._stage = self._native.stage()
-        event: Outgoing | None = None
         while True:
             delivery = None if self._held else outbox.begin()
             if delivery is None:
-                if isinstance(event, Accept) and not self._held:
+                if self._may_end and not self._held:
                     break
                 await self._rest()
                 continue
@@ -163,11 +166,8 @@ class Sender(Service):
                 self._connection.outbox.in_flight = cancellation = None
 
     async def _transmit(self, delivery: Delivery, raw_send: Awaitable[None]) -> None:
-        self.is_sending = True
-        if self._options.send_timeout is not None:
-            self._started = self._native.now()
-            if not self._is_watched:
-                self._watch(self._started + self._options.send_timeout)
+        if not self.is_sending:
+            self._note_start()
         self._connection.receiver.look_for_room()  # there is more while a raw send is under way
         try:
             await raw_send
@@ -180,6 +180,15 @@ class Sender(Service):
         finally:
             self.is_sending = False
             self._idle.wake()
+
+    def _note_start(self) -> None:
+        """A raw send is under way from now on."""
+        self.is_sending = True
+        self._may_end = False
+        if self._options.send_timeout is not None:
+            self._late = self._native.now() + self._options.send_timeout
+            if not self._is_watched:
+                self._watch()
 
     async def _prepare(self, event: Outgoing) -> bool:
         """Make way for what is no message; say whether it is still wanted."""
@@ -211,6 +220,7 @@ class Sender(Service):
         if isinstance(event, Accept):
             self._connection.accepted(event.subprotocol)
             self._watch_no_more()
+            self._may_end = True
         delivery.finish()
         if isinstance(event, Close | Reject):
             self.close_taken = True
@@ -255,9 +265,9 @@ class Sender(Service):
         self.doubt = None
         return certain or self._connection.end is not None or self._transport.says_gone(exc)
 
-    def _watch(self, at: float) -> None:
+    def _watch(self) -> None:
         self._is_watched = True
-        self._connection.watchdog.watch(self._look_at_clock, at)
+        self._connection.watchdog.watch(self._look_at_clock, self._late)
 
     def _watch_no_more(self) -> None:
         self._is_watched = False
@@ -267,14 +277,16 @@ class Sender(Service):
     def _look_at_clock(self) -> None:
         """Is the raw send late? One alarm serves all of them: most are done long before it."""
         self._is_watched = False
-        timeout = self._options.send_timeout
-        if not self.is_sending or timeout is None:
-            return
-        if self._native.now() < self._started + timeout:
-            self._watch(self._started + timeout)
-            return
-        self._connection.break_off(TimeoutError(f"the server took no message within {timeout} s"))
-        self._transport.abort()
+        if self._native.now() < self._late:
+            self._watch()
+        elif self.is_sending:
+            timeout = self._options.send_timeout
+            late = TimeoutError(f"the server took no message within {timeout} s")
+            self._connection.break_off(late)
+            self._transport.abort()
+        else:
+            self._may_end = True
+            self._queued.wake()
 
     async def stopped(self) -> None:
         """Wait until the raw send that was given up has come back, and say so if it does not.
