@@ -97,6 +97,16 @@ def test_when_an_inbox_is_worth_filling(limit: int, messages: int, size: int, wo
     assert inbox.is_worth_filling is worth
 
 
+# contract: R2
+def test_room_for_more_messages_is_no_room_for_more_bytes() -> None:
+    inbox = Inbox(max_messages=1, max_bytes=10)
+    inbox.put(b"x", 1)
+    assert inbox.has_room(more=1)
+    inbox.put(b"x" * 9, 9)
+    assert not inbox.has_room(more=5)
+    assert inbox.has_room(factor=2, more=1)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_the_inbox_is_a_queue_that_counts(data: st.DataObject) -> None:

@@ -132,6 +132,67 @@ async def test_there_is_more_room_while_a_raw_send_is_under_way() -> None:
         assert [await ws.receive() for _ in range(10)] == [str(number) for number in range(10)]
 
 
+# contract: R2, S9
+@pytest.mark.parametrize(("seconds", "used"), [(0.2, 6), (0.3, 30), (20, 30)])
+async def test_a_raw_send_that_does_not_come_back_gets_more_room(seconds: float, used: int) -> None:
+    go_on = anyio.Event()
+    server = testing.Server(receive_queue=100, faults=[StallSend(2, go_on)])
+    async with held(server, receive_buffer=3, receive_buffer_bytes=10) as ws:
+        for _ in range(40):
+            server.peer.send_nowait("x")
+        await anyio.wait_all_tasks_blocked()
+        ws.send_nowait("x")
+        await anyio.sleep(seconds)
+        assert ws.statistics().receive_buffer_used == used
+        go_on.set()
+        await anyio.sleep(1)
+        assert ws.statistics().receive_buffer_used == used
+        assert [await ws.receive() for _ in range(40)] == ["x"] * 40
+
+
+# contract: S9
+async def test_the_second_raw_send_that_does_not_come_back_gets_more_room_too() -> None:
+    go_on, once_more = anyio.Event(), anyio.Event()
+    server = testing.Server(
+        receive_queue=100, faults=[StallSend(2, go_on), StallSend(3, once_more)]
+    )
+    async with held(server, receive_buffer=3) as ws:
+        await sent(server, 40)
+        ws.send_nowait("1")
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert ws.statistics().receive_buffer_used == 6
+        ws.send_nowait("2")
+        await anyio.sleep(0.2)
+        assert ws.statistics().receive_buffer_used == 6
+        await anyio.sleep(0.1)
+        assert ws.statistics().receive_buffer_used == 40
+        once_more.set()
+
+
+# contract: S9
+async def test_a_raw_send_that_waits_until_all_is_delivered_comes_back() -> None:
+    """Hypercorn's, on asyncio, when the peer has reset."""
+    server = testing.Server(receive_queue=10_000)
+    send = server.send
+
+    async def waiting(event: Mapping[str, Any]) -> None:
+        if event["type"] == "websocket.send":
+            while server.peer.unread:  # noqa: ASYNC110 - of somebody else's doing
+                await anyio.sleep(0.01)
+        await send(event)
+
+    server.send = waiting
+    async with opened(server, receive_buffer=64) as ws:
+        await ws.accept()
+        await sent(server, 9_000)
+        with anyio.fail_after(1):
+            await ws.send("x")
+        server.peer.close()
+        assert [message async for message in ws] == [str(number) for number in range(9_000)]
+
+
 # contract: R3
 async def test_a_full_inbox_that_nobody_reads_is_logged_once(
     caplog: pytest.LogCaptureFixture,

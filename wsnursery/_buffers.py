@@ -45,10 +45,10 @@ class Inbox:
         """The payload bytes that wait."""
         return self._bytes
 
-    def has_room(self, factor: int = 1) -> bool:
-        """Whether one more message may be put, the bounds being taken ``factor`` times."""
+    def has_room(self, factor: int = 1, more: int = 0) -> bool:
+        """Whether one may be put, the bounds taken ``factor`` times, and ``more`` messages."""
         return (
-            len(self.messages) < self._max_messages * factor
+            len(self.messages) < self._max_messages * factor + more
             and self._bytes < self._max_bytes * factor
         )
 

@@ -31,7 +31,8 @@ class Options:
     When they wait, the server is no longer read and TCP slows the peer down. One more message is in
     hand, so that a disconnect right behind a full buffer is still seen. It is read again as soon
     as a quarter of the buffer is free, or 5 ms after there was room for one. While a raw send is
-    under way the bound is twice this, because Hypercorn's ``send`` can depend on being read."""
+    under way the bound is twice this, because Hypercorn's ``send`` can depend on being read; when
+    it has not come back within 0.25 s, 11,000 messages more, and three times the bytes."""
 
     receive_buffer_bytes: int = 1024 * 1024
     """The same bound in bytes (at least 1). A single message may exceed it, up to

@@ -31,6 +31,15 @@ OVERFLOW = 2
 Hypercorn's ``send`` to a peer that has reset waits until the application's queue has room for the
 disconnect; a receiver that stands still there would wait for the send, and the send for it."""
 
+RELIEF_AFTER = 0.25
+"""Seconds after which a raw send that does not come back may be waiting for the receiver. One that
+takes a moment must not fill the inbox more and more."""
+
+RELIEF = 11_000
+"""How many messages more the inbox may hold then, and once more its bound in bytes: a send to a
+peer that has reset waits until Hypercorn's asyncio worker has delivered all that it has read at
+once, 64 KiB, of messages of 6 bytes perhaps."""
+
 PATIENCE = 0.005
 """Seconds for which the receiver of a full inbox waits for room for several messages. A switch of
 tasks for each one that is read would cost more than the message. Who reads slowly does not make the
@@ -61,6 +70,8 @@ class Receiver(Service):
         self._events = 0
         self._disconnected = False
         self._warned = False
+        self._is_relieving = False
+        """The raw send under way has taken so long that it may be waiting for us."""
         self._is_patient = False
         """Room for one message is going to be used a little later."""
         self._room = connection.native.wakeup()
@@ -126,8 +137,11 @@ class Receiver(Service):
         self._connection.observers.buffer_full("receive")
         # While a message waits for room, the peer is not the one who is idle.
         self._connection.watchdog.forget(self._peer_is_idle)
+        self._is_relieving = False
         while not self._has_room():
             self._warn_if_nobody_reads()
+            if self._connection.sender.is_sending:
+                self._relieve_later()
             await self._room.wait()
             if self._connection.over:
                 self._connection.observers.dropped("receive", 1)
@@ -157,11 +171,29 @@ class Receiver(Service):
                 await self._native.checkpoint()
 
     def _has_room(self) -> bool:
-        connection = self._connection
-        return connection.inbox.has_room(OVERFLOW if connection.sender.is_sending else 1)
+        inbox = self._connection.inbox
+        if not self._connection.sender.is_sending:
+            return inbox.has_room()
+        if self._is_relieving:
+            return inbox.has_room(OVERFLOW + 1, RELIEF)
+        return inbox.has_room(OVERFLOW)
 
     def look_for_room(self) -> None:
         """There may be room in the inbox for the message in hand."""
+        if not self._room.is_asleep:
+            return
+        if self._has_room():
+            self._room.wake()
+        else:
+            self._relieve_later()
+
+    def _relieve_later(self) -> None:
+        at = self._native.now() + RELIEF_AFTER
+        self._connection.watchdog.watch(self._relieve, at)
+
+    def _relieve(self) -> None:
+        """Take more for a raw send that may be waiting for just that."""
+        self._is_relieving = self._connection.sender.is_sending
         if self._room.is_asleep and self._has_room():
             self._room.wake()
 

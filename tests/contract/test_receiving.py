@@ -321,14 +321,16 @@ async def test_the_overflow_while_a_raw_send_is_in_flight_is_bounded() -> None:
         ws.send_nowait("stalled")
         for number in range(100):
             server.peer.send_nowait(str(number))
-        await anyio.sleep(1)
+        await anyio.sleep(0.2)
         assert 100 - 2 * 4 - 1 <= server.peer.unread < 100 - 4 - 1
+        await anyio.sleep(10)  # 3 * 20 bytes are 35 messages of these
+        assert 100 - 35 - 1 <= server.peer.unread < 100 - 2 * 4 - 1
         for number in range(100):
             assert await ws.receive() == str(number)
         server.peer.close()
         await told_by(ws.receive)
 
-    ended = await block(server, body, receive_buffer=4)
+    ended = await block(server, body, receive_buffer=4, receive_buffer_bytes=20)
     assert ended.error is None
 
 
