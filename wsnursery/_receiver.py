@@ -35,10 +35,13 @@ RELIEF_AFTER = 0.25
 """Seconds after which a raw send that does not come back may be waiting for the receiver. One that
 takes a moment must not fill the inbox more and more."""
 
-RELIEF = 11_000
-"""How many messages more the inbox may hold then, and once more its bound in bytes: a send to a
-peer that has reset waits until Hypercorn's asyncio worker has delivered all that it has read at
-once, 64 KiB, of messages of 6 bytes perhaps."""
+READ_AT_ONCE = 11_000
+"""The most messages that Hypercorn reads at once and then delivers, also after the disconnect: 64
+KiB, of messages of 6 bytes perhaps.
+
+The most that a drain takes, for a peer that floods must not hold the handler. And so many more may
+the inbox hold, and once more its bound in bytes, for a raw send that does not come back: one to a
+peer that has reset waits until the asyncio worker has delivered them all."""
 
 PATIENCE = 0.005
 """Seconds for which the receiver of a full inbox waits for room for several messages. A switch of
@@ -50,10 +53,6 @@ DRAIN_IDLE = (0.01, 0.001, 0.001)
 drained. Servers put what they have without waiting for anything but room in the queue, so one pass
 of the loop would nearly do. Where a pass takes longer than the first wait, on a busy machine, the
 server gets its turn only when that wait is over: hence the others."""
-
-DRAIN_EVENTS = 11_000
-"""The most events that a drain takes: a peer that floods must not hold the handler. What Hypercorn
-has read at once it delivers, also after the disconnect: 64 KiB, of messages of 6 bytes perhaps."""
 
 DRAIN_SECONDS = 30.0
 """The longest that a drain takes. Each event needs a pass of the server's loop: a good part of a
@@ -175,7 +174,7 @@ class Receiver(Service):
         if not self._connection.sender.is_sending:
             return inbox.has_room()
         if self._is_relieving:
-            return inbox.has_room(OVERFLOW + 1, RELIEF)
+            return inbox.has_room(OVERFLOW + 1, READ_AT_ONCE)
         return inbox.has_room(OVERFLOW)
 
     def look_for_room(self) -> None:
@@ -234,7 +233,7 @@ class Receiver(Service):
     async def _drain(self) -> None:
         """Take what is stuck in the server's queue, so that its own tasks can end."""
         silences, late = 0, self._native.now() + DRAIN_SECONDS
-        for _ in range(DRAIN_EVENTS):
+        for _ in range(READ_AT_ONCE):
             event: Incoming | None = None
             with anyio.move_on_after(DRAIN_IDLE[silences]):
                 try:
