@@ -7,10 +7,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from wsnursery import WebSocket
-from wsnursery._connection import Connection
-from wsnursery._native import native
-from wsnursery._outcome import Source
-from wsnursery._websocket import connection_of
+from wsnursery._backend.native import native
+from wsnursery._engine.connection import Connection
+from wsnursery._engine.outcome import Source
+from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import Server
 
 

@@ -13,14 +13,14 @@ from wsproto import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Request, TextMessage
 
 from examples.sansio_transport import shake_hands, websocket_over
-from tests._trio_peers import URL, Peer
+from tests.trio_websocket._peers import URL, Peer
 from wsnursery import Options, WebSocket, open_websocket, testing, transports
-from wsnursery._trio_client import client_over
-from wsnursery._trio_link import Background, lingering, open_server, sheltered
-from wsnursery._trio_scope import parse_url, server_scope
-from wsnursery._trio_stream import WatchedStream
-from wsnursery._trio_transport import TrioTransport
 from wsnursery.testing import ConnectionEnded
+from wsnursery.trio_websocket._client import client_over
+from wsnursery.trio_websocket._link import Background, lingering, open_server, sheltered
+from wsnursery.trio_websocket._scope import parse_url, server_scope
+from wsnursery.trio_websocket._stream import WatchedStream
+from wsnursery.trio_websocket._transport import TrioTransport
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
-from tests._timeline import _events as ev
+from tests.timeline import _events as ev
 from wsnursery import Options, WebSocket, WebSocketDisconnected, hooks, testing, websocket_app
 
 EVENTS = [

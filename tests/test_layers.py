@@ -12,52 +12,72 @@ import wsnursery
 
 PACKAGE = Path(wsnursery.__file__).parent
 
-CORE = [
-    # Modules of one layer may import each other only in the order in which they stand here.
-    ["_errors", "_codes", "_types"],
-    ["_protocol", "_outcome", "_handshake", "hooks"],
-    ["_observers", "_options", "_transport", "_native", "_host", "_tasks", "_buffers"],
-    ["_application", "_service", "_sender", "_receiver", "_watchdog"],
-    ["_connection", "_block", "_websocket", "transports"],
-    ["_servers", "_carrier", "_link", "asgi", "app", "_drain"],
-]
-"""From the bottom to the top. What is not here stands above all of it."""
+GROUND = {"_codes", "_errors", "_handshake", "_options", "_statistics", "_types", "hooks"}
+"""Single files at the top of the package that import nothing but one another."""
+
+MAY_IMPORT = {
+    # A folder, or a single file, and the folders and files that it may import besides the ground.
+    "_backend": set[str](),
+    "_engine": {"_backend"},
+    "transports": {"_engine"},
+    "rooms": {"_engine", "_backend"},
+    "asgi": {"_engine", "_backend"},
+    "starlette": {"_engine", "asgi"},
+    "trio_websocket": {"_engine", "_backend"},
+    "hypercorn": {"_engine", "_backend", "asgi"},
+    "opentelemetry": set[str](),
+    "timeline": set[str](),
+    "wsnursery": {"_engine", "asgi", "rooms"},
+    "testing": {"wsnursery", "timeline"},
+    "_doctor": {"_engine", "asgi"},
+    "_terminal": {"_engine", "trio_websocket"},
+    "__main__": {"_doctor", "_terminal", "hypercorn", "_demo", "wsnursery"},
+    "_demo": {"wsnursery", "hypercorn", "rooms", "timeline"},
+}
+"""The house, from the ground up: imports point down, those for type checkers too."""
 
 IMPORTERS = {
-    # ... and beside the modules named after it, only these may import it.
-    "trio": {"_terminal"},
-    "trio_websocket": set[str](),
-    "wsproto": {"_trio_transport"},  # trio-websocket speaks in its terms
-    "hypercorn": set[str](),
-    "starlette": set[str](),
-    "opentelemetry": set[str](),
+    # A library, and the folders and files that may import it.
+    "trio": {"_terminal", "trio_websocket", "hypercorn", "testing", "_doctor"},
+    "trio_websocket": {"trio_websocket"},
+    "wsproto": {"trio_websocket"},  # trio-websocket speaks in its terms
+    "hypercorn": {"hypercorn"},
+    "starlette": {"starlette"},
+    "opentelemetry": {"opentelemetry"},
 }
-"""What the core must do without. Where trio runs, it is there: `_native` takes it from
-`sys.modules`."""
+"""What the core must do without. Where trio runs, it is imported already: `_backend` takes it from
+`sys.modules`, and imports it for type checkers."""
 
 
 class Imports(ast.NodeVisitor):
-    """What a module imports at run time: at its top, and inside its functions."""
+    """What a module imports: at its top, inside its functions, and for type checkers."""
 
     def __init__(self, path: Path) -> None:
         self.at_import: set[str] = set()
         self.lazily: set[str] = set()
+        self.for_types: set[str] = set()
         self._here = self.at_import
         self._package = path.relative_to(PACKAGE.parent).parts[:-1]
         self.visit(ast.parse(path.read_text("utf-8")))
 
-    def visit_If(self, node: ast.If) -> None:
-        if "TYPE_CHECKING" not in ast.unparse(node.test):
-            self.generic_visit(node)
+    @property
+    def all(self) -> set[str]:
+        return self.at_import | self.lazily | self.for_types
 
-    def _visit_function(self, node: ast.AST) -> None:
-        outside, self._here = self._here, self.lazily
+    def _visit_as(self, kind: set[str], node: ast.AST) -> None:
+        outside, self._here = self._here, kind
         self.generic_visit(node)
         self._here = outside
 
+    def visit_If(self, node: ast.If) -> None:
+        if "TYPE_CHECKING" in ast.unparse(node.test):
+            self._visit_as(self.for_types, node)
+        else:
+            self.generic_visit(node)
+
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            self._visit_function(node)
+            self._visit_as(self.lazily, node)
         else:
             super().visit(node)
 
@@ -67,10 +87,15 @@ class Imports(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         base = self._package[: len(self._package) - node.level + 1] if node.level else ()
         module = ".".join([*base, *([node.module] if node.module else [])])
-        if node.module is None or module == "wsnursery":
-            self._here.update(f"{module}.{alias.name}" for alias in node.names)
-        else:
-            self._here.add(module)
+        for alias in node.names:
+            name = f"{module}.{alias.name}"
+            self._here.add(name if name in PATHS else module)
+
+
+def module_name(path: Path) -> str:
+    """The name under which a file of the package is imported."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def top(name: str) -> str:
@@ -78,60 +103,60 @@ def top(name: str) -> str:
     return name.partition(".")[0]
 
 
-FLAT = {path.stem: Imports(path) for path in sorted(PACKAGE.glob("*.py"))}
-ORDER = [name for layer in CORE for name in layer]
+def place(name: str) -> str:
+    """The folder, or the single file, that a module of the package is in."""
+    return ".".join(name.split(".")[1:2]) or "wsnursery"
 
 
-def own(names: set[str]) -> set[str]:
-    """The flat modules of this package among them."""
-    return {name.split(".")[1] for name in names if name.startswith("wsnursery.")} & set(FLAT)
+PATHS = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {name: Imports(path) for name, path in PATHS.items()}
+CORE = {name for name in MODULES if place(name) in GROUND | {"_backend", "_engine", "asgi"}}
 
 
-def test_the_list_of_layers_is_up_to_date() -> None:
-    assert [name for name in ORDER if name not in FLAT] == []
-    assert len(ORDER) == len(set(ORDER))
+def test_every_folder_has_its_row() -> None:
+    assert {place(name) for name in MODULES} == GROUND | set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_imports_point_down(name: str) -> None:
-    below = set(ORDER[: ORDER.index(name)])
-    imports = FLAT[name]
-    assert own(imports.at_import | imports.lazily) <= below
+def test_imports_point_down() -> None:
+    for name, imports in MODULES.items():
+        own = {place(imported) for imported in imports.all if imported in MODULES}
+        allowed = GROUND | {place(name)} | MAY_IMPORT.get(place(name), set())
+        assert own <= allowed, name
+
+
+def test_the_table_goes_down() -> None:
+    assert list(TopologicalSorter(MAY_IMPORT).static_order())
 
 
 def test_no_module_takes_part_in_a_cycle() -> None:
-    graph = {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): Imports(path).at_import
-        for path in PACKAGE.rglob("*.py")
-    }
     within = {
-        name: {imported for imported in imports if imported in graph}
-        for name, imports in graph.items()
+        name: {imported for imported in imports.at_import if imported in MODULES}
+        for name, imports in MODULES.items()
     }
-    assert len(list(TopologicalSorter(within).static_order())) == len(graph)
+    assert len(list(TopologicalSorter(within).static_order())) == len(MODULES)
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", sorted(CORE))
 def test_the_core_depends_on_anyio_alone(name: str) -> None:
-    imports = {top(imported) for imported in FLAT[name].at_import}
+    imports = {top(imported) for imported in MODULES[name].at_import}
     assert imports <= {"anyio", "wsnursery"} | sys.stdlib_module_names
-    assert not {top(imported) for imported in FLAT[name].lazily} & set(IMPORTERS)
+    assert not {top(imported) for imported in MODULES[name].lazily} & set(IMPORTERS)
 
 
-@pytest.mark.parametrize("name", ["_errors", "_codes", "_types", "_protocol", "_outcome"])
+@pytest.mark.parametrize(
+    "name", ["_errors", "_codes", "_types", "_engine.states", "_engine.events", "_engine.outcome"]
+)
 def test_what_is_pure_does_no_io(name: str) -> None:
-    imports = FLAT[name].at_import | FLAT[name].lazily
+    imports = MODULES[f"wsnursery.{name}"].all
     assert not {top(imported) for imported in imports} & {"anyio", "asyncio", "logging", "socket"}
 
 
 @pytest.mark.parametrize("library", IMPORTERS)
-def test_a_library_is_imported_by_the_modules_named_after_it(library: str) -> None:
-    """The modules of the trio-websocket transport are all called ``_trio_...``."""
-    family = library.partition("_")[0]
+def test_a_library_is_imported_in_the_folder_named_after_it(library: str) -> None:
     importers = {
-        name
-        for name, imports in FLAT.items()
-        if library in map(top, imports.at_import | imports.lazily) and family not in name
+        place(name)
+        for name, imports in MODULES.items()
+        if library in map(top, imports.at_import | imports.lazily)
     }
     assert importers <= IMPORTERS[library]
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import wsnursery.opentelemetry as ours
-from tests._timeline import _events as ev
+from tests.timeline import _events as ev
 from wsnursery import Options, WebSocket, WebSocketDisconnected, hooks, testing, websocket_app
 from wsnursery.opentelemetry import OpenTelemetryHook
 

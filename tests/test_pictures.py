@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from wsnursery._protocol import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, Event, State
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"

@@ -9,7 +9,7 @@ from wsproto.events import CloseConnection
 
 from examples.sansio_transport import serve_stream
 from tests._links import BytePipe, asgi, pipes, sansio, trio_client, trio_server
-from tests._trio_peers import Peer
+from tests.trio_websocket._peers import Peer
 from wsnursery import WebSocket, transports
 from wsnursery.testing import virtual_backend
 from wsnursery.testing._conformance import CHECKS

@@ -1,4 +1,4 @@
-"""docs/pictures/states.svg: the state machine, drawn from `wsnursery._protocol.TRANSITIONS`.
+"""docs/pictures/states.svg: the state machine, drawn from `wsnursery._engine.states.TRANSITIONS`.
 
     python -m tools.state_picture          write it
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from wsnursery._protocol import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, Event, State
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "states.svg"
 

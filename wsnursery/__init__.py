@@ -1,16 +1,16 @@
 """Structured concurrency for WebSockets: one task group per connection, on trio and asyncio."""
 
-from ._buffers import WebSocketStatistics as WebSocketStatistics
 from ._codes import CloseCode as CloseCode
+from ._engine.websocket import WebSocket as WebSocket
 from ._errors import InvalidPayload as InvalidPayload
 from ._errors import LocalProtocolError as LocalProtocolError
 from ._errors import RemoteProtocolError as RemoteProtocolError
 from ._errors import UnexpectedMessage as UnexpectedMessage
 from ._errors import WebSocketDisconnected as WebSocketDisconnected
 from ._options import Options as Options
-from ._websocket import WebSocket as WebSocket
-from .app import websocket_app as websocket_app
-from .asgi import open_websocket as open_websocket
+from ._statistics import WebSocketStatistics as WebSocketStatistics
+from .asgi._app import websocket_app as websocket_app
+from .asgi._open import open_websocket as open_websocket
 from .rooms import Room as Room
 
 __all__ = [

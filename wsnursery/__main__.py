@@ -14,7 +14,7 @@ COMMANDS = {
         "wsnursery._doctor.command",
         "examine an ASGI server: what it does, and if we hold there",
     ),
-    "serve": ("wsnursery._hypercorn_command", "serve an ASGI application on Hypercorn"),
+    "serve": ("wsnursery.hypercorn._command", "serve an ASGI application on Hypercorn"),
 }
 """Name, module and purpose. A module has ``main(arguments) -> exit status`` and is imported only
 when its command is given, because each may need an extra of its own."""

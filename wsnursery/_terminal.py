@@ -13,10 +13,10 @@ from contextlib import AbstractAsyncContextManager, suppress
 import anyio
 import trio
 
-from wsnursery._codes import CloseCode
-from wsnursery._errors import LocalProtocolError, WebSocketDisconnected
-from wsnursery._websocket import WebSocket
-from wsnursery.trio_websocket import HandshakeRejected, connect
+from ._codes import CloseCode
+from ._engine.websocket import WebSocket
+from ._errors import LocalProtocolError, WebSocketDisconnected
+from .trio_websocket import HandshakeRejected, connect
 
 HELP = """\
 A line is sent as a text message. Lines with a slash in front:

@@ -42,7 +42,7 @@ from uuid import UUID
 from ._errors import WebSocketDisconnected, escaped
 
 if TYPE_CHECKING:
-    from ._buffers import WebSocketStatistics
+    from ._statistics import WebSocketStatistics
     from ._types import Message, Scope
 
 Ending: TypeAlias = Literal["returned", "disconnected", "cancelled", "failed"]

@@ -14,10 +14,10 @@ except ImportError as _missing:
         "wsnursery.starlette needs Starlette: pip install 'wsnursery[starlette]'"
     ) from _missing
 
-from wsnursery import asgi
-from wsnursery._errors import LocalProtocolError
-from wsnursery._options import Options
-from wsnursery._websocket import WebSocket
+from ._engine.websocket import WebSocket
+from ._errors import LocalProtocolError
+from ._options import Options
+from .asgi import _open as asgi
 
 __all__ = ["open_websocket"]
 

@@ -3,16 +3,16 @@
 ``docs/transports.md`` shows how to write one, and `wsnursery.testing.check_transport` checks it.
 """
 
-from ._protocol import Accept as Accept
-from ._protocol import Close as Close
-from ._protocol import Connect as Connect
-from ._protocol import Disconnect as Disconnect
-from ._protocol import Incoming as Incoming
-from ._protocol import Outgoing as Outgoing
-from ._protocol import Reject as Reject
-from ._transport import Transport as Transport
+from ._engine.events import Accept as Accept
+from ._engine.events import Close as Close
+from ._engine.events import Connect as Connect
+from ._engine.events import Disconnect as Disconnect
+from ._engine.events import Incoming as Incoming
+from ._engine.events import Outgoing as Outgoing
+from ._engine.events import Reject as Reject
+from ._engine.transport import Transport as Transport
+from ._engine.websocket import make_websocket as make_websocket
 from ._types import Scope as Scope
-from ._websocket import make_websocket as make_websocket
 
 __all__ = [
     "Accept",

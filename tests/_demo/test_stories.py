@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from tests._demo._peers import staged, until
-from tests._members import opened
+from tests.rooms._members import opened
 from wsnursery import Options, WebSocket
 from wsnursery._demo import _stories
 from wsnursery._demo._stories import WATCHED_SECONDS, Stories, since

@@ -11,12 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.contract._bench import Log, about, block, closes, told_by
-from wsnursery import (
-    InvalidPayload,
-    UnexpectedMessage,
-    WebSocket,
-    testing,
-)
+from wsnursery import InvalidPayload, UnexpectedMessage, WebSocket, testing
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:

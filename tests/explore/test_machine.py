@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from wsnursery import LocalProtocolError, WebSocketDisconnected, open_websocket
-from wsnursery._protocol import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, Event, State
 from wsnursery.testing import Server
 from wsnursery.testing._virtual_asyncio import VirtualEventLoop
 

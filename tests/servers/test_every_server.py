@@ -16,7 +16,7 @@ from tests.servers._clients import BINARY, LEAVING, TEXT, RawClient, ServerGone,
 from tests.servers._harness import SERVERS, Running, Server, running, wait_until
 from tests.servers._reports import Record
 from tests.servers.contract_apps import CHUNK
-from wsnursery._servers import SUBSTITUTE_CODES
+from wsnursery.asgi._servers import SUBSTITUTE_CODES
 
 PROMPTLY = 1.0
 """Seconds. What is prompt takes milliseconds; the machine may be busy."""

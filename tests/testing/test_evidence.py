@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests._timeline import _events as ev
+from tests.timeline import _events as ev
 from wsnursery import testing, timeline
 from wsnursery.testing._evidence import sections
 from wsnursery.testing._transcript import Entry, Transcript, attach

@@ -12,8 +12,8 @@ from importlib.metadata import version
 import anyio
 
 from wsnursery import hypercorn  # first: it says which extra is missing
-from wsnursery._hypercorn_config import bind
-from wsnursery._hypercorn_process import check, complain, serve_process, status_of
+from wsnursery.hypercorn._config import bind
+from wsnursery.hypercorn._process import check, complain, serve_process, status_of
 
 from ._hosts import hosts
 from .application import Demonstration

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from wsnursery._engine.websocket import WebSocket
 from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
-from wsnursery._websocket import WebSocket
-from wsnursery.asgi import open_websocket
+from wsnursery.asgi._open import open_websocket
 
 from ._bench import Bench, described
 from ._client import Facts

@@ -1,0 +1,212 @@
+"""Whose cancellation it is: asyncio's counts before, during and after the block."""
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests.contract._bench import block, cancelling
+from wsnursery import WebSocket, testing
+from wsnursery._backend import cancellation as _host
+from wsnursery._backend.cancellation import (
+    NO_HOST,
+    AsyncioHost,
+    TrioHost,
+    current_host,
+    is_cancellation,
+)
+
+asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+
+
+@pytest.fixture
+def leaky(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before CPython 3.13, whatever runs here."""
+    monkeypatch.setattr(_host, "_LEAKS", True)
+
+
+async def test_the_host_of_the_running_backend(anyio_backend_name: str) -> None:
+    kind = {"trio": TrioHost, "asyncio": AsyncioHost}[anyio_backend_name]
+    assert type(current_host()) is kind
+
+
+async def test_the_cancellation_of_the_running_backend() -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with pytest.raises(BaseException, check=is_cancellation) as caught:
+            await anyio.lowlevel.checkpoint()
+        raise caught.value
+    assert not is_cancellation(ValueError())
+
+
+def test_there_is_nothing_to_do_on_trio() -> None:
+    NO_HOST.about_to_cut()
+    NO_HOST.settle()
+    assert not NO_HOST.is_our_cut(asyncio.CancelledError())
+
+
+def from_anyio() -> asyncio.CancelledError:
+    return asyncio.CancelledError("Cancelled via cancel scope 7f00; reason: whatever")
+
+
+def beside(exc: BaseException, context: BaseException) -> BaseException:
+    exc.__context__ = context
+    return exc
+
+
+async def natively_cancelled() -> "asyncio.Task[object]":
+    """The running task, after it has met a native cancellation."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    return task
+
+
+# contract: X5
+@asyncio_only
+@pytest.mark.parametrize(
+    ("make", "ours"),
+    [
+        (from_anyio, True),
+        (asyncio.CancelledError, False),
+        (lambda: asyncio.CancelledError("native"), False),
+        (ValueError, False),
+        (lambda: beside(from_anyio(), ValueError()), True),
+        (lambda: beside(from_anyio(), asyncio.CancelledError()), False),
+        (lambda: beside(from_anyio(), beside(ValueError(), asyncio.CancelledError())), False),
+        (lambda: beside(from_anyio(), from_anyio()), True),
+    ],
+)
+async def test_which_cancellation_is_ours(
+    make: Callable[[], BaseException], ours: bool, leaky: None
+) -> None:
+    host = AsyncioHost()
+    assert not host.is_our_cut(make())
+    host.about_to_cut()
+    assert host.is_our_cut(make()) is ours
+
+
+# contract: X5
+@asyncio_only
+async def test_one_more_request_than_at_the_cut_is_not_ours(leaky: None) -> None:
+    host = AsyncioHost()
+    host.about_to_cut()
+    assert (await natively_cancelled()).cancelling() == 1
+    assert not host.is_our_cut(from_anyio())
+    host.settle()
+    assert cancelling() == 0
+
+
+# contract: X5
+@asyncio_only
+async def test_a_cancellation_around_the_block_is_not_ours(leaky: None) -> None:
+    host = AsyncioHost()
+    host.about_to_cut()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        assert not host.is_our_cut(from_anyio())
+        await anyio.lowlevel.checkpoint()
+
+
+# contract: X5
+@asyncio_only
+@pytest.mark.parametrize("inner", [False, True])
+async def test_a_cut_during_a_native_cancellation_is_not_ours(leaky: None, inner: bool) -> None:
+    """It has been asked for, and the task has not met it yet."""
+    hosts: list[AsyncioHost] = []
+
+    async def wait() -> None:
+        hosts.append(AsyncioHost())
+        await (asyncio.create_task(asyncio.sleep(9)) if inner else asyncio.sleep(9))
+
+    task = asyncio.create_task(wait())
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    hosts[0].about_to_cut()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not hosts[0].is_our_cut(from_anyio())
+
+
+# contract: X5
+@asyncio_only
+async def test_a_cut_after_a_native_cancellation_of_oneself_is_not_ours(leaky: None) -> None:
+    host = AsyncioHost()
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    host.about_to_cut()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    task.uncancel()
+    assert not host.is_our_cut(from_anyio())
+
+
+@asyncio_only
+async def test_the_first_cut_counts(leaky: None) -> None:
+    host = AsyncioHost()
+    host.about_to_cut()
+    task = await natively_cancelled()
+    host.about_to_cut()
+    assert not host.is_our_cut(from_anyio())
+    task.uncancel()
+
+
+@asyncio_only
+async def test_where_nothing_leaks_nothing_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is still there is a genuine one."""
+    monkeypatch.setattr(_host, "_LEAKS", False)
+    host = AsyncioHost()
+    host.about_to_cut()
+    assert not host.is_our_cut(from_anyio())
+    task = await natively_cancelled()
+    host.settle()
+    assert task.uncancel() == 0
+
+
+async def leave_a_request_behind() -> None:
+    """What an `asyncio.TaskGroup` does before 3.13 whose child fails while it is being left."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+
+# contract: X5
+@asyncio_only
+async def test_a_group_of_asyncio_inside_the_block() -> None:
+    """`block` looks at the count afterwards."""
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await leave_a_request_behind()
+
+    ended = await block(testing.Server(), body)
+    assert ended.error is None
+
+
+# contract: X5, D5
+@asyncio_only
+@pytest.mark.parametrize("swallowed", [False, True])
+async def test_a_group_of_asyncio_inside_a_block_that_the_end_cuts(swallowed: bool) -> None:
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await leave_a_request_behind()
+        try:
+            await anyio.sleep(10)
+        finally:
+            if swallowed:
+                await leave_a_request_behind()
+
+    ended = await block(server, body, (3, server.peer.close))
+    assert ended.own.code == 1000

@@ -1,0 +1,290 @@
+"""Ending all WebSockets of an application: who is told what, when, and what is waited for."""
+
+import gc
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+
+from tests.asgi._sockets import HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
+from tests.contract._bench import about
+from wsnursery import LocalProtocolError, WebSocket, open_websocket, testing, websocket_app
+from wsnursery.hypercorn._drain import ASGIApp, Drain, DrainPolicy
+
+Handler = Callable[[WebSocket], Awaitable[None]]
+
+
+async def echo(ws: WebSocket) -> None:
+    await ws.accept()
+    async for message in ws:
+        await ws.send(message)
+
+
+async def raw_echo(scope: Any, receive: Any, send: Any) -> None:
+    """The same, without this library."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": event["text"]})
+
+
+async def raw_sleep(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await anyio.sleep_forever()
+
+
+def drain_of(app: ASGIApp, **policy: Any) -> Drain:
+    return Drain(
+        app, DrainPolicy(**{"timeout": 10, "spread": 5, "code": 1012, "reason": "", **policy})
+    )
+
+
+@asynccontextmanager
+async def serving(
+    drain: Drain, count: int = 1, send: Any = None
+) -> AsyncGenerator[tuple[TaskGroup, list[testing.Server]]]:
+    """That many connections; the group is for `Drain.run`. Nothing is left behind."""
+    servers = [testing.Server() for _ in range(count)]
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        for server in servers:
+            tasks.start_soon(drain, server.scope, server.receive, send or server.send)
+        await anyio.wait_all_tasks_blocked()
+        yield tasks, servers
+        tasks.cancel_scope.cancel()
+
+
+def closes(servers: list[testing.Server]) -> list[tuple[int | None, str] | None]:
+    return [server.transcript.app_close for server in servers]
+
+
+@pytest.mark.parametrize("app", [websocket_app(echo), raw_echo], ids=["ours", "raw"])
+async def test_everybody_is_told(app: ASGIApp) -> None:
+    drain = drain_of(app, code=1001, reason="bye")
+    async with serving(drain, 3) as (tasks, servers):
+        assert not drain.is_idle
+        began = anyio.current_time()
+        await drain.run(tasks)
+        assert anyio.current_time() == about(began)
+        assert closes(servers) == [(1001, "bye")] * 3
+        assert drain.is_idle
+
+
+async def test_nobody_is_there() -> None:
+    async with anyio.create_task_group() as tasks:
+        await drain_of(websocket_app(echo)).run(tasks)
+        assert anyio.current_time() == about(0)
+
+
+async def test_the_scope_of_the_server_is_not_changed() -> None:
+    server = testing.Server()
+    before = dict(server.scope["extensions"])
+    drain = drain_of(websocket_app(echo))
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        tasks.start_soon(drain, server.scope, server.receive, server.send)
+        await anyio.wait_all_tasks_blocked()
+        server.peer.close()
+    assert server.scope["extensions"] == before
+
+
+async def test_who_has_not_been_accepted_is_told_to_try_again() -> None:
+    async def undecided(ws: WebSocket) -> None:
+        await anyio.sleep_forever()
+
+    drain = drain_of(websocket_app(undecided))
+    async with serving(drain) as (tasks, (server,)):
+        await drain.run(tasks)
+        assert denial(server)[0] == 503
+
+
+async def test_who_comes_too_late_is_told_to_try_again() -> None:
+    drain = drain_of(websocket_app(echo))
+    async with anyio.create_task_group() as tasks:
+        await drain.run(tasks)
+    late, gone = testing.Server(), testing.Server()
+    gone.peer.vanish()
+    for server in (late, gone):
+        async with testing.no_leaks():
+            await drain(server.scope, server.receive, server.send)
+    status, headers, body = denial(late)
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    assert b"try again" in body
+
+
+def denial(server: testing.Server) -> tuple[int, dict[bytes, bytes], bytes]:
+    """The response that the server was given."""
+    wire = server._wire
+    assert wire.denial is not None
+    status, headers = wire.denial
+    return status, dict(headers), wire.denial_body
+
+
+@pytest.mark.parametrize(
+    ("count", "spread", "last"),
+    [(30, 5, 0.2), (150, 1, 0.9), (50, 0, 0), (50, 0.05, 0), (11, 5, 0.1), (10, 5, 0)],
+)
+async def test_the_closes_are_spread(count: int, spread: float, last: float) -> None:
+    times: list[float] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws:
+            pass
+        times.append(anyio.current_time())
+
+    drain = drain_of(websocket_app(handler), spread=spread)
+    async with serving(drain, count) as (tasks, _):
+        began = anyio.current_time()
+        await drain.run(tasks)
+    assert len(times) == count
+    assert times[-1] - began == about(last)
+    biggest = max(times.count(moment) for moment in set(times))
+    assert biggest == max(10, -(-count // max(1, int(spread * 10))))
+
+
+async def test_who_has_left_before_its_turn_is_not_closed() -> None:
+    drain = drain_of(websocket_app(echo), spread=5)
+    async with serving(drain, 20) as (tasks, servers):
+        tasks.start_soon(drain.run, tasks)
+        await anyio.sleep(0.05)
+        waiting = [server for server in servers if server.transcript.app_close is None]
+        for server in waiting:
+            server.peer.close(4000)
+        await anyio.sleep(1)
+        assert closes(waiting) == [None] * 10
+
+
+async def test_what_fails_to_close_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def not_entered(scope: Any, receive: Any, send: Any) -> None:
+        open_websocket(scope, receive, send)
+        await anyio.sleep_forever()
+
+    drain = drain_of(not_entered, timeout=1, spread=0)
+    async with serving(drain) as (tasks, _):
+        with caplog.at_level(logging.DEBUG, "wsnursery"):
+            await drain.run(tasks)
+    assert "could not close a WebSocket before the server stops" in caplog.text
+
+
+@pytest.mark.parametrize("hurry", [False, True])
+async def test_handlers_that_take_too_long_are_cancelled(hurry: bool) -> None:
+    unwound: list[float] = []
+
+    async def slow(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            async for _ in ws:
+                pass
+            await anyio.sleep(2)  # within the grace of the connection
+        finally:
+            unwound.append(anyio.current_time())
+
+    drain = drain_of(websocket_app(slow), timeout=1, spread=0)
+    async with serving(drain) as (tasks, servers):
+        began = anyio.current_time()
+        if hurry:
+            tasks.start_soon(later, 0.5, drain.hurry)
+        await drain.run(tasks)
+        assert closes(servers) == [(1012, "")]
+        assert drain.is_idle
+    assert unwound == [about(began + (0.5 if hurry else 1))]
+
+
+async def test_who_is_cancelled_before_its_turn_is_told_all_the_same() -> None:
+    drain = drain_of(websocket_app(echo), timeout=10, spread=10)
+    async with serving(drain, 50) as (tasks, servers):
+        tasks.start_soon(later, 0.05, drain.hurry)
+        began = anyio.current_time()
+        await drain.run(tasks)
+        assert anyio.current_time() < began + 0.2
+        assert closes(servers) == [(1012, "")] * 50
+
+
+async def later(seconds: float, action: Callable[[], None]) -> None:
+    await anyio.sleep(seconds)
+    action()
+
+
+async def test_it_waits_no_longer_for_what_does_not_end() -> None:
+    drain = drain_of(raw_sleep, timeout=1, spread=0)
+    async with serving(drain) as (tasks, servers):
+        began = anyio.current_time()
+        await drain.run(tasks)
+        assert anyio.current_time() == about(began + 1 + 1)
+        assert closes(servers) == [(1012, "")]
+        assert not drain.is_idle
+
+
+@pytest.mark.parametrize(("protocol", "dropped"), [(HTTP_1, True), (HTTP_2, False)])
+async def test_a_raw_handler_whose_peer_does_not_read_is_freed(
+    protocol: str, dropped: bool
+) -> None:
+    sock = Socket()
+    send = send_over(tcp_server(TRIO, sock), protocol)
+    drain = drain_of(raw_sleep, timeout=1, spread=0)
+    async with serving(drain, send=send) as (tasks, _):
+        await drain.run(tasks)
+        assert sock.done == (["reset when closed", "closed"] if dropped else [])
+
+
+async def test_every_connection_of_the_server_can_be_dropped() -> None:
+    requests: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        requests.append(scope)
+        await anyio.sleep(1)
+
+    drain = drain_of(app)
+    sockets = [Socket(), Socket(), Socket()]
+    servers = [tcp_server(TRIO, sock) for sock in sockets]
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        for server, kind in zip(servers, ("http", "http", "websocket"), strict=True):
+            tasks.start_soon(drain, {"type": kind}, raw_receive, send_over(server))
+        await anyio.wait_all_tasks_blocked()
+        assert not drain.is_idle
+    assert drain.is_idle
+    assert {"type": "http"} in requests
+    for server in servers:
+        with pytest.raises(AttributeError):  # none of them ends with one
+            await server.stream.send_eof()
+    del servers[0], server
+    gc.collect()  # Hypercorn has let go of one
+    drain.drop_all()
+    assert [bool(sock.done) for sock in sockets] == [False, True, True]
+
+
+async def raw_receive() -> Any:
+    await anyio.sleep_forever()
+
+
+async def test_other_scopes_go_through() -> None:
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+
+    server = testing.Server()
+    scope = {"type": "lifespan"}
+    await drain_of(app)(scope, server.receive, server.send)
+    assert scopes == [scope]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"code": 1005}, LocalProtocolError),
+        ({"reason": "x" * 124}, LocalProtocolError),
+        ({"spread": 11}, ValueError),
+        ({"spread": -1}, ValueError),
+        ({"timeout": float("inf")}, ValueError),
+        ({"timeout": float("nan")}, ValueError),
+    ],
+    ids=repr,
+)
+def test_a_policy_that_makes_no_sense(wrong: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        drain_of(raw_echo, **wrong)

@@ -1,0 +1,152 @@
+"""A server process: what is checked before, how the application is found, and its exit status."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypercorn.config import Sockets
+from hypercorn.utils import LifespanFailureError
+
+from wsnursery import websocket_app
+from wsnursery.hypercorn._config import Config, DeploymentError, bind
+from wsnursery.hypercorn._process import check, complain, load, serve_process, status_of
+
+app = websocket_app(lambda ws: ws.accept())
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """These start an event loop of their own."""
+    return "asyncio"
+
+
+@pytest.mark.parametrize("worker", ["trio", "asyncio"])
+def test_nothing_is_wrong(worker: str) -> None:
+    check(app, Config.from_mapping(worker_class=worker))
+    check("module:app", Config.from_mapping(worker_class=worker, workers=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"worker_class": "gevent"}, "there is no worker class 'gevent'"),
+        ({"workers": 2}, "give it as 'module:name'"),
+        ({"drain_code": 1005}, "cannot drain so"),
+        ({"certfile": "/nowhere.pem", "keyfile": "/nowhere.pem"}, "cannot read /nowhere.pem"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DeploymentError, match=problem):
+        check(app, Config.from_mapping(settings))
+
+
+@pytest.mark.parametrize("worker", ["trio", "uvloop"])
+def test_a_library_that_is_missing(worker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsnursery.hypercorn._process.find_spec", lambda _name: None)
+    with pytest.raises(DeploymentError, match=f"the {worker} worker needs {worker}: pip install"):
+        check(app, Config.from_mapping(worker_class=worker))
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of modules that can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_application_is_found(modules: Path) -> None:
+    (modules / "deployed_here.py").write_text("class site:\n    app = len\napp = max\n")
+    inner: Any = load("deployed_here:site.app")
+    assert inner is len
+    outer: list[Any] = [load("deployed_here:app"), load("deployed_here")]
+    assert outer == [max, max]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("no_such_module_anywhere:app", "No module named 'no_such_module_anywhere'"),
+        ("tests.no_such_module.inner:app", "No module named 'tests.no_such_module'"),
+        ("tests:application", "has no attribute 'application'"),
+    ],
+)
+def test_an_application_that_is_not_there(name: str, problem: str) -> None:
+    with pytest.raises(DeploymentError) as caught:
+        load(name)
+    assert str(caught.value).startswith(f"cannot load the application {name!r}: ")
+    assert problem in str(caught.value)
+
+
+def test_an_application_that_lacks_something_itself(modules: Path) -> None:
+    (modules / "deployed_badly.py").write_text("import no_such_module_anywhere\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
+        load("deployed_badly:app")
+
+
+def sockets() -> Sockets:
+    return bind(Config.from_mapping(bind="127.0.0.1:0"))
+
+
+async def now() -> None:
+    """A trigger."""
+
+
+@pytest.mark.parametrize("worker", ["trio", "asyncio"])
+@pytest.mark.parametrize("given", [app, "tests.hypercorn.test_process:app"], ids=["app", "name"])
+def test_it_serves(worker: str, given: Any) -> None:
+    config = Config.from_mapping(worker_class=worker, loglevel="ERROR")
+    serve_process(given, config, sockets(), now)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_logged"),
+    [(ssl.SSLError(), False), (asyncio.CancelledError(), False), (LookupError(), True)],
+    ids=repr,
+)
+def test_what_asyncio_reports(
+    error: BaseException, is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def trigger() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "a callback failed", "exception": error})
+
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        serve_process(app, Config.from_mapping(loglevel="ERROR"), sockets(), trigger)
+    assert ("a callback failed" in caplog.text) is is_logged
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (DeploymentError("the port is taken"), 1, ["the port is taken\n"]),
+        (LifespanFailureError("startup", "no db"), 1, ["Lifespan failure in startup. 'no db'\n"]),
+        (KeyboardInterrupt(), 0, []),
+    ],
+    ids=repr,
+)
+def test_status_of_a_failure(error: BaseException, status: int, said: list[str]) -> None:
+    sentences: list[str] = []
+
+    def work() -> int:
+        raise error
+
+    assert status_of(work, sentences.append) == status
+    assert sentences == said
+
+
+def test_status_of_a_success() -> None:
+    assert status_of(lambda: 7, complain) == 7
+
+
+def test_a_bug_is_no_sentence() -> None:
+    with pytest.raises(ZeroDivisionError):
+        status_of(lambda: 1 // 0, complain)
+
+
+def test_complaints_go_to_the_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("the port is taken\n")
+    assert capsys.readouterr() == ("", "the port is taken\n")

@@ -1,0 +1,190 @@
+"""URLs, and handshakes in the form of ASGI scopes."""
+
+import ssl
+from typing import Any
+
+import pytest
+import trio
+import trio_websocket
+from trio.testing import memory_stream_pair
+from wsproto.events import CloseConnection
+
+from tests.trio_websocket._peers import Peer, bare_client, client, serving
+from wsnursery import WebSocket
+from wsnursery.testing import virtual_backend
+from wsnursery.trio_websocket._link import sheltered
+from wsnursery.trio_websocket._scope import (
+    check_offer,
+    check_request_headers,
+    connection_scope,
+    is_secure,
+    parse_url,
+    server_scope,
+)
+
+
+@pytest.fixture
+def anyio_backend():
+    return virtual_backend("trio")
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "host", "port", "resource", "host_header"),
+    [
+        ("ws://example.org", False, "example.org", 80, "/", "example.org"),
+        ("wss://example.org/a%20b?c=d&e", True, "example.org", 443, "/a%20b?c=d&e", "example.org"),
+        ("ws://127.0.0.1:8000?q", False, "127.0.0.1", 8000, "/?q", "127.0.0.1:8000"),
+        ("wss://[::1]:80/", True, "::1", 80, "/", "[::1]:80"),
+        ("WS://example.org:80/", False, "example.org", 80, "/", "example.org"),
+    ],
+)
+def test_parse_url(
+    url: str, secure: bool, host: str, port: int, resource: str, host_header: str
+) -> None:
+    target = parse_url(url)
+    assert (target.secure, target.host, target.port) == (secure, host, port)
+    assert (target.resource, target.host_header) == (resource, host_header)
+    assert target.scheme == ("wss" if secure else "ws")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://example.org", "is not a WebSocket URL: write ws://host/path or wss://host/path"),
+        ("ws:///path", "is not a WebSocket URL"),
+        ("example.org", "is not a WebSocket URL"),
+        ("ws://example.org/#top", "has a fragment, which a WebSocket URL must not: drop it"),
+        ("ws://me:secret@example.org/", "a user name, which would not be sent: use headers="),
+        ("ws://example.org/a b", "percent-encode it"),
+        ("ws://example.org/\N{SNOWMAN}", "percent-encode it"),
+        ("ws://example.org/\r\n", "percent-encode it"),
+    ],
+)
+def test_refused_url(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        parse_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_headers() -> None:
+    assert check_request_headers([(b"X-Id", b"1")]) == [(b"x-id", b"1")]
+
+
+@pytest.mark.parametrize("name", [b"Host", b"upgrade", b"Sec-WebSocket-Key"])
+def test_headers_of_the_handshake(name: bytes) -> None:
+    with pytest.raises(ValueError, match="the handshake sets the header"):
+        check_request_headers([(name, b"1")])
+
+
+@pytest.mark.parametrize("header", [("x-id", "1"), 7, (b"x", b"1", b"2")])
+def test_headers_of_a_wrong_type(header: Any) -> None:
+    with pytest.raises(TypeError, match="a header is a pair of bytes"):
+        check_request_headers([header])
+
+
+def test_offer() -> None:
+    assert check_offer(iter(["chat.v2", "chat"])) == ["chat.v2", "chat"]
+
+
+@pytest.mark.parametrize("offer", [[""], ["a b"], ["a,b"], ["a", "a"], ["\N{SNOWMAN}"]])
+def test_refused_offer(offer: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"is not a token|is offered twice"):
+        check_offer(offer)
+
+
+def test_offer_of_one_string() -> None:
+    with pytest.raises(TypeError, match=r"such as \['chat'\]"):
+        check_offer("chat")
+
+
+async def test_scope_on_the_server() -> None:
+    scopes: list[Any] = []
+
+    async def look(ws: WebSocket) -> None:
+        scopes.append(ws.scope)
+
+    target = "/a%20b?c=%20"
+    headers = [(b"X-Id", b"1")]
+    async with serving(look, target=target, subprotocols=["a", "b"], extra_headers=headers):
+        pass
+    (scope,) = scopes
+    assert scope["type"] == "websocket"
+    assert (scope["path"], scope["raw_path"]) == ("/a b", b"/a%20b")
+    assert (scope["query_string"], scope["scheme"]) == (b"c=%20", "ws")
+    assert scope["subprotocols"] == ["a", "b"]
+    assert (b"host", b"example.org") in scope["headers"]
+    assert (b"x-id", b"1") in scope["headers"]
+    assert (b"sec-websocket-protocol", b"a, b") in scope["headers"]
+    assert scope["client"] is None  # a stream in memory comes from nowhere
+
+
+async def test_scope_of_a_client() -> None:
+    async with client(url="wss://example.org:8443/room?1", subprotocol="chat") as (ws, peer):
+        assert (ws.scope["scheme"], ws.scope["path"]) == ("wss", "/room")
+        assert ws.scope["server"] == ("example.org", 8443)
+        assert ws.subprotocols == ("chat",)
+        await peer.send(CloseConnection(code=1000))
+        assert [message async for message in ws] == []
+
+
+async def test_scope_of_a_connection() -> None:
+    ours, theirs = memory_stream_pair()
+    async with sheltered() as nursery:
+        nursery.start_soon(lambda: Peer.server(theirs).accept(subprotocol="chat"))
+        connection = await bare_client(nursery, ours, subprotocols=["chat", "other"])
+        scope = connection_scope(connection)
+    assert (scope["scheme"], scope["path"], scope["query_string"]) == ("ws", "/room", b"1")
+    assert scope["subprotocols"] == ["chat"]
+    assert scope["client"] is None
+
+
+class FakeConnection:
+    """As much of trio-websocket's connection as a scope is made of."""
+
+    path = None
+    subprotocol = None
+    handshake_headers = ()
+    local = trio_websocket.Endpoint("127.0.0.1", 80, is_ssl=True)
+    remote = trio_websocket.Endpoint("127.0.0.2", 81, is_ssl=True)
+
+    def __init__(self, *, is_client: bool) -> None:
+        self.is_client = is_client
+
+
+def test_addresses_of_a_connection() -> None:
+    here, there = ("127.0.0.1", 80), ("127.0.0.2", 81)
+    scope = connection_scope(FakeConnection(is_client=True))  # type: ignore[arg-type]
+    assert (scope["client"], scope["server"], scope["scheme"]) == (here, there, "wss")
+    scope = connection_scope(FakeConnection(is_client=False))  # type: ignore[arg-type]
+    assert (scope["client"], scope["server"], scope["path"]) == (there, here, "/")
+
+
+class FakeRequest:
+    """A handshake as trio-websocket gives it."""
+
+    class _event:  # noqa: N801
+        host = "example.org"
+
+    headers = ()
+    path = "/"
+    proposed_subprotocols = ()
+
+
+async def test_addresses_of_a_socket() -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    there = listeners[0].socket.getsockname()
+    stream = await trio.open_tcp_stream(*there)
+    async with listeners[0], stream, await listeners[0].accept() as accepted:
+        scope = server_scope(FakeRequest(), accepted)  # type: ignore[arg-type]
+        assert scope["server"] == there
+        assert scope["client"] == stream.socket.getsockname()
+    scope = server_scope(FakeRequest(), accepted)  # type: ignore[arg-type]
+    assert scope["client"] is None  # it has gone already
+
+
+def test_addresses_under_tls() -> None:
+    stream, _ = memory_stream_pair()
+    secured = trio.SSLStream(stream, ssl.create_default_context(), server_hostname="example.org")
+    assert is_secure(secured)
+    scope = server_scope(FakeRequest(), secured)  # type: ignore[arg-type]
+    assert (scope["scheme"], scope["server"]) == ("wss", None)

@@ -1,0 +1,146 @@
+"""Telling the hooks of one connection what happens, and what a hook that fails costs: nothing.
+
+Every event is made here, so that the engine says in one line what happened, and nothing is made
+when nobody listens.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+from wsnursery import hooks
+from wsnursery.hooks import Event, Hook
+
+if TYPE_CHECKING:
+    from wsnursery._statistics import WebSocketStatistics
+    from wsnursery._types import Message, Scope
+
+logger = logging.getLogger("wsnursery")
+
+
+class Observers:
+    """Whoever observes one connection.
+
+    Args:
+        observers: The hooks, in the order in which they are told.
+        connection: The connection's id.
+        now: The event loop's clock.
+    """
+
+    __slots__ = ("_connection", "_hooks", "_now", "messages")
+
+    def __init__(
+        self, observers: Sequence[Hook], connection: UUID, now: Callable[[], float]
+    ) -> None:
+        self._hooks = list(observers)
+        self.messages: list[Hook] = [hook for hook in observers if _wants_messages(hook)]
+        """Those of them that want to hear of every message: the engine asks first whether there are
+        any, for it is the one thing that happens often."""
+        self._connection = connection
+        self._now = now
+
+    def opened(self, scope: Scope) -> None:
+        """The block was entered."""
+        if self._hooks:
+            self._tell(hooks.Opened(*self._stamp(), scope))
+
+    def accepted(self, subprotocol: str | None) -> None:
+        """The server has taken the accept."""
+        if self._hooks:
+            self._tell(hooks.Accepted(*self._stamp(), subprotocol))
+
+    def task_started(self, task: int, name: object) -> None:
+        """A child was started; ``name`` is its name or the function."""
+        if self._hooks:
+            self._tell(hooks.TaskStarted(*self._stamp(), task, _shown_name(name)))
+
+    def message_received(self, message: Message, size: int) -> None:
+        """A message came in."""
+        self._tell(hooks.MessageReceived(*self._stamp(), message, size), self.messages)
+
+    def message_sent(self, message: Message, size: int) -> None:
+        """The server has taken a message."""
+        self._tell(hooks.MessageSent(*self._stamp(), message, size), self.messages)
+
+    def buffer_full(self, buffer: Literal["receive", "send"]) -> None:
+        """A message found no room."""
+        if self._hooks:
+            self._tell(hooks.BufferFull(*self._stamp(), buffer))
+
+    def dropped(self, buffer: Literal["receive", "send"], messages: int) -> None:
+        """So many messages were given up, which may be none."""
+        if self._hooks and messages:
+            self._tell(hooks.Dropped(*self._stamp(), buffer, messages))
+
+    def send_failed(self, error: BaseException) -> None:
+        """The raw send raised."""
+        if self._hooks:
+            self._tell(hooks.SendFailed(*self._stamp(), error))
+
+    def disconnected(
+        self, code: int | None, reason: str, *, broken: bool, cause: BaseException | None
+    ) -> None:
+        """The connection has ended."""
+        if self._hooks:
+            self._tell(hooks.Disconnected(*self._stamp(), code, reason, broken, cause))
+
+    def cancelled(
+        self,
+        reason: Literal["disconnected", "failed", "grace_period", "outside"],
+        tasks: Iterable[int],
+    ) -> None:
+        """Tasks of the application were told to stop."""
+        if self._hooks:
+            self._tell(hooks.Cancelled(*self._stamp(), reason, tuple(tasks)))
+
+    def task_ended(self, task: int, error: BaseException | None, *, cancelled: bool) -> None:
+        """The body or a child has ended."""
+        if self._hooks:
+            self._tell(hooks.TaskEnded(*self._stamp(), task, error, cancelled))
+
+    def closed(
+        self,
+        code: int | None,
+        reason: str,
+        outcome: BaseException | None,
+        statistics: Callable[[], WebSocketStatistics],
+    ) -> None:
+        """The block was left."""
+        if self._hooks:
+            self._tell(hooks.Closed(*self._stamp(), code, reason, outcome, statistics()))
+
+    def _stamp(self) -> tuple[UUID, float]:
+        return self._connection, self._now()
+
+    def _tell(self, event: Event, listeners: Sequence[Hook] | None = None) -> None:
+        for hook in self._hooks if listeners is None else listeners:
+            try:
+                hook(event)
+            except Exception:
+                # New lists: this very loop, or one around it, is going over an old one.
+                self._hooks = [other for other in self._hooks if other is not hook]
+                self.messages = [other for other in self.messages if other is not hook]
+                logger.exception(
+                    "a hook failed on %s and is not called again for this connection: %r",
+                    type(event).__name__,
+                    hook,
+                )
+
+
+def _wants_messages(hook: Hook) -> bool:
+    return bool(getattr(hook, "messages", True))
+
+
+def _shown_name(name: Any) -> str:
+    """A task's name: as given, or that of the function."""
+    while isinstance(name, functools.partial):
+        name = name.func
+    return str(getattr(name, "__qualname__", name))
+
+
+NOBODY = Observers((), UUID(int=0), float)
+"""Observes the connections that have no hooks."""

@@ -1,0 +1,140 @@
+"""What the ``async with`` block raises, given what happened inside. Pure: nothing is raised here.
+
+*Own* is the `WebSocketDisconnected` of this very connection, wherever it sits in nested groups, and
+the `ClosedResourceError` of a task that did not close it itself.
+The first row that fits decides:
+
+=========================================================  =========================================
+what happened                                              what leaves the block
+=========================================================  =========================================
+`KeyboardInterrupt` or `SystemExit` anywhere               that one, bare
+only the body failed                                       its exception itself, bare (a group of
+                                                           the user's own keeps its form)
+only something without a caller failed                     that exception itself, bare (a message
+                                                           of ``send_nowait`` that the server
+                                                           refused, a server's protocol error)
+a child failed, or several things did                      an `ExceptionGroup` of all the errors in
+                                                           the order in which they happened
+cancelled from outside                                     the cancellation, unchanged
+own escaped from the body                                  that very exception
+own escaped from the body in a group                       own, bare
+the end cut the body short                                 own, bare
+messages were lost and nobody was told                     own, bare
+anything else: the body ended by itself                    nothing
+=========================================================  =========================================
+
+Own and cancellations are taken out of groups before the rows are tried. When an application error
+leaves although the connection had ended too, the error carries a note of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias, cast
+
+from wsnursery._errors import WebSocketDisconnected
+
+Leaf: TypeAlias = Callable[[BaseException], bool]
+
+
+class Source(Enum):
+    """Who raised an exception."""
+
+    BODY = auto()
+    CHILD = auto()
+    CONNECTION = auto()
+    """Nobody's call: the server's own fault, or a message whose sender did not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One exception, as it left the body, a child or the connection's own tasks."""
+
+    source: Source
+    error: BaseException
+
+
+def decide(
+    failures: Sequence[Failure],
+    *,
+    cancellation: BaseException | None,
+    own: WebSocketDisconnected | None,
+    owed: bool,
+    noted: bool,
+    is_own: Leaf,
+    is_cancellation: Leaf,
+) -> BaseException | None:
+    """Return what the block raises, or `None`.
+
+    Args:
+        failures: Everything that was raised, in the order in which it happened.
+        cancellation: The cancellation from outside, if one is passing through.
+        own: The facts of the end, as an exception to be raised; `None` while there was no end.
+        owed: The end cut the body short, or lost messages of which nobody was told.
+        noted: The end is worth a note on an error of the application.
+        is_own: Whether an exception is this connection's own `WebSocketDisconnected`.
+        is_cancellation: Whether an exception is the backend's cancellation.
+    """
+    errors: list[Failure] = []
+    for failure in failures:
+        for leaf in leaves(failure.error):
+            if isinstance(leaf, KeyboardInterrupt | SystemExit):
+                return leaf
+        rest = without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))
+        if rest is not None:
+            errors.append(Failure(failure.source, rest))
+    if errors:
+        error = _as_one(errors)
+        if noted and own is not None and not _has_in_context(error, is_own):
+            with suppress(Exception):  # an exception may refuse to be changed
+                error.add_note(f"meanwhile {own}")
+        return error
+    if cancellation is not None:
+        return cancellation
+    for failure in failures:
+        if failure.source is Source.BODY:
+            if is_own(failure.error) and isinstance(failure.error, WebSocketDisconnected):
+                return failure.error
+            # From a group a new one: raised through frames that hold the group, the old one would
+            # be part of a reference cycle, and the handler's frame with it.
+            owed = owed or any(map(is_own, leaves(failure.error)))
+    return own if owed else None
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group, however nested; or the one that is no group."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for member in group.exceptions for leaf in leaves(member)]
+
+
+def without(error: BaseException, unwanted: Leaf) -> BaseException | None:
+    """An exception or group less its unwanted leaves; the same object if there are none."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        unwanted_part, rest = group.split(unwanted)
+        return group if unwanted_part is None else rest
+    return None if unwanted(error) else error
+
+
+def _as_one(errors: Sequence[Failure]) -> BaseException:
+    if len(errors) == 1 and errors[0].source is not Source.CHILD:
+        return errors[0].error
+    return BaseExceptionGroup(
+        "unhandled errors in the tasks of a WebSocket", [failure.error for failure in errors]
+    )
+
+
+def _has_in_context(error: BaseException, wanted: Leaf) -> bool:
+    seen: set[int] = set()
+    context: BaseException | None = error
+    while context is not None and id(context) not in seen:
+        if wanted(context):
+            return True
+        seen.add(id(context))
+        context = context.__cause__ or context.__context__
+    return False

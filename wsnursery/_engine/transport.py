@@ -1,0 +1,52 @@
+"""The seam between the engine and whatever carries the WebSocket."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wsnursery._types import Scope
+
+from .events import Incoming, Outgoing
+
+
+class Transport(Protocol):
+    """What the engine needs from a server or a WebSocket library.
+
+    The engine calls ``receive`` from one task and ``send`` from one other, never two of a kind at
+    once. Both may be cancelled, but only together with the connection: a cancelled raw call is
+    never followed by another one of its kind, save ``send(Close)`` after a cancelled ``receive``.
+    """
+
+    scope: Scope
+    """The handshake: path, headers, offered subprotocols. An ASGI scope or of the same form."""
+
+    drains: bool
+    """Whether ``receive`` should be called for a moment after the end, so that the server can
+    deliver what is stuck in its queue and let go of its own tasks."""
+
+    receive_blocks_close: bool
+    """Whether a pending ``receive`` must be cancelled before a close can go out (granian)."""
+
+    round_trip_time: float | None
+    """Seconds that the last ping took to be answered, where the transport sends pings."""
+
+    async def receive(self) -> Incoming:
+        """Return the next event.
+
+        Raises:
+            RemoteProtocolError: The server said something that has no meaning here.
+            Exception: Anything else means that the connection is broken.
+        """
+        ...
+
+    async def send(self, event: Outgoing) -> None:
+        """Give one event to the server; return when the server has taken it."""
+        ...
+
+    def says_gone(self, exc: Exception) -> bool:
+        """Whether an exception of ``send`` means that the peer is gone."""
+        ...
+
+    def abort(self) -> bool:
+        """Drop the connection, so that a raw call under way returns; say whether it could."""
+        ...

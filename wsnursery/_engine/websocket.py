@@ -1,0 +1,533 @@
+"""`WebSocket`: what the application holds. It checks its arguments, the engine does the rest."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, final
+from uuid import UUID
+
+import anyio
+import anyio.lowlevel
+
+from wsnursery._codes import check_close
+from wsnursery._errors import InvalidPayload, LocalProtocolError, UnexpectedMessage, shown
+from wsnursery._handshake import (
+    check_body,
+    check_headers,
+    check_status,
+    check_subprotocol,
+    origin_is_allowed,
+)
+from wsnursery._options import Options
+from wsnursery._statistics import WebSocketStatistics
+from wsnursery._types import Headers, Message, Scope
+
+from .block import running
+from .connection import Connection
+from .events import Accept, Reject
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+logger = logging.getLogger("wsnursery")
+
+WebSocketState = Literal[
+    "connecting", "requested", "accepting", "open", "closing", "rejected", "closed"
+]
+"""The states of a connection, see `WebSocket.state`."""
+
+
+def make_websocket(transport: Transport, options: Options) -> WebSocket:
+    """Put a WebSocket over a transport."""
+    ws = WebSocket.__new__(WebSocket)
+    ws._transport = transport  # pyright: ignore[reportPrivateUsage]
+    ws._options = options  # pyright: ignore[reportPrivateUsage]
+    ws._connection_or_none = None  # pyright: ignore[reportPrivateUsage]
+    return ws
+
+
+@final
+class WebSocket:
+    """One WebSocket connection with a task group of its own.
+
+    ``open_websocket``, ``websocket_app`` and the other transports make it.
+    All its tasks - the body of the ``async with`` block, the children started with `start_soon` and
+    `start`, the tasks that talk to the server - end together.
+
+    Any task of the event loop may call its methods; only reading is for one task at a time.
+
+    After the block, methods raise ``anyio.ClosedResourceError``; the facts (`close_code`,
+    `close_reason`, `state`, `statistics`) stay readable.
+    """
+
+    _transport: Transport
+    _options: Options
+    _connection_or_none: Connection | None
+    _block: AsyncGenerator[None]
+
+    def __init__(self) -> None:
+        raise TypeError(
+            "a WebSocket is made by the library: use `async with open_websocket(scope, receive, "
+            "send) as ws`, or websocket_app"
+        )
+
+    async def __aenter__(self) -> WebSocket:
+        """Start the receiver. No checkpoint, unless the origin is denied."""
+        if self._connection_or_none is not None:
+            raise LocalProtocolError(
+                "this WebSocket's block has been entered before: a connection has one block, "
+                "so call open_websocket() once per ASGI scope"
+            )
+        connection = self._connection_or_none = Connection(self._transport, self._options)
+        self._block = running(connection)
+        await anext(self._block)
+        if not origin_is_allowed(self.scope, self._options.allowed_origins):
+            await self._deny_origin()
+        return self
+
+    async def _deny_origin(self) -> None:
+        origin = b", ".join(value for name, value in self.headers if name.lower() == b"origin")
+        logger.info("denied a WebSocket from origin %s", shown(origin.decode("latin-1")))
+        async with AsyncExitStack() as block:
+            block.push_async_exit(self)
+            await self.reject(403)
+        raise self._connection.own_exception()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Wait for the children, flush, close and hear the peer out."""
+        block = self._block
+        del self._block
+        connection = self._connection
+        try:
+            # By hand, for contextlib's frames would hold the exception that holds them.
+            with suppress(StopAsyncIteration):
+                await (anext(block) if exc is None else block.athrow(exc))  # noqa: ASYNC102
+            if exc is not None:
+                with suppress(Exception):  # an exception may refuse to be changed
+                    exc.__traceback__ = traceback  # without our own frames
+            outcome = connection.outcome
+            connection.release()
+            if outcome is None or outcome is exc:
+                # The body's own exception goes on as it is, with its traceback untouched.
+                return outcome is None
+            _raise_without_context(outcome)
+        finally:
+            del exc, traceback
+            outcome = None
+
+    def __repr__(self) -> str:
+        connection = self._connection_or_none
+        if connection is None:
+            return "<WebSocket not entered>"
+        path = shown(str(self.scope.get("path", "")))
+        counts = f"{len(connection.inbox)} unread, {len(connection.outbox)} unsent"
+        return f"<WebSocket {self.state} {path}: {counts}>"
+
+    @property
+    def _connection(self) -> Connection:
+        if self._connection_or_none is None:
+            raise LocalProtocolError(
+                "this WebSocket has not been entered: write "
+                "`async with open_websocket(scope, receive, send) as ws:` and use `ws` inside"
+            )
+        return self._connection_or_none
+
+    # ------------------------------------------------------------------------------ the handshake
+
+    @property
+    def scope(self) -> Scope:
+        """The handshake as an ASGI scope: ``path``, ``headers``, ``query_string``, ``state``..."""
+        return self._transport.scope
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The request's headers as in the ASGI scope: lower-case names and values, in bytes."""
+        return cast("Sequence[tuple[bytes, bytes]]", self.scope.get("headers", ()))
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The subprotocols that the client offered, in its order of preference."""
+        return tuple(self.scope.get("subprotocols") or ())
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was accepted; `None` before `accept` or if there is none."""
+        return self._connection.subprotocol
+
+    async def accept(self, subprotocol: str | None = None, headers: Headers = ()) -> None:
+        """Complete the handshake. Call it once, before anything is sent or received.
+
+        Waits until the server has announced the handshake and has taken the answer.
+
+        Args:
+            subprotocol: One of `subprotocols`, or `None` for none (RFC 6455 §4.2.2).
+            headers: More response headers, pairs of bytes.
+
+        Raises:
+            ValueError: The subprotocol was not offered, or a header may not be sent. Nothing has
+                changed.
+            TypeError: The headers are not pairs of bytes.
+            LocalProtocolError: It was accepted or rejected already.
+            WebSocketDisconnected: The client has gone before it was done.
+
+        *Checkpoint*: yes. *Cancellation*: an accept that the server has not been given is withdrawn
+        and may be called again; one that it has completes all the same.
+        """
+        check_subprotocol(subprotocol, self.subprotocols)
+        checked = tuple(check_headers(headers))
+        await self._connection.accept(Accept(subprotocol, checked))
+
+    async def reject(self, status: int = 403, headers: Headers = (), body: bytes = b"") -> None:
+        """Deny the handshake with an HTTP response. Afterwards nothing can be sent.
+
+        Where the server does not announce the extension ``websocket.http.response`` (ASGI spec,
+        "WebSocket Denial Response") the client gets a plain 403, and the log says so.
+
+        Args:
+            status: The HTTP status, from 300 to 599.
+            headers: Response headers, pairs of bytes.
+            body: The response's body, in bytes.
+
+        Raises:
+            ValueError: The status or a header may not be sent. Nothing has changed.
+            TypeError: An argument has the wrong type.
+            LocalProtocolError: It was accepted or rejected already.
+            WebSocketDisconnected: The client has gone.
+
+        *Checkpoint*: yes. *Cancellation*: the denial goes out all the same.
+        """
+        check_status(status)
+        check_body(body)
+        checked = tuple(check_headers(headers))
+        await self._connection.reject(Reject(status, checked, body))
+
+    # ------------------------------------------------------------------------------------ sending
+
+    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+        """Send a message and wait until the server has taken it.
+
+        Messages of all tasks reach the server whole and in the order of the calls.
+
+        Args:
+            message: Text (`str`) or binary. `bytearray` and `memoryview` are copied at the call.
+                Empty messages are messages.
+
+        Raises:
+            TypeError: The message is of another type. Nothing was queued.
+            ValueError: The text holds a lone surrogate, which UTF-8 cannot encode.
+            LocalProtocolError: `accept` has not been called.
+            WebSocketDisconnected: The connection has ended; the message was not delivered.
+            anyio.ClosedResourceError: After the own `close`, or after the block.
+            Exception: What the server raised about this very message; the connection goes on.
+
+        *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
+        been given is withdrawn; one that it has goes out whole. Never in between.
+        """
+        try:
+            checked = payload(message)
+        except (TypeError, ValueError):
+            await anyio.lowlevel.checkpoint()  # noqa: ASYNC120 - a cancellation comes first
+            raise
+        await self._connection.send(checked)
+
+    def send_nowait(self, message: str | bytes | bytearray | memoryview) -> None:
+        """Queue a message without waiting, in order with `send`. For broadcasts.
+
+        Args:
+            message: As for `send`.
+
+        Raises:
+            anyio.WouldBlock: ``Options.send_buffer`` messages or ``send_buffer_bytes`` are queued
+                already. Nothing was queued.
+            TypeError, ValueError, LocalProtocolError, WebSocketDisconnected,
+            anyio.ClosedResourceError: As for `send`.
+
+        *Checkpoint*: no. What becomes of the message later is told by the block: when it is lost
+        and nobody was told of the end, the block raises `WebSocketDisconnected`.
+        """
+        self._connection.send_nowait(payload(message))
+
+    async def send_json(self, obj: Any) -> None:
+        """Send an object as JSON text. As `send` otherwise.
+
+        Args:
+            obj: What `json.dumps` takes; NaN and infinity are refused, for JSON has none.
+
+        Raises:
+            TypeError, ValueError: It cannot be written as JSON. Nothing was queued.
+        """
+        await self.send(json_text(obj))
+
+    async def flush(self) -> None:
+        """Wait until the server has taken everything that was queued before this call.
+
+        Raises:
+            LocalProtocolError, WebSocketDisconnected, anyio.ClosedResourceError: As for `send`.
+
+        *Checkpoint*: always. *Cancellation*: leaves the queue as it is.
+        """
+        await self._connection.flush()
+
+    # ---------------------------------------------------------------------------------- receiving
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message, in the order in which the peer sent them.
+
+        After an orderly end the messages that had arrived are still delivered.
+
+        Raises:
+            WebSocketDisconnected: The connection has ended and nothing is left to read.
+            LocalProtocolError: `accept` has not been called.
+            anyio.BusyResourceError: Another task is reading. That one is unharmed.
+            anyio.ClosedResourceError: After the own `close`, or after the block.
+
+        *Checkpoint*: always; before `accept`, beside another reader and after the block, where it
+        refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call gets
+        the message.
+        """
+        return await self._connection.next_message(iterating=False)
+
+    async def receive_text(self) -> str:
+        """Wait for the next message, which must be text. As `receive` otherwise.
+
+        Raises:
+            UnexpectedMessage: It was binary; it is on the exception, the connection stays usable.
+        """
+        message = await self.receive()
+        if not isinstance(message, str):
+            raise UnexpectedMessage("expected text, but the peer sent a binary message", message)
+        return message
+
+    async def receive_bytes(self) -> bytes:
+        """Wait for the next message, which must be binary. As `receive` otherwise.
+
+        Raises:
+            UnexpectedMessage: It was text; it is on the exception, the connection stays usable.
+        """
+        message = await self.receive()
+        if not isinstance(message, bytes):
+            raise UnexpectedMessage("expected a binary message, but the peer sent text", message)
+        return message
+
+    async def receive_json(self) -> Any:
+        """Wait for the next message and parse it as JSON. As `receive` otherwise.
+
+        Raises:
+            InvalidPayload: It was not JSON; it is on the exception, the connection stays usable.
+        """
+        message = await self.receive()
+        try:
+            return json.loads(message)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidPayload("the peer sent a message that is not JSON", message) from exc
+
+    def __aiter__(self) -> WebSocket:
+        """Iterate over the messages: ``async for message in ws``.
+
+        The loop ends by itself after an orderly end, whatever its code, and after the own `close`;
+        it raises `WebSocketDisconnected` after a broken one. `close_code` tells more.
+        """
+        return self
+
+    def __anext__(self) -> Awaitable[str | bytes]:
+        """The next message; as `receive` otherwise."""
+        return self._connection.next_message(iterating=True)
+
+    # ------------------------------------------------------------------------------------ closing
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Flush what is queued, then close; return when the server has taken the close.
+
+        Idempotent: only the first call counts. Before `accept` it denies the handshake (403).
+        Messages that still arrive are dropped. It does not wait for the peer's answer; leaving the
+        block does. Other tasks are told: a loop that reads ends, a call that sends raises
+        ``anyio.ClosedResourceError``, and a child that lets it escape has simply ended.
+
+        Args:
+            code: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4).
+            reason: At most 123 bytes in UTF-8 (RFC 6455 §5.5).
+
+        Raises:
+            LocalProtocolError: The code or the reason may not be sent. Nothing has changed.
+            TypeError: The code is not an `int` or the reason not a `str`.
+            anyio.ClosedResourceError: After the block.
+
+        *Checkpoint*: yes; bounded by ``Options.close_timeout``, after which the connection counts
+        as broken. *Cancellation*: the close goes out all the same.
+        """
+        check_close(code, reason)
+        await self._connection.close(code, reason)
+
+    # ---------------------------------------------------------------------------------- the tasks
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The cancel scope of the body and the children.
+
+        Cancelling it ends the connection like a normal end: the queue is flushed, the close is
+        1000, and the block raises nothing.
+
+        Raises:
+            anyio.ClosedResourceError: After the block.
+        """
+        return self._group().cancel_scope
+
+    def start_soon(
+        self, func: Callable[..., Awaitable[object]], *args: object, name: object = None
+    ) -> None:
+        """Start a child: a task that ends with this connection.
+
+        As in any task group, a child that fails cancels the others, and the block raises an
+        `ExceptionGroup`. A child that lets this connection's `WebSocketDisconnected` escape has
+        simply ended.
+
+        Args:
+            func: An async function.
+            *args: Its arguments.
+            name: The task's name, for debuggers.
+
+        Raises:
+            anyio.ClosedResourceError: After the block.
+
+        *Checkpoint*: no.
+        """
+        group = self._group()
+        connection = self._connection
+        name = func if name is None else name
+        child = connection.application.join(name)
+        group.start_soon(connection.application.run_child, child, func, args, name=name)
+
+    async def start(
+        self, func: Callable[..., Awaitable[object]], *args: object, name: object = None
+    ) -> Any:
+        """Start a child and wait until it calls ``task_status.started(value)``.
+
+        Args:
+            func: An async function that takes a keyword argument ``task_status``.
+            *args: Its positional arguments.
+            name: The task's name, for debuggers.
+
+        Returns:
+            The value passed to ``started``.
+
+        Raises:
+            Exception: What the child raised before it had started.
+            RuntimeError: The child returned without calling ``started``.
+            anyio.ClosedResourceError: After the block.
+
+        *Checkpoint*: yes. *Cancellation*: cancels the child, as long as it has not started.
+        """
+        group = self._group()
+        connection = self._connection
+        name = func if name is None else name
+        child = connection.application.join(name)
+        return await group.start(
+            connection.application.run_started_child,
+            child,
+            func,
+            args,
+            connection.own_exception,
+            name=name,
+        )
+
+    def _group(self) -> TaskGroup:
+        group = self._connection.application.group
+        if group is None:
+            raise anyio.ClosedResourceError(
+                "the `async with` block of this WebSocket has been left"
+            )
+        return group
+
+    # ---------------------------------------------------------------------------------- the facts
+
+    @property
+    def id(self) -> UUID:
+        """A random UUID (version 4) for this connection, for logs; hooks are given the same."""
+        return self._connection.id
+
+    @property
+    def state(self) -> WebSocketState:
+        """Where the connection is.
+
+        ``"connecting"`` and ``"requested"`` before `accept`, then ``"accepting"`` and ``"open"``;
+        ``"closing"`` or ``"rejected"`` after the own close, and ``"closed"`` at the end.
+        """
+        return self._connection.protocol.state.value
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that was said first, by either side.
+
+        `None` while open, or if the server gave none. Hypercorn says 1006 whatever the client sent.
+        """
+        return self._connection.protocol.code
+
+    @property
+    def close_reason(self) -> str:
+        """The close reason that was said first, by either side; it may be the peer's text."""
+        return self._connection.protocol.reason
+
+    def statistics(self) -> WebSocketStatistics:
+        """A snapshot of the counters. Cheap; not a checkpoint."""
+        return self._connection.statistics()
+
+
+def _raise_without_context(outcome: BaseException) -> NoReturn:
+    """Raise: what the body raised is being handled around us, but it is not the context of this."""
+    context = outcome.__context__
+    try:
+        raise outcome
+    finally:
+        outcome.__context__ = context
+        del outcome, context
+
+
+def connection_of(ws: WebSocket) -> Connection:
+    """The engine behind a WebSocket, for the library's own modules."""
+    return ws._connection  # pyright: ignore[reportPrivateUsage]
+
+
+def is_about(exc: BaseException, ws: WebSocket) -> bool:
+    """Whether an exception speaks of the end of this very connection."""
+    connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
+    return connection is not None and connection.application.is_own(exc)
+
+
+def json_text(obj: Any) -> str:
+    """An object as JSON text, or the `TypeError` or `ValueError` that says why it is none."""
+    return json.dumps(obj, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def payload(message: Any) -> Message:
+    """A message as it is queued, or the `TypeError` or `ValueError` that says why it is none."""
+    if isinstance(message, str):
+        if not message.isascii():
+            _check_surrogates(message)
+        return message
+    if isinstance(message, bytes):
+        return message
+    if isinstance(message, bytearray) or type(message) is memoryview:
+        return bytes(message)  # a copy: the caller may go on writing into its own
+    raise TypeError(
+        f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}: "
+        "use send_json() for other objects"
+    )
+
+
+def _check_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(
+            f"the text holds a lone surrogate at index {exc.start}: UTF-8 cannot encode it"
+        ) from None

@@ -1,0 +1,197 @@
+"""`websocket_app`: a handler as an ASGI application that knows its open connections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import overload
+
+import anyio
+
+from wsnursery._codes import check_close
+from wsnursery._engine.websocket import WebSocket, is_about
+from wsnursery._errors import WebSocketDisconnected
+from wsnursery._options import Options
+from wsnursery._types import Receive, Scope, Send
+
+from ._open import open_websocket
+
+_logger = logging.getLogger("wsnursery")
+
+Handler = Callable[[WebSocket], Awaitable[object]]
+"""What `websocket_app` decorates: an async function of one `WebSocket`."""
+
+_UPGRADE_REQUIRED = b"This is a WebSocket endpoint: connect with ws:// or wss://.\n"
+
+
+class WebSocketApp:
+    """An ASGI application around a handler. `websocket_app` makes it.
+
+    It serves ``websocket`` scopes, answers ``http`` with 426 (RFC 9110 §15.5.22) and acknowledges
+    ``lifespan``.
+    """
+
+    def __init__(self, handler: Handler, options: Options) -> None:
+        self._handler = handler
+        self._options = options
+        self._open: dict[WebSocket, None] = {}
+        self._closings: dict[_Closing, None] = {}
+
+    def __repr__(self) -> str:
+        name = getattr(self._handler, "__qualname__", repr(self._handler))
+        return f"<WebSocketApp {name}: {len(self._open)} open>"
+
+    @property
+    def connections(self) -> tuple[WebSocket, ...]:
+        """The connections whose blocks are open, oldest first."""
+        return tuple(self._open)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope.
+
+        Raises:
+            RuntimeError: The scope's type is none of the three, as the ASGI specification wants.
+        """
+        kind = scope["type"]
+        if kind == "websocket":
+            await self._serve(scope, receive, send)
+        elif kind == "http":
+            await _upgrade_required(scope, send)
+        elif kind == "lifespan":
+            await _live(receive, send)
+        else:
+            raise RuntimeError(f"websocket_app cannot serve a scope of type {kind!r}")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ws = open_websocket(scope, receive, send, options=self._options)
+        try:
+            async with ws:
+                self._open[ws] = None
+                await self._handler(ws)
+        except WebSocketDisconnected as exc:
+            # Servers log what leaves an application as an error; a client that leaves is none.
+            if not is_about(exc, ws):
+                raise
+            _logger.debug("%s", exc)
+        finally:
+            self._open.pop(ws, None)
+            for closing in self._closings:
+                closing.ended(ws)
+
+    async def close_all(
+        self, code: int = 1001, reason: str = "", timeout: float | None = 10.0
+    ) -> None:
+        """Close every open connection and wait until their handlers have ended.
+
+        Args:
+            code: The close code; 1001 ("going away") tells clients to come back later.
+            reason: The close reason, at most 123 bytes in UTF-8.
+            timeout: Seconds after which the handlers that still run are cancelled; `None` waits for
+                ever.
+
+        Raises:
+            LocalProtocolError: The code or the reason may not be sent.
+
+        *Checkpoint*: yes. *Cancellation*: the closes go out all the same. Call it in the event loop
+        that serves the application.
+        """
+        check_close(code, reason)
+        closing = _Closing(self._open)
+        self._closings[closing] = None
+        try:
+            with anyio.move_on_after(timeout) as limit:
+                async with anyio.create_task_group() as group:
+                    for ws in self.connections:
+                        group.start_soon(_close, ws, code, reason)
+                await closing.done.wait()
+        finally:
+            del self._closings[closing]
+        if limit.cancelled_caught:
+            for ws in closing.left:
+                with suppress(anyio.ClosedResourceError):  # its handler has ended, it is closing
+                    ws.cancel_scope.cancel()
+
+
+class _Closing:
+    """One run of `close_all`: the connections that it still waits for."""
+
+    def __init__(self, connections: Iterable[WebSocket]) -> None:
+        self.left = set(connections)
+        self.done = anyio.Event()
+        if not self.left:
+            self.done.set()
+
+    def ended(self, ws: WebSocket) -> None:
+        """The block of a connection has been left."""
+        self.left.discard(ws)
+        if not self.left:
+            self.done.set()
+
+
+async def _close(ws: WebSocket, code: int, reason: str) -> None:
+    with suppress(anyio.ClosedResourceError):  # it ended while others were being closed
+        await ws.close(code, reason)
+
+
+async def _upgrade_required(scope: Scope, send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(_UPGRADE_REQUIRED)).encode()),
+    ]
+    if str(scope.get("http_version", "1.1")).startswith("1"):
+        # HTTP/2 and later forbid connection-specific fields (RFC 9113 §8.2.2).
+        headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    await send({"type": "http.response.start", "status": 426, "headers": headers})
+    await send({"type": "http.response.body", "body": _UPGRADE_REQUIRED})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Stay until the shutdown: Hypercorn's trio worker dies of an early return."""
+    while True:
+        kind = (await receive())["type"]
+        if kind in ("lifespan.startup", "lifespan.shutdown"):
+            await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+@overload
+def websocket_app(handler: Handler, *, options: Options = ...) -> WebSocketApp: ...
+
+
+@overload
+def websocket_app(
+    handler: None = None, *, options: Options = ...
+) -> Callable[[Handler], WebSocketApp]: ...
+
+
+def websocket_app(
+    handler: Handler | None = None, *, options: Options = Options()
+) -> WebSocketApp | Callable[[Handler], WebSocketApp]:
+    """Make an ASGI application of a handler.
+
+    Use it as a decorator, bare or with options::
+
+        @websocket_app
+        async def app(ws: WebSocket) -> None:
+            await ws.accept()
+            async for message in ws:
+                await ws.send(message)
+
+    A handler that ends because the client left is a normal end: the connection's own
+    `WebSocketDisconnected` is logged at debug level and goes no further. Everything else goes to
+    the server.
+
+    Args:
+        handler: An async function of one `WebSocket`.
+        options: Limits and mode of every connection.
+
+    Returns:
+        The application; its `WebSocketApp.close_all` ends all open connections.
+    """
+
+    def decorate(handler: Handler) -> WebSocketApp:
+        return WebSocketApp(handler, options)
+
+    return decorate if handler is None else decorate(handler)

@@ -1,0 +1,58 @@
+"""`open_websocket`, for any ``(scope, receive, send)``."""
+
+from __future__ import annotations
+
+from wsnursery._engine.websocket import WebSocket, make_websocket
+from wsnursery._options import Options
+from wsnursery._types import Receive, Scope, Send
+
+from ._extension import link_of
+from ._transport import ASGITransport
+
+
+def open_websocket(
+    scope: Scope, receive: Receive, send: Send, *, options: Options = Options()
+) -> WebSocket:
+    """Run a WebSocket of an ASGI server in a task group of its own.
+
+    Use it as an async context manager, once::
+
+        async def app(scope, receive, send):
+            async with open_websocket(scope, receive, send) as ws:
+                await ws.accept()
+                async for message in ws:
+                    await ws.send(message)
+
+    Entering does not accept, and is not a checkpoint. Leaving without `WebSocket.accept` denies the
+    handshake (403). Leaving waits for the children, flushes, closes with 1000 (1011 after an error,
+    1001 when cancelled from outside) and takes at most ``options.close_timeout`` seconds for that.
+    The block must be entered and left in the same task, so it must not be held across the ``yield``
+    of an async generator or of a fixture.
+
+    Args:
+        scope: The ASGI scope, of type ``"websocket"``.
+        receive: The ASGI ``receive``; nobody else may call it while the block is open.
+        send: The ASGI ``send``; the same.
+        options: Limits and mode.
+
+    Raises:
+        ValueError: The scope is not a websocket's. (At the call.)
+        WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
+            of which nobody was told; ``__cause__`` is the server's exception, if there was one.
+            Entering raises it when ``options.allowed_origins`` denied the handshake.
+        ExceptionGroup: Children failed.
+
+    *Cancellation*: from outside, it cancels body and children; what is queued is dropped, a close
+    with 1001 is sent (shielded, for at most ``close_timeout``), then it goes on.
+    """
+    kind = scope.get("type")
+    if kind != "websocket":
+        raise ValueError(
+            f"open_websocket() needs a scope of type 'websocket', not {kind!r}: "
+            "look at scope['type'] first, or use websocket_app"
+        )
+    ws = make_websocket(ASGITransport(scope, receive, send, options), options)
+    link = link_of(scope)
+    if link is not None:
+        link.websocket = ws
+    return ws

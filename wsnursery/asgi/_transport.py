@@ -1,0 +1,184 @@
+"""An ASGI triple as the engine wants it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
+from wsnursery._errors import RemoteProtocolError
+from wsnursery._options import Options
+from wsnursery._types import Receive, Scope, Send
+
+from ._extension import link_of
+from ._servers import means_gone, prompt, substitute_code, traits_of
+from ._socket import carrier_of, drop, make_end_harmless
+
+_logger = logging.getLogger("wsnursery")
+
+
+class ASGITransport:
+    """An ASGI ``(scope, receive, send)`` behind the engine's seam."""
+
+    round_trip_time: float | None = None
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
+        traits = traits_of(scope)
+        self.scope = scope
+        self.drains = traits.drains
+        self.receive_blocks_close = traits.receive_blocks_close
+        self._receive = prompt(receive)
+        self._send = send
+        carrier = carrier_of(send)
+        if carrier is not None:
+            make_end_harmless(carrier)
+        self._strict = options.strict
+        self._connected = False
+        self._is_open = False
+        """Accepted, not closed by us, and nothing on its way to the server."""
+        self._refuses_late_sends = options.strict and _announces_late_errors(scope)
+        self._probe_is_due = False
+        self._logged_unknown = False
+
+    async def receive(self) -> Incoming:
+        if self._probe_is_due:
+            await self._check_late_send()
+        while True:
+            event = _parse(await self._receive())
+            if isinstance(event, (str, bytes)):  # first: it is nearly always one
+                return event
+            if isinstance(event, _Unknown):
+                self._meet_unknown(event)
+                continue
+            self._connected = True
+            self._probe_is_due = (
+                isinstance(event, Disconnect) and self._is_open and self._refuses_late_sends
+            )
+            return event
+
+    def _meet_unknown(self, event: _Unknown) -> None:
+        if self._strict or not self._connected:
+            raise RemoteProtocolError(
+                f"the server delivered an event of unknown type {event.type!r}"
+            )
+        if not self._logged_unknown:
+            self._logged_unknown = True
+            _logger.warning("ignored an event of unknown type %r from the server", event.type)
+
+    async def send(self, event: Outgoing) -> None:
+        self._is_open = False  # for a probe: not while a raw send is under way
+        if isinstance(event, str):
+            await self._send({"type": "websocket.send", "text": event})
+        elif isinstance(event, bytes):
+            await self._send({"type": "websocket.send", "bytes": event})
+        elif isinstance(event, Close):
+            await self._send_close(int(event.code), event.reason)
+            return
+        else:
+            for message in self._answer(event):
+                await self._send(message)
+        self._is_open = not isinstance(event, Reject)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception as exc:
+            substitute = substitute_code(code, exc)
+            if substitute is None:
+                raise
+            level = logging.WARNING if self._strict else logging.INFO
+            _logger.log(level, "the server refuses close code %d: sent %d", code, substitute)
+            await self._send({"type": "websocket.close", "code": substitute, "reason": reason})
+
+    def _answer(self, event: Accept | Reject) -> list[dict[str, Any]]:
+        if isinstance(event, Accept):
+            return [
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": event.subprotocol,
+                    "headers": list(event.headers),
+                }
+            ]
+        return self._denial(event)
+
+    def _denial(self, event: Reject) -> list[dict[str, Any]]:
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
+            _logger.info(
+                "this server cannot send a denial response: the client gets 403 instead of %d",
+                event.status,
+            )
+            return [{"type": "websocket.close", "code": 1000, "reason": ""}]
+        start = {
+            "type": "websocket.http.response.start",
+            "status": event.status,
+            "headers": list(event.headers),
+        }
+        return [start, {"type": "websocket.http.response.body", "body": event.body}]
+
+    def says_gone(self, exc: Exception) -> bool:
+        return means_gone(exc)
+
+    def abort(self) -> bool:
+        link = link_of(self.scope)
+        carrier = carrier_of(self._send if link is None else link.send)
+        if carrier is None or carrier.shared:
+            return False
+        drop(carrier.server, carrier.socket)
+        return True
+
+    async def _check_late_send(self) -> None:
+        """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect.
+
+        The engine sends nothing any more by now: it calls ``receive`` only to drain the server.
+        """
+        self._probe_is_due = False
+        try:
+            await self._send({"type": "websocket.send", "text": ""})
+        except OSError:
+            return
+        except Exception as exc:  # noqa: BLE001 - it is what is reported
+            problem = f"raised {exc!r} instead of an OSError"
+        else:
+            problem = "raised nothing"
+        _logger.warning(
+            "the server announces ASGI 2.4, but a send after the disconnect %s", problem
+        )
+
+
+class _Unknown:
+    """An event type that is not in the specification."""
+
+    def __init__(self, event_type: object) -> None:
+        self.type = event_type
+
+
+def _parse(event: Mapping[str, Any]) -> Incoming | _Unknown:
+    try:
+        kind = event["type"]
+    except (TypeError, KeyError, IndexError):
+        raise RemoteProtocolError(
+            f"the server delivered {type(event).__name__!r} without a 'type' instead of an event"
+        ) from None
+    if kind == "websocket.receive":
+        text = event.get("text")
+        if isinstance(text, str):
+            return text
+        data = event.get("bytes")
+        if isinstance(data, bytes):
+            return data
+        raise RemoteProtocolError(
+            "the server delivered a 'websocket.receive' with neither 'text' nor 'bytes'"
+        )
+    if kind == "websocket.disconnect":
+        code = event.get("code")
+        return Disconnect(code if isinstance(code, int) else None, str(event.get("reason") or ""))
+    if kind == "websocket.connect":
+        return Connect()
+    return _Unknown(kind)
+
+
+def _announces_late_errors(scope: Scope) -> bool:
+    version = str(scope.get("asgi", {}).get("spec_version", "2.0"))
+    parts = [int(part) for part in version.split(".") if part.isdigit()]
+    return tuple(parts) >= (2, 4)

@@ -1,0 +1,47 @@
+"""``python -m wsnursery serve``: an application on Hypercorn, with a drain before it stops."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import Config, DeploymentError, run
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        arguments: Those of the command line, after the command's name.
+
+    Returns:
+        The exit status of `wsnursery.hypercorn.run`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m wsnursery serve",
+        description="Serve an ASGI application on Hypercorn. SIGTERM and Ctrl-C close the "
+        "WebSockets first; a second one does not wait for them.",
+    )
+    parser.add_argument("app", metavar="MODULE:NAME", help="the application, such as chat:app")
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings, in TOML")
+    parser.add_argument(
+        "-b",
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help="HOST:PORT, unix:PATH or fd://NUMBER, where to listen; may be repeated",
+    )
+    parser.add_argument("-k", "--worker-class", metavar="CLASS", help="asyncio, trio or uvloop")
+    parser.add_argument("-w", "--workers", type=int, metavar="N", help="how many processes")
+    chosen = parser.parse_args(arguments)
+    try:
+        config = Config() if chosen.config is None else Config.from_toml(chosen.config)
+    except DeploymentError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    for name in ("bind", "worker_class", "workers"):
+        value = getattr(chosen, name)
+        if value is not None:
+            setattr(config, name, value)
+    return run(chosen.app, config)

@@ -1,0 +1,73 @@
+"""What a room has published: a message with its number, and the newest of them for late joiners."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wsnursery._types import Message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Publication:
+    """One message of a room, made once for all its members."""
+
+    room: object
+    """The room's token; a reference to the room itself would be a cycle through its history."""
+    number: int
+    """Its place in the room: the first is 1. A skipped number is a message that never came."""
+    message: Message
+    size: int
+    """The message's payload, in bytes."""
+    key: str | None
+    """What a newer message of the same key makes superfluous for those who want the latest."""
+
+    def shares_room(self, tag: object) -> bool:
+        """Whether a tag in an outbox is a publication of the same room."""
+        return isinstance(tag, Publication) and tag.room is self.room
+
+    def supersedes(self, tag: object) -> bool:
+        """Whether a tag in an outbox is a publication of the same room and key."""
+        return isinstance(tag, Publication) and tag.room is self.room and tag.key == self.key
+
+
+class History:
+    """The newest publications of a room, bounded in messages and bytes. Always without a hole."""
+
+    __slots__ = ("_kept", "_max_bytes", "_max_messages", "bytes")
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self._kept: deque[Publication] = deque()
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        """The payload bytes that are kept."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def append(self, publication: Publication) -> None:
+        """Keep one more, and let go of the oldest beyond the bounds."""
+        self._kept.append(publication)
+        self.bytes += publication.size
+        while len(self._kept) > self._max_messages or self.bytes > self._max_bytes:
+            self.bytes -= self._kept.popleft().size
+
+    def newest(self, count: int) -> list[Publication]:
+        """The newest ones, oldest first."""
+        return list(self._kept)[max(0, len(self._kept) - count) :]
+
+    def after(self, number: int) -> list[Publication]:
+        """Those with a higher number that are still kept, oldest first."""
+        return [publication for publication in self._kept if publication.number > number]
+
+
+def newest_that_fit(
+    publications: Iterable[Publication], max_messages: int, max_bytes: int
+) -> list[Publication]:
+    """The longest tail of publications that is within both bounds, oldest first."""
+    tail = History(max_messages, max_bytes)
+    for publication in publications:
+        tail.append(publication)
+    return tail.newest(len(tail))

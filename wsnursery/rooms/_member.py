@@ -1,0 +1,221 @@
+"""`Member`: one connection in a room, and what happens when its queue is full.
+
+The queue is the connection's own outbox, so what a room may pile up for a member is bounded by
+``Options.send_buffer`` and ``send_buffer_bytes``, together with everything else that is sent there.
+
+==================  ===============================================================================
+``overflow=``       when a message finds the queue full
+==================  ===============================================================================
+``"disconnect"``    the member is closed (1013), as if the peer had gone: its group is cancelled
+``"drop_oldest"``   the oldest waiting messages of this room make way
+``"drop_newest"``   the new message is not queued
+``"latest"``        as ``"drop_oldest"``; besides, a new message always replaces a waiting one of
+                    the same key, so the queue only fills up with that many different keys
+==================  ===============================================================================
+
+Whatever the policy, a member is sent a part of what was published, in the order in which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, final, get_args
+from weakref import ref
+
+import anyio
+import anyio.lowlevel
+
+from ._history import Publication, newest_that_fit
+
+if TYPE_CHECKING:
+    from wsnursery._engine.connection import Connection
+
+Overflow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
+"""What becomes of a member whose queue is full; see `wsnursery.Room.joined`."""
+
+OVERFLOWS: Final[tuple[str, ...]] = get_args(Overflow)
+
+SLOW_REASON = "too slow"
+"""The reason of the close that ends a member whose queue is full."""
+
+REPLAY_SHARE = 2
+"""A replay takes one in so many of the free places of the queue: a member that has just come in
+must not overflow with the next message."""
+
+LAGGING_SHARE = 2
+"""A member lags when one in so many of the places of its queue are taken."""
+
+
+class JoinOptions(TypedDict, total=False):
+    """The keyword arguments of `Room.joined`."""
+
+    overflow: Overflow
+    code: int
+    metadata: Any
+    replay: int
+    after: int | None
+    epoch: str | None
+
+
+@final
+class Member:
+    """One connection in a room, for as long as the ``with`` block lasts. `Room.joined` makes it.
+
+    Two members are never equal, also when they are the same person coming back. Keep it as long as
+    you like: it does not keep the connection alive.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_connection",
+        "_news",
+        "_origin",
+        "_overflow",
+        "_unseen",
+        "conflated",
+        "disconnected",
+        "dropped",
+        "metadata",
+    )
+
+    def __init__(
+        self, connection: Connection, overflow: Overflow, code: int, metadata: Any
+    ) -> None:
+        self._connection = ref(connection)
+        self._origin = connection.origin
+        self._overflow = overflow
+        self._code = code
+        self._unseen = 0
+        self._news: anyio.Event | None = None
+        self.metadata: Any = metadata
+        """What was given to `Room.joined`: a name, say."""
+        self.dropped: int = 0
+        """Messages that this member was not given because its queue was full."""
+        self.conflated: int = 0
+        """Messages that a newer one of the same key has replaced while they waited."""
+        self.disconnected: bool = False
+        """It was closed because its queue was full."""
+
+    def __repr__(self) -> str:
+        return f"<Member {self.metadata!r}: {self.dropped} dropped, {self.conflated} conflated>"
+
+    @property
+    def lagging(self) -> bool:
+        """Whether its queue is at least half full, in messages or in bytes."""
+        connection = self._connection()
+        if connection is None or connection.over:
+            return False
+        outbox, options = connection.outbox, connection.options
+        return (
+            len(outbox) * LAGGING_SHARE >= options.send_buffer
+            or outbox.bytes * LAGGING_SHARE >= options.send_buffer_bytes
+        )
+
+    async def missed(self) -> int:
+        """Wait until this member has missed messages, and return how many since the last call.
+
+        Messages are missed when the queue was full, when the history no longer has what was asked
+        for, and when the backplane had a gap. Start it as a child, to tell the peer to load the
+        state anew::
+
+            async def tell(ws: WebSocket, member: Member) -> None:
+                while True:
+                    await ws.send_json({"missed": await member.missed()})
+
+        Returns:
+            At least 1. A gap of unknown size counts as 1. Conflated messages do not count.
+
+        *Checkpoint*: always. *Cancellation*: loses nothing. One task at a time gets the count.
+        """
+        await anyio.lowlevel.checkpoint()
+        while not self._unseen:
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+        # Nothing may be awaited any more: a cancellation would lose the count.
+        count, self._unseen = self._unseen, 0
+        return count
+
+    # ------------------------------------------------------------------------- the room's side
+
+    def _check_can_join(self) -> None:
+        """Raise what a call that sends would raise now."""
+        connection = self._connection()
+        assert connection is not None, "whoever joins holds it"
+        connection.check_can_send()
+
+    def _give(self, publication: Publication, *, at_once: bool) -> bool:
+        """Queue a message, and say whether it was. Never waits, never raises.
+
+        Args:
+            publication: The message.
+            at_once: Begin to send it now, if nothing is before it.
+        """
+        connection = self._connection()
+        if connection is None or connection.over:
+            return False
+        if at_once and connection.sender.is_ready:
+            connection.sender.send_now(publication.message, publication.size)
+            return True
+        if self._overflow == "latest" and connection.outbox.discard_oldest(publication.supersedes):
+            self.conflated += 1
+        if connection.offer(publication.message, publication.size, publication):
+            return True
+        return self._overflowed(connection, publication)
+
+    def _replay(self, publications: Sequence[Publication]) -> int:
+        """Queue the newest of these messages, as many as the queue has good room for.
+
+        Returns:
+            How many.
+        """
+        connection = self._connection()
+        assert connection is not None, "it has just come in"
+        outbox, options = connection.outbox, connection.options
+        fitting = newest_that_fit(
+            publications,
+            max(0, options.send_buffer - len(outbox)) // REPLAY_SHARE,
+            max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
+        )
+        for publication in fitting:
+            self._give(publication, at_once=False)  # newer states replace older ones
+        return len(fitting)
+
+    def _miss(self, count: int) -> None:
+        """Messages never came to this member: tell who asks."""
+        self._unseen += count
+        if self._news is not None and count:
+            self._news.set()
+            self._news = None
+
+    # ------------------------------------------------------------------------------- overflow
+
+    def _overflowed(self, connection: Connection, publication: Publication) -> bool:
+        connection.observers.buffer_full("send")
+        if self._overflow == "disconnect":
+            self._disconnect(connection)
+            return False
+        if self._overflow != "drop_newest" and self._make_way(connection, publication):
+            return True
+        self._drop(connection)
+        return False
+
+    def _disconnect(self, connection: Connection) -> None:
+        self.disconnected = True
+        cause = anyio.WouldBlock("the send buffer of this member of a room was full")
+        connection.close_by_itself(self._code, SLOW_REASON, cause)
+
+    def _make_way(self, connection: Connection, publication: Publication) -> bool:
+        outbox = connection.outbox
+        if publication.size > connection.options.send_buffer_bytes:
+            return False  # no room for it, however many others are dropped
+        while not outbox.has_room(publication.size):
+            if not outbox.discard_oldest(publication.shares_room):
+                return False  # full of what the application itself has sent
+            self._drop(connection)
+        return connection.offer(publication.message, publication.size, publication)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.observers.dropped("send", 1)
+        self.dropped += 1
+        self._miss(1)

@@ -1,0 +1,25 @@
+"""What happened to a connection: recorded by a hook, as data, as text and as a picture.
+
+::
+
+    recorder = Recorder()
+
+    @websocket_app(options=Options(hooks=[recorder]))
+    async def app(ws: WebSocket) -> None:
+        ...
+
+    Path("timeline.svg").write_text(svg(*recorder.timelines()))
+"""
+
+from __future__ import annotations
+
+from ._entries import Entry
+from ._recorder import Recorder, Timeline
+from ._svg import svg
+from ._text import text
+
+__all__ = ["Entry", "Recorder", "Timeline", "svg", "text"]
+
+# Show the public path in reprs, tracebacks and pickles, not the private module.
+for _public in (Entry, Recorder, Timeline, svg, text):
+    _public.__module__ = __name__

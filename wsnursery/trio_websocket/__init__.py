@@ -1,0 +1,192 @@
+"""WebSockets without ASGI, over trio-websocket: `connect`, `serve` and `from_connection`.
+
+The same `wsnursery.WebSocket` with the same contract, on both ends, on trio alone. It needs the
+extra: ``pip install 'wsnursery[trio-websocket]'``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+try:
+    import trio
+    import trio_websocket
+except ImportError as _missing:
+    raise ImportError(
+        "wsnursery.trio_websocket needs trio-websocket: pip install 'wsnursery[trio-websocket]'"
+    ) from _missing
+
+from wsnursery._backend.native import running_on_trio
+from wsnursery._engine.websocket import WebSocket
+from wsnursery._options import Options
+from wsnursery._types import Headers
+
+from ._client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
+from ._link import Background, sheltered
+from ._scope import check_offer, check_request_headers, connection_scope, parse_url
+from ._server import Handler, Listener, Listening, Server, listening
+from ._transport import TrioTransport, opened
+
+__all__ = ["HandshakeRejected", "Listening", "connect", "from_connection", "serve"]
+
+# Show the public path in reprs, tracebacks and pickles, not the private module.
+HandshakeRejected.__module__ = Listening.__module__ = __name__
+
+
+def connect(
+    url: str,
+    *,
+    subprotocols: Iterable[str] = (),
+    headers: Headers = (),
+    ssl_context: ssl.SSLContext | None = None,
+    options: Options = Options(),
+) -> AbstractAsyncContextManager[WebSocket]:
+    """Connect to a server.
+
+    Use it as an async context manager, once::
+
+        async with connect("ws://127.0.0.1:8000/") as ws:
+            await ws.send("hello")
+            print(await ws.receive())
+
+    The WebSocket is open: there is nothing to accept. Its `WebSocket.headers` are those of the
+    server's answer. Leaving closes it as every block of a WebSocket does. It connects once; see
+    ``examples/reconnect.py`` for a client that comes back.
+
+    Args:
+        url: ``ws://host:port/path?query``, or ``wss://`` for TLS (RFC 6455 §3).
+        subprotocols: What to offer, in the order of preference; see `WebSocket.subprotocol`.
+        headers: More request headers, pairs of bytes.
+        ssl_context: For ``wss://``; the default checks the certificate against the system's.
+        options: Limits and mode.
+
+    Raises:
+        ValueError: The URL, a header or a subprotocol may not be sent. (At the call.)
+        TypeError: An argument has the wrong type. (At the call.)
+        RuntimeError: The call is not made in a trio task. (At the call.)
+        OSError: Entering: the server could not be reached (`ssl.SSLError` for its certificate), or
+            did not answer with a WebSocket handshake. `TimeoutError`: not within 30 seconds.
+        HandshakeRejected: Entering: the server has answered with another HTTP response.
+        WebSocketDisconnected: The end of the connection cut the body short; see
+            `wsnursery.open_websocket`.
+
+    *Checkpoint*: entering and leaving. *Cancellation*: while entering, the stream is closed; then
+    as with `wsnursery.open_websocket`.
+    """
+    _require_trio("connect")
+    target = parse_url(url)
+    if ssl_context is not None and not target.secure:
+        raise ValueError(f"{url!r} is without TLS: write wss:// or leave ssl_context out")
+    offered = check_offer(subprotocols)
+    checked = check_request_headers(headers)
+
+    @asynccontextmanager
+    async def connected() -> AsyncGenerator[WebSocket]:
+        stream = await dial(target, ssl_context)
+        async with client_over(stream, target, offered, checked, options) as ws:
+            yield ws
+
+    return connected()
+
+
+def from_connection(
+    connection: trio_websocket.WebSocketConnection, options: Options = Options()
+) -> AbstractAsyncContextManager[WebSocket]:
+    """Put a WebSocket over an open connection of trio-websocket, client or server.
+
+    Use it as an async context manager inside the block that holds the connection, and let nobody
+    else read, write or close it meanwhile::
+
+        async with trio_websocket.open_websocket_url(url) as connection:
+            async with from_connection(connection) as ws:
+                ...
+
+    The WebSocket is open: there is nothing to accept. Leaving closes the connection.
+
+    Two things are better with `connect` and `serve`, which hold the stream themselves: there the
+    `OSError` of a stream that broke while it was read is chained too (trio-websocket drops it; here
+    the end is then reported as code 1006), and ``Options.max_message_size`` is in force before a
+    message has been put together.
+
+    Args:
+        connection: The connection.
+        options: Limits and mode.
+
+    Raises:
+        RuntimeError: The call is not made in a trio task. (At the call.)
+        WebSocketDisconnected: As with `connect`.
+
+    *Checkpoint*: entering and leaving. *Cancellation*: as with `connect`.
+    """
+    _require_trio("from_connection")
+
+    @asynccontextmanager
+    async def adopted() -> AsyncGenerator[WebSocket]:
+        async with sheltered() as nursery:
+            scope = connection_scope(connection)
+            transport = TrioTransport(connection, scope, Background(nursery), options)
+            try:
+                async with opened(transport, options) as ws:
+                    yield ws
+            finally:
+                with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await trio.aclose_forcefully(connection)
+
+    return adopted()
+
+
+async def serve(
+    handler: Handler,
+    host: str | None,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    options: Options = Options(),
+    task_status: trio.TaskStatus[Listening] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve WebSockets until cancelled.
+
+    The handler is the same as for `wsnursery.websocket_app`, the call to `WebSocket.accept`
+    included. What it raises is logged, once, with its traceback, and closes that connection with
+    1011; the server goes on. A client that leaves is a normal end.
+
+    Args:
+        handler: An async function of one `WebSocket`.
+        host: The address to listen on, such as ``"127.0.0.1"``; `None` for all interfaces.
+        port: The port; 0 for a free one, see `Listening.port`.
+        ssl_context: For TLS; `None` serves without.
+        options: Limits and mode of every connection.
+        task_status: For ``await nursery.start(serve, handler, host, port)``, which returns the
+            `Listening` when the server accepts connections.
+
+    Raises:
+        OSError: It cannot listen there.
+        RuntimeError: It does not run on trio.
+
+    *Checkpoint*: yes; it never returns. *Cancellation*: it stops listening, closes every connection
+    with 1001 and gives the handlers 10 seconds to end, then cancels them.
+    """
+    _require_trio("serve")
+    if ssl_context is None:
+        listeners: Sequence[Listener] = await trio.open_tcp_listeners(port, host=host)
+    else:
+        listeners = await trio.open_ssl_over_tcp_listeners(
+            port, ssl_context, host=host, https_compatible=True
+        )
+    try:
+        task_status.started(listening(listeners))
+        await Server(handler, options).run(listeners)
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            for listener in listeners:
+                await listener.aclose()
+
+
+def _require_trio(name: str) -> None:
+    if not running_on_trio():
+        raise RuntimeError(
+            f"wsnursery.trio_websocket.{name}() must be called in a trio task, because "
+            "trio-websocket runs on trio alone: use trio.run() or anyio.run(..., backend='trio')"
+        )

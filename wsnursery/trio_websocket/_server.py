@@ -1,0 +1,139 @@
+"""Serve WebSockets over trio-websocket: accept, run handlers, drain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+import trio
+from trio_websocket import WebSocketRequest
+
+from wsnursery._codes import CloseCode
+from wsnursery._engine.websocket import WebSocket, is_about, make_websocket
+from wsnursery._errors import WebSocketDisconnected
+from wsnursery._options import Options
+
+from ._link import Background, lingering, open_server, sheltered
+from ._scope import server_scope
+from ._stream import WatchedStream
+from ._transport import TrioTransport
+
+logger = logging.getLogger("wsnursery")
+
+Handler = Callable[[WebSocket], Awaitable[object]]
+"""What `serve` runs for every connection: an async function of one `WebSocket`."""
+
+Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+
+HANDSHAKE_SECONDS = 30.0
+"""The longest that a handshake may take, TLS included: a peer that says nothing holds a socket."""
+
+DRAIN_SECONDS = 10.0
+"""Seconds that the handlers have to end after a cancelled server has closed their connections, as
+in `WebSocketApp.close_all`. Then they are cancelled too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What a server that has started listens on: the value that `serve` gives to ``started``."""
+
+    addresses: tuple[tuple[str, int], ...]
+    """Host and port of each listening socket."""
+
+    @property
+    def port(self) -> int:
+        """The port of the first listening socket, for a server that was given port 0."""
+        return self.addresses[0][1]
+
+
+class Server:
+    """One run of `serve`.
+
+    Args:
+        handler: Runs for every connection.
+        options: For every connection.
+    """
+
+    def __init__(self, handler: Handler, options: Options) -> None:
+        self._handler = handler
+        self._options = options
+        self._open: dict[WebSocket, None] = {}
+        self._draining = False
+        self._emptied = trio.Event()
+
+    async def run(self, listeners: Sequence[Listener]) -> None:
+        """Serve until cancelled, then drain."""
+        async with sheltered() as handlers:
+            try:
+                await trio.serve_listeners(
+                    self.serve_stream, list(listeners), handler_nursery=handlers
+                )
+            finally:
+                with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                    await self._drain(handlers)
+
+    async def _drain(self, handlers: trio.Nursery) -> None:
+        """Close every connection with 1001 and wait until the handlers have ended."""
+        self._draining = True
+        for ws in self._open:
+            handlers.start_soon(_go_away, ws)
+        if self._open:
+            await self._emptied.wait()
+
+    async def serve_stream(self, raw: trio.abc.Stream) -> None:
+        """Serve one connection. Whatever happens in it, the server goes on."""
+        try:
+            async with sheltered() as nursery:
+                await self._serve(raw, Background(nursery))
+        except Exception:
+            logger.exception("the handler of a WebSocket failed")
+
+    async def _serve(self, raw: trio.abc.Stream, tasks: Background) -> None:
+        stream = WatchedStream(raw)
+        request: WebSocketRequest | None = None
+        with trio.move_on_after(HANDSHAKE_SECONDS):
+            request = await open_server(tasks, stream, self._options)
+        if request is None or self._draining:
+            return
+        # The request only hands the connection out with `accept`: too late to see the client go.
+        connection = request._connection  # pyright: ignore[reportPrivateUsage]
+        scope = server_scope(request, raw)
+        transport = TrioTransport(
+            connection, scope, tasks, self._options, request=request, stream=stream
+        )
+        async with lingering(stream, tasks, transport.said_close):
+            await self._handle(make_websocket(transport, self._options))
+
+    async def _handle(self, ws: WebSocket) -> None:
+        try:
+            async with ws:
+                self._open[ws] = None
+                await self._handler(ws)
+        except WebSocketDisconnected as exc:
+            if not is_about(exc, ws):
+                raise
+            logger.debug("%s", exc)
+        finally:
+            self._open.pop(ws, None)
+            if self._draining and not self._open:
+                self._emptied.set()
+
+
+async def _go_away(ws: WebSocket) -> None:
+    with suppress(anyio.ClosedResourceError):  # it ended while others were being closed
+        await ws.close(CloseCode.GOING_AWAY)
+
+
+def listening(listeners: Sequence[Listener]) -> Listening:
+    """Where the listeners listen."""
+    return Listening(tuple(_address(listener) for listener in listeners))
+
+
+def _address(listener: Listener) -> tuple[str, int]:
+    below = listener if isinstance(listener, trio.SocketListener) else listener.transport_listener
+    assert isinstance(below, trio.SocketListener)
+    host, port, *_ = below.socket.getsockname()
+    return host, port
