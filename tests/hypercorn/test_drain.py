@@ -1,7 +1,6 @@
 """Ending all WebSockets of an application: who is told what, when, and what is waited for."""
 
 import gc
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +11,14 @@ from anyio.abc import TaskGroup
 
 from tests.asgi._sockets import HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about
-from wsnursery import LocalProtocolError, WebSocket, open_websocket, testing, websocket_app
+from wsnursery import (
+    LocalProtocolError,
+    WebSocket,
+    WebSocketDisconnected,
+    open_websocket,
+    testing,
+    websocket_app,
+)
 from wsnursery.hypercorn._drain import ASGIApp, Drain, DrainPolicy
 
 Handler = Callable[[WebSocket], Awaitable[None]]
@@ -158,16 +164,49 @@ async def test_who_has_left_before_its_turn_is_not_closed() -> None:
         assert closes(waiting) == [None] * 10
 
 
-async def test_what_fails_to_close_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    async def not_entered(scope: Any, receive: Any, send: Any) -> None:
-        open_websocket(scope, receive, send)
-        await anyio.sleep_forever()
+@pytest.mark.parametrize("seconds", [0.5, 30])
+async def test_one_that_is_opened_but_not_entered_is_denied_at_once(seconds: float) -> None:
+    """Between the two a handler may ask a database who the client is."""
+    ends: list[str] = []
 
-    drain = drain_of(not_entered, timeout=1, spread=0)
-    async with serving(drain) as (tasks, _):
-        with caplog.at_level(logging.DEBUG, "wsnursery"):
-            await drain.run(tasks)
-    assert "could not close a WebSocket before the server stops" in caplog.text
+    async def authenticates(scope: Any, receive: Any, send: Any) -> None:
+        ws = open_websocket(scope, receive, send)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(seconds)
+        try:
+            async with ws:
+                await ws.accept()
+        except WebSocketDisconnected as exc:
+            ends.append(str(exc))
+
+    drain = drain_of(authenticates, timeout=1, spread=0)
+    async with serving(drain) as (tasks, (server,)):
+        began = anyio.current_time()
+        tasks.start_soon(drain.run, tasks)
+        await anyio.wait_all_tasks_blocked()
+        assert anyio.current_time() == about(began)
+        assert denial(server)[0] == 503
+        await anyio.sleep(seconds + 1)
+        assert len(ends) == 1
+
+
+async def test_one_that_is_opened_after_the_drain_began_meets_a_client_that_has_gone() -> None:
+    outcomes: list[BaseException] = []
+
+    async def authenticates(scope: Any, receive: Any, send: Any) -> None:
+        await anyio.sleep(0.5)
+        with pytest.raises(WebSocketDisconnected) as caught:
+            async with open_websocket(scope, receive, send) as ws:
+                await ws.accept()
+        outcomes.append(caught.value)
+
+    drain = drain_of(authenticates, timeout=1, spread=0)
+    async with serving(drain) as (tasks, (server,)):
+        began = anyio.current_time()
+        await drain.run(tasks)
+        assert anyio.current_time() == about(began + 0.5)
+        assert denial(server)[0] == 503
+        assert len(outcomes) == 1
 
 
 @pytest.mark.parametrize("hurry", [False, True])

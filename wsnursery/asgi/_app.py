@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable
 from typing import overload
 
 import anyio
 
 from wsnursery._codes import check_close
+from wsnursery._engine.open_connections import (
+    OpenConnections,
+    cancel_websocket,
+    close_websocket,
+)
 from wsnursery._engine.websocket import WebSocket, is_about
 from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
@@ -35,8 +40,7 @@ class WebSocketApp:
     def __init__(self, handler: Handler, options: Options) -> None:
         self._handler = handler
         self._options = options
-        self._open: dict[WebSocket, None] = {}
-        self._closings: dict[_Closing, None] = {}
+        self._open = OpenConnections(close_websocket, cancel_websocket)
 
     def __repr__(self) -> str:
         name = getattr(self._handler, "__qualname__", repr(self._handler))
@@ -67,7 +71,7 @@ class WebSocketApp:
         ws = open_websocket(scope, receive, send, options=self._options)
         try:
             async with ws:
-                self._open[ws] = None
+                self._open.add(ws)
                 await self._handler(ws)
         except WebSocketDisconnected as exc:
             # Servers log what leaves an application as an error; a client that leaves is none.
@@ -75,9 +79,7 @@ class WebSocketApp:
                 raise
             _logger.debug("%s", exc)
         finally:
-            self._open.pop(ws, None)
-            for closing in self._closings:
-                closing.ended(ws)
+            self._open.discard(ws)
 
     async def close_all(
         self, code: int = 1001, reason: str = "", timeout: float | None = 10.0
@@ -97,41 +99,12 @@ class WebSocketApp:
         that serves the application.
         """
         check_close(code, reason)
-        closing = _Closing(self._open)
-        self._closings[closing] = None
-        try:
-            with anyio.move_on_after(timeout) as limit:
-                async with anyio.create_task_group() as group:
-                    for ws in self.connections:
-                        group.start_soon(_close, ws, code, reason)
-                await closing.done.wait()
-        finally:
-            del self._closings[closing]
-        if limit.cancelled_caught:
-            for ws in closing.left:
-                with suppress(anyio.ClosedResourceError):  # its handler has ended, it is closing
-                    ws.cancel_scope.cancel()
-
-
-class _Closing:
-    """One run of `close_all`: the connections that it still waits for."""
-
-    def __init__(self, connections: Iterable[WebSocket]) -> None:
-        self.left = set(connections)
-        self.done = anyio.Event()
-        if not self.left:
-            self.done.set()
-
-    def ended(self, ws: WebSocket) -> None:
-        """The block of a connection has been left."""
-        self.left.discard(ws)
-        if not self.left:
-            self.done.set()
-
-
-async def _close(ws: WebSocket, code: int, reason: str) -> None:
-    with suppress(anyio.ClosedResourceError):  # it ended while others were being closed
-        await ws.close(code, reason)
+        deadline = math.inf if timeout is None else anyio.current_time() + timeout
+        limit = anyio.CancelScope(deadline=deadline)
+        async with anyio.create_task_group() as closing:
+            await self._open.end_all(closing.start_soon, code, reason, limit=limit)
+            # What is still being closed goes out without this call.
+            closing.cancel_scope.cancel()
 
 
 async def _upgrade_required(scope: Scope, send: Send) -> None:

@@ -27,12 +27,14 @@ class Link:
         send: The server's own ``send``, which middleware may hide.
     """
 
-    __slots__ = ("send", "websocket")
+    __slots__ = ("closed_by_server", "send", "websocket")
 
     def __init__(self, send: Send) -> None:
         self.send: Send = send
         self.websocket: WebSocket | None = None
         """The WebSocket that was opened for it; `None` for a handler written without."""
+        self.closed_by_server: bool = False
+        """The server has closed it before a WebSocket was opened."""
 
 
 def link_of(scope: Scope) -> Link | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsnursery._engine.open_connections import Gone
 from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
@@ -51,8 +52,10 @@ def open_websocket(
             f"open_websocket() needs a scope of type 'websocket', not {kind!r}: "
             "look at scope['type'] first, or use websocket_app"
         )
-    ws = make_websocket(ASGITransport(scope, receive, send, options), options)
     link = link_of(scope)
+    if link is not None and link.closed_by_server:
+        return make_websocket(Gone(scope), options)
+    ws = make_websocket(ASGITransport(scope, receive, send, options), options)
     if link is not None:
         link.websocket = ws
     return ws

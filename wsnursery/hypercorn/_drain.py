@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,8 +12,17 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from wsnursery._codes import check_close
-from wsnursery._engine.websocket import connection_of
-from wsnursery._errors import LocalProtocolError, WebSocketDisconnected
+from wsnursery._engine.open_connections import (
+    RETRY_BODY,
+    RETRY_HEADERS,
+    RETRY_STATUS,
+    OpenConnections,
+    cancel_websocket,
+    close_websocket,
+    deny_before_entry,
+    is_entered,
+)
+from wsnursery._errors import WebSocketDisconnected
 from wsnursery._types import Receive, Scope, Send
 from wsnursery.asgi._extension import EXTENSION, Link
 from wsnursery.asgi._open import open_websocket
@@ -23,22 +31,11 @@ from wsnursery.asgi._socket import carrier_of, drop, make_end_harmless
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-logger = logging.getLogger("wsnursery")
-
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[object]]
 """An ASGI application: every framework's."""
 
-BATCH_SECONDS = 0.1
-"""Seconds between two batches of closes."""
-
 CUT_SECONDS = 1.0
 """Seconds that a handler has to end once it has been cancelled."""
-
-SMALLEST_BATCH = 10
-"""The fewest connections that a batch closes: a hundred of them are no stampede."""
-
-RETRY_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
-RETRY_BODY = b"This server is being restarted: try again.\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +78,8 @@ class Drain:
         self._app = app
         self._policy = policy
         self._begun = False
-        self._open: dict[Link, None] = {}
+        self._open = OpenConnections(_close, _cancel)
         self._requests = 0
-        self._emptied = anyio.Event()
         self._patience = anyio.CancelScope()
         self._servers: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
         """The server's objects for the network connections that it has, and their sockets."""
@@ -110,13 +106,11 @@ class Drain:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         link = Link(send)
         extensions: dict[str, Any] = {**(scope.get("extensions") or {}), EXTENSION: link}
-        self._open[link] = None
+        self._open.add(link)
         try:
             await self._app({**scope, "extensions": extensions}, receive, send)
         finally:
-            del self._open[link]
-            if not self._open:
-                self._emptied.set()
+            self._open.discard(link)
 
     @property
     def is_idle(self) -> bool:
@@ -133,53 +127,16 @@ class Drain:
             tasks: Runs the closes, each of which may outlast this call by its own timeout.
         """
         self._begun = True
-        self._emptied = anyio.Event()
-        with self._patience:
-            self._patience.deadline = anyio.current_time() + self._policy.timeout
-            await self._close_in_batches(tasks)
-            if self._open:
-                await self._emptied.wait()
-        for link in tuple(self._open):
-            self._cut(link)
+        self._patience.deadline = anyio.current_time() + self._policy.timeout
+        await self._open.end_all(
+            tasks.start_soon,
+            self._policy.code,
+            self._policy.reason,
+            limit=self._patience,
+            spread=self._policy.spread,
+        )
         with anyio.move_on_after(CUT_SECONDS):
-            if self._open:
-                await self._emptied.wait()
-
-    async def _close_in_batches(self, tasks: TaskGroup) -> None:
-        waiting = tuple(self._open)
-        batches = max(1, math.floor(self._policy.spread / BATCH_SECONDS))
-        size = max(SMALLEST_BATCH, math.ceil(len(waiting) / batches))
-        for start in range(0, len(waiting), size):
-            if start:
-                await anyio.sleep(BATCH_SECONDS)
-            for link in waiting[start : start + size]:
-                if link in self._open:
-                    tasks.start_soon(self._close, link)
-
-    async def _close(self, link: Link) -> None:
-        code, reason = self._policy.code, self._policy.reason
-        ws = link.websocket
-        try:
-            if ws is None:
-                await link.send({"type": "websocket.close", "code": code, "reason": reason})
-            elif ws.state in ("connecting", "requested"):
-                await ws.reject(503, RETRY_HEADERS, RETRY_BODY)
-            else:
-                await ws.close(code, reason)
-        except Exception as exc:  # noqa: BLE001 - it ended meanwhile, and the others must be closed
-            logger.debug("could not close a WebSocket before the server stops: %r", exc)
-
-    def _cut(self, link: Link) -> None:
-        """Its time is over: cancel the handler, or at least free what waits for the network."""
-        carrier = carrier_of(link.send)
-        if link.websocket is not None:
-            with suppress(anyio.ClosedResourceError, LocalProtocolError):
-                scope = link.websocket.cancel_scope
-                # If its turn has not come yet: a cancelled block would close with 1000.
-                connection_of(link.websocket).begin_close(self._policy.code, self._policy.reason)
-                scope.cancel()
-        elif carrier is not None and not carrier.shared:
-            drop(carrier.server, carrier.socket)
+            await self._open.until_empty()
 
     def hurry(self) -> None:
         """Wait no longer for the handlers."""
@@ -191,7 +148,39 @@ class Drain:
             drop(server, sock)
 
 
+async def _close(link: Link, code: int, reason: str) -> None:
+    ws = link.websocket
+    if ws is None:
+        await _close_raw(link, code, reason)
+    elif is_entered(ws):
+        await close_websocket(ws, code, reason)
+    else:
+        await deny_before_entry(ws)
+
+
+async def _close_raw(link: Link, code: int, reason: str) -> None:
+    """Close the connection of a handler that calls bare ``receive`` and ``send``."""
+    link.closed_by_server = True
+    try:
+        # Hypercorn refuses this without any effect once the handshake has been accepted.
+        start = {"type": "websocket.http.response.start", "status": RETRY_STATUS}
+        await link.send({**start, "headers": RETRY_HEADERS})
+    except Exception:  # noqa: BLE001 - a class of Hypercorn's
+        await link.send({"type": "websocket.close", "code": code, "reason": reason})
+    else:
+        await link.send({"type": "websocket.http.response.body", "body": RETRY_BODY})
+
+
+async def _cancel(link: Link, code: int, reason: str) -> None:
+    """Cancel the handler, or at least free what waits for the network."""
+    carrier = carrier_of(link.send)
+    if link.websocket is not None and is_entered(link.websocket):
+        await cancel_websocket(link.websocket, code, reason)
+    elif carrier is not None and not carrier.shared:
+        drop(carrier.server, carrier.socket)
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     with suppress(WebSocketDisconnected):
         async with open_websocket(scope, receive, send) as ws:
-            await ws.reject(503, RETRY_HEADERS, RETRY_BODY)
+            await ws.reject(RETRY_STATUS, RETRY_HEADERS, RETRY_BODY)

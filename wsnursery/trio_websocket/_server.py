@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -12,6 +11,11 @@ import trio
 from trio_websocket import WebSocketRequest
 
 from wsnursery._codes import CloseCode
+from wsnursery._engine.open_connections import (
+    OpenConnections,
+    cancel_websocket,
+    close_websocket,
+)
 from wsnursery._engine.websocket import WebSocket, is_about, make_websocket
 from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
@@ -33,7 +37,7 @@ HANDSHAKE_SECONDS = 30.0
 
 DRAIN_SECONDS = 10.0
 """Seconds that the handlers have to end after a cancelled server has closed their connections, as
-in `WebSocketApp.close_all`. Then they are cancelled too."""
+in `WebSocketApp.close_all`. Then they are cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,8 @@ class Server:
     def __init__(self, handler: Handler, options: Options) -> None:
         self._handler = handler
         self._options = options
-        self._open: dict[WebSocket, None] = {}
+        self._open = OpenConnections(close_websocket, cancel_websocket)
         self._draining = False
-        self._emptied = trio.Event()
 
     async def run(self, listeners: Sequence[Listener]) -> None:
         """Serve until cancelled, then drain."""
@@ -72,16 +75,14 @@ class Server:
                     self.serve_stream, list(listeners), handler_nursery=handlers
                 )
             finally:
-                with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                with trio.CancelScope(shield=True):
                     await self._drain(handlers)
 
     async def _drain(self, handlers: trio.Nursery) -> None:
         """Close every connection with 1001 and wait until the handlers have ended."""
         self._draining = True
-        for ws in self._open:
-            handlers.start_soon(_go_away, ws)
-        if self._open:
-            await self._emptied.wait()
+        limit = anyio.CancelScope(deadline=trio.current_time() + DRAIN_SECONDS)
+        await self._open.end_all(handlers.start_soon, CloseCode.GOING_AWAY, "", limit=limit)
 
     async def serve_stream(self, raw: trio.abc.Stream) -> None:
         """Serve one connection. Whatever happens in it, the server goes on."""
@@ -110,21 +111,14 @@ class Server:
     async def _handle(self, ws: WebSocket) -> None:
         try:
             async with ws:
-                self._open[ws] = None
+                self._open.add(ws)
                 await self._handler(ws)
         except WebSocketDisconnected as exc:
             if not is_about(exc, ws):
                 raise
             logger.debug("%s", exc)
         finally:
-            self._open.pop(ws, None)
-            if self._draining and not self._open:
-                self._emptied.set()
-
-
-async def _go_away(ws: WebSocket) -> None:
-    with suppress(anyio.ClosedResourceError):  # it ended while others were being closed
-        await ws.close(CloseCode.GOING_AWAY)
+            self._open.discard(ws)
 
 
 def listening(listeners: Sequence[Listener]) -> Listening:

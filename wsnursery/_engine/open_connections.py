@@ -1,0 +1,234 @@
+"""The open connections of a server or an application, and the one way to end all of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import anyio
+
+from wsnursery._errors import LocalProtocolError
+from wsnursery._options import Options
+from wsnursery._types import Scope
+
+from .events import Disconnect, Outgoing
+from .websocket import WebSocket, make_websocket
+
+_logger = logging.getLogger("wsnursery")
+
+BATCH_SECONDS = 0.1
+"""Seconds between two batches of closes."""
+
+SMALLEST_BATCH = 10
+"""The fewest connections that a batch closes: clients that return ten at a time do no harm."""
+
+RETRY_STATUS = 503
+RETRY_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+RETRY_BODY = b"This server is being restarted: try again.\n"
+
+C = TypeVar("C", bound=Hashable)
+
+End = Callable[[C, int, str], Awaitable[None]]
+"""An async function that ends one connection with a close code and a reason."""
+
+
+async def close_websocket(ws: WebSocket, code: int, reason: str) -> None:
+    """Close a connection; deny its handshake with 503 if it has not been accepted.
+
+    *Checkpoint*: yes, bounded by ``Options.close_timeout``. *Cancellation*: the close goes out all
+    the same.
+
+    Raises:
+        LocalProtocolError: The block has not been entered; see `deny_before_entry`.
+        anyio.ClosedResourceError: The block has been left.
+    """
+    if ws.state in ("connecting", "requested"):
+        await ws.reject(RETRY_STATUS, RETRY_HEADERS, RETRY_BODY)
+    else:
+        await ws.close(code, reason)
+
+
+async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
+    """Cancel the handler of a connection, which may not have been closed yet."""
+    scope = ws.cancel_scope
+    # A cancelled block closes with 1000 unless the close has begun. A close goes out although the
+    # scope around the call is cancelled, so this does not wait for the peer.
+    with anyio.CancelScope() as at_once:
+        at_once.cancel()
+        await close_websocket(ws, code, reason)
+    scope.cancel()
+
+
+async def deny_before_entry(ws: WebSocket) -> None:
+    """Deny the handshake of a WebSocket that was opened but not entered yet, with 503.
+
+    Its block can still be entered: it then meets a client that has gone.
+
+    *Checkpoint*: yes.
+    """
+    transport = ws._transport  # pyright: ignore[reportPrivateUsage]
+    ws._transport = Gone(transport.scope)  # pyright: ignore[reportPrivateUsage]
+    # Without the hooks and the limits of the application, which knows nothing of this one.
+    async with make_websocket(transport, Options()) as denied:
+        await denied.reject(RETRY_STATUS, RETRY_HEADERS, RETRY_BODY)
+
+
+def is_entered(ws: WebSocket) -> bool:
+    """Whether the block of a WebSocket has been entered."""
+    return ws._connection_or_none is not None  # pyright: ignore[reportPrivateUsage]
+
+
+class Gone:
+    """A transport whose client has gone before the block was entered."""
+
+    drains = False
+    receive_blocks_close = False
+    round_trip_time: float | None = None
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def receive(self) -> Disconnect:
+        """The disconnect, at once."""
+        return Disconnect(None, "")
+
+    async def send(self, event: Outgoing) -> None:
+        """Fail as a server does whose client has gone."""
+        raise BrokenPipeError("the handshake was denied because the server stops")
+
+    def says_gone(self, exc: Exception) -> bool:
+        """Always: there is no other exception."""
+        return True
+
+    def abort(self) -> bool:
+        """There is nothing to drop."""
+        return False
+
+
+class OpenConnections(Generic[C]):
+    """The connections that are open, oldest first.
+
+    Args:
+        close: Closes one connection. An exception is logged, and the others are closed.
+        cancel: Cancels the handler of one connection that has not ended in time.
+    """
+
+    def __init__(self, close: End[C], cancel: End[C]) -> None:
+        self._close = close
+        self._cancel = cancel
+        self._open: dict[C, None] = {}
+        self._waits: dict[_Wait[C], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[C]:
+        return iter(tuple(self._open))
+
+    def add(self, connection: C) -> None:
+        """A connection has opened."""
+        self._open[connection] = None
+
+    def discard(self, connection: C) -> None:
+        """A connection has ended, or it never opened."""
+        self._open.pop(connection, None)
+        for wait in self._waits:
+            wait.ended(connection)
+
+    async def end_all(
+        self,
+        start_soon: Callable[..., object],
+        code: int,
+        reason: str,
+        *,
+        limit: anyio.CancelScope,
+        spread: float = 0.0,
+    ) -> int:
+        """Close what is open now, wait until it has ended, and cancel what has not in time.
+
+        Connections that open later are left alone.
+
+        Args:
+            start_soon: That of a task group or nursery. It runs the closes, each of which may
+                outlast this call by its own time limit.
+            code: The close code.
+            reason: The close reason.
+            limit: Ends the wait: by its deadline, or when it is cancelled. It is entered here.
+            spread: Seconds over which the closes are spread. It takes less where that makes fewer
+                than `SMALLEST_BATCH` in `BATCH_SECONDS`.
+
+        Returns:
+            How many connections had to be cancelled.
+
+        *Checkpoint*: yes, if there are any. *Cancellation*: the closes that have begun go out all
+        the same; nothing is cancelled.
+        """
+        with _Wait(self._open, self._waits) as wait:
+            with limit:
+                await self._close_in_batches(start_soon, wait.left, code, reason, spread)
+                await wait.over()
+            late = tuple(wait.left)
+            for connection in late:
+                if connection in wait.left:
+                    await self._guarded(self._cancel, connection, code, reason)
+        return len(late)
+
+    async def _close_in_batches(
+        self,
+        start_soon: Callable[..., object],
+        left: dict[C, None],
+        code: int,
+        reason: str,
+        spread: float,
+    ) -> None:
+        waiting = tuple(left)
+        batches = max(1, math.floor(spread / BATCH_SECONDS))
+        # Without a spread everything is closed before the first checkpoint of this call.
+        size = max(SMALLEST_BATCH if spread else 1, math.ceil(len(waiting) / batches))
+        for start in range(0, len(waiting), size):
+            if start:
+                await anyio.sleep(BATCH_SECONDS)
+            for connection in waiting[start : start + size]:
+                if connection in left:
+                    start_soon(self._guarded, self._close, connection, code, reason)
+
+    async def _guarded(self, end: End[C], connection: C, code: int, reason: str) -> None:
+        """End one connection. Whatever happens to it, the others are ended too."""
+        try:
+            with suppress(anyio.ClosedResourceError, LocalProtocolError):  # it has ended meanwhile
+                await end(connection, code, reason)
+        except Exception:
+            _logger.warning("could not close a WebSocket", exc_info=True)
+
+    async def until_empty(self) -> None:
+        """Wait until everything that is open now has ended."""
+        with _Wait(self._open, self._waits) as wait:
+            await wait.over()
+
+
+class _Wait(Generic[C]):
+    """The connections that one caller waits for."""
+
+    def __init__(self, connections: Iterable[C], waits: dict[_Wait[C], None]) -> None:
+        self.left = dict.fromkeys(connections)
+        self._waits = waits
+        self._over = anyio.Event()
+
+    def __enter__(self) -> _Wait[C]:
+        self._waits[self] = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._waits[self]
+
+    def ended(self, connection: C) -> None:
+        self.left.pop(connection, None)
+        if not self.left:
+            self._over.set()
+
+    async def over(self) -> None:
+        if self.left:
+            await self._over.wait()
