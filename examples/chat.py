@@ -1,38 +1,41 @@
-"""A chat with names, presence and history that a client which stops reading cannot hold up.
+"""A chat with names, presence and history that a client which stops reading cannot delay.
 
 Open the page in two tabs. Run it with ``python -m examples.chat`` or with
 ``hypercorn -k trio examples.chat:app``.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from wsnursery import Options, Room, WebSocket, websocket_app
-from wsnursery.rooms import Joined, Left, Member
+import anyio
+
+from wsnursery import Options, WebSocket, websocket_app
+from wsnursery.rooms import Joined, Left, Member, MemoryEngine, Position, SharedRooms
 
 PAGE = Path(__file__).with_suffix(".html").read_bytes()
 
 MAX_NAME = 40  # characters
 
 
-def numbered(message: str | bytes, number: int) -> str:
-    """What the members are sent: with the number, a client knows what to ask for after a break."""
-    return f'{{"number":{number},"said":{message!s}}}'
+def placed(message: str | bytes, position: Position) -> str:
+    """What the members are sent: with the position, a client can resume after it."""
+    return f'{{"at":"{position}","said":{message!s}}}'
 
 
-room = Room("chat", history=100, stamp=numbered)
+rooms = SharedRooms(MemoryEngine(), history=100, stamp=placed)
 
 
 async def tell_who_is_here(ws: WebSocket) -> None:
-    with room.presence() as changes:
-        await ws.send_json({"people": [member.metadata for member in room.members]})
+    with rooms.presence("chat") as changes:
+        await ws.send_json({"people": [person.metadata for person in rooms.present("chat")]})
         async for change in changes:
             match change:
-                case Joined(member):
-                    await ws.send_json({"joined": member.metadata})
-                case Left(member):
-                    await ws.send_json({"left": member.metadata})
+                case Joined(person):
+                    await ws.send_json({"joined": person.metadata})
+                case Left(person):
+                    await ws.send_json({"left": person.metadata})
 
 
 async def tell_what_is_missing(ws: WebSocket, member: Member) -> None:
@@ -44,23 +47,28 @@ async def tell_what_is_missing(ws: WebSocket, member: Member) -> None:
 async def chat(ws: WebSocket) -> None:
     query = dict(parse_qsl(str(ws.scope["query_string"], "latin-1")))
     name = query.get("name", "somebody")[:MAX_NAME]
-    after = query.get("after", "")[:15]  # more digits than any number has
     await ws.accept()
-    await ws.send_json({"epoch": room.epoch})
-    # Whoever falls behind by a full queue is closed with 1013. The page then comes back with the
-    # number of the last message it has seen, and gets what followed.
-    with room.joined(
-        ws,
-        metadata=name,
-        replay=20,
-        after=int(after) if after.isdecimal() else None,
-        epoch=query.get("epoch"),
+    # A client whose queue is full is closed with 1013. The page then comes back with the position
+    # of the last message that it has seen, and gets what followed.
+    with rooms.joined(
+        "chat", ws, metadata=name, replay=20, after=Position.parse(query.get("after", ""))
     ) as member:
+        if member.position is not None:
+            # Not `await ws.send`: no message may come between the position and its use.
+            ws.send_nowait(json.dumps({"at": str(member.position)}))
         ws.start_soon(tell_who_is_here, ws)
         ws.start_soon(tell_what_is_missing, ws, member)
         async for text in ws:
             if isinstance(text, str):
-                room.publish_json({"name": name, "text": text})
+                rooms.publish_json("chat", {"name": name, "text": text})
+
+
+async def serve_lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """Run the rooms for as long as the server runs."""
+    async with anyio.create_task_group() as group:
+        await group.start(rooms.run)
+        await chat(scope, receive, send)
+        group.cancel_scope.cancel()
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -69,6 +77,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-type", b"text/html; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": PAGE})
+    elif scope["type"] == "lifespan":
+        await serve_lifespan(scope, receive, send)
     else:
         await chat(scope, receive, send)
 

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "opentelemetry": set[str](),
     "timeline": set[str](),
     "wsnursery": {"_engine", "asgi", "rooms"},
-    "testing": {"wsnursery", "timeline"},
+    "testing": {"wsnursery", "rooms", "timeline"},
     "_doctor": {"_engine", "asgi"},
     "_terminal": {"_engine", "trio_websocket"},
     "__main__": {"_doctor", "_terminal", "hypercorn", "_demo", "wsnursery"},

@@ -1,16 +1,17 @@
 """What a room keeps for late joiners."""
 
+from wsnursery.rooms import Position
 from wsnursery.rooms._history import History, Publication, newest_that_fit
 
 ROOM = object()
 
 
 def publication(number: int, size: int = 1, room: object = ROOM, key: str | None = None):
-    return Publication(room, number, "x" * size, size, key)
+    return Publication(room, Position("e", number), "x" * size, size, key)
 
 
 def numbers(publications):
-    return [publication.number for publication in publications]
+    return [publication.position.number for publication in publications]
 
 
 def filled(history: History, *sizes: int) -> History:
@@ -49,6 +50,16 @@ def test_after():
     assert numbers(history.after(0)) == [2, 3]
     assert numbers(history.after(2)) == [3]
     assert numbers(history.after(3)) == []
+
+
+def test_rewind_and_clear():
+    history = filled(History(10, 100), 1, 2, 3, 4)
+    history.rewind(2)
+    assert (numbers(history.newest(10)), history.bytes) == ([1, 2], 3)
+    history.rewind(9)
+    assert len(history) == 2
+    history.clear()
+    assert (len(history), history.bytes) == (0, 0)
 
 
 def test_newest_that_fit():

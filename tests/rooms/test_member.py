@@ -9,7 +9,7 @@ import pytest
 
 from tests.rooms._members import opened, received, stalled
 from wsnursery import Options, Room, WebSocketDisconnected, testing
-from wsnursery.rooms import Member
+from wsnursery.rooms import Member, Position
 from wsnursery.rooms._history import Publication
 
 SMALL = Options(send_buffer=4, send_buffer_bytes=100)
@@ -439,7 +439,9 @@ async def test_a_member_does_not_keep_its_connection_alive():
         del ws
         gc.collect()
         assert gone() is None
-        assert change.member is members[0]
+        assert change.who is members[0]
         # A room that was never left meets a connection that is no more.
-        assert not members[0]._give(Publication(object(), 1, "a", 1, None), at_once=True)
+        publication = Publication(object(), Position("e", 1), "a", 1, None)
+        assert not members[0].give(publication, at_once=True)
+        assert members[0].replay([publication]) == 0
         assert not members[0].lagging

@@ -30,7 +30,7 @@ async def test_a_broken_connection_is_seen_to_leave():
         nonlocal seen
         with room.presence() as changes:
             async for change in changes:
-                seen += [(type(change), change.member.metadata)]
+                seen += [(type(change), change.who.metadata)]
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
@@ -76,7 +76,7 @@ async def test_two_readers_share_the_events():
     seen: list[object] = []
 
     async def take(changes):
-        seen.append((await anext(changes)).member)
+        seen.append((await anext(changes)).who)
 
     async with opened() as (one, _), opened() as (two, _):
         with room.presence() as changes:

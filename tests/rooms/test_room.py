@@ -16,7 +16,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
-from wsnursery.rooms import InProcessBackplane, RoomStatistics
+from wsnursery.rooms import Position, RoomStatistics
 
 # membership
 
@@ -116,9 +116,11 @@ async def test_wrong_arguments():
     room = Room("r")
     wrong: Any = "wait"
     async with opened() as (ws, _):
-        with pytest.raises(ValueError, match="overflow is one of disconnect, drop_oldest"):
+        with pytest.raises(ValueError, match="overflow must be one of disconnect, drop_oldest"):
             room.joined(ws, overflow=wrong)
-        with pytest.raises(ValueError, match="replay is a number of messages from 0 up, not -1"):
+        with pytest.raises(
+            ValueError, match="replay must be a number of messages from 0 up, got -1"
+        ):
             room.joined(ws, replay=-1)
         with pytest.raises(LocalProtocolError, match="1005"):
             room.joined(ws, code=1005)
@@ -147,7 +149,7 @@ async def test_a_wrong_message_changes_nothing(wrong):
             with pytest.raises(ValueError, match="surrogate"):
                 room.publish("\ud800")
             assert await received(peer) == []
-    assert room.sequence == 0
+    assert room.position.number == 0
 
 
 async def test_publish_json_encodes_once():
@@ -274,7 +276,10 @@ async def test_a_room_moves_to_another_loop_only_when_it_is_empty():
                 assert await received(peer) == expected
 
     async with opened() as (ws, _):
-        with room.joined(ws), pytest.raises(RuntimeError, match="belongs to the thread"):
+        with (
+            room.joined(ws),
+            pytest.raises(RuntimeError, match="belongs to the thread and the event loop"),
+        ):
             await anyio.to_thread.run_sync(anyio.run, elsewhere, [])
         await anyio.to_thread.run_sync(anyio.run, elsewhere, ["there"])
 
@@ -298,18 +303,22 @@ async def test_resume():
     room = Room("r", history=10)
     for message in "abcd":
         room.publish(message)
-    assert room.sequence == 4
+    assert room.position.number == 4
     async with opened() as (ws, peer):
-        with room.joined(ws, after=2, epoch=room.epoch, replay=1) as member:
+        with room.joined(ws, after=at(room, 2), replay=1) as member:
             room.publish("e")
             assert await received(peer) == [*"cde"]
             assert await missed(member) == 0
-        with room.joined(ws, after=5) as member:
+        with room.joined(ws, after=at(room, 5)) as member:
             assert await received(peer) == []
             assert await missed(member) == 0
-        with room.joined(ws, after=0) as member:
+        with room.joined(ws, after=at(room, 0)) as member:
             assert await received(peer) == [*"abcde"]
             assert await missed(member) == 0
+
+
+def at(room: Room, number: int) -> Position:
+    return Position(room.position.epoch, number)
 
 
 async def missed(member):
@@ -324,34 +333,36 @@ async def test_resume_tells_what_the_history_no_longer_has():
     for message in "abcde":
         room.publish(message)
     async with opened() as (ws, peer):
-        with room.joined(ws, after=1) as member:
+        with room.joined(ws, after=at(room, 1)) as member:
             assert await received(peer) == ["d", "e"]
             assert await member.missed() == 2
 
 
 @pytest.mark.parametrize(
-    "position", [{"after": 1, "epoch": "another"}, {"after": 99}, {"after": -1}], ids=str
+    ("epoch", "number"), [("another", 1), ("another", 0), (None, 4), (None, 99)]
 )
-async def test_a_position_that_means_nothing_here(position):
+async def test_a_position_that_means_nothing_here(epoch, number):
     room = Room("r", history=5)
     for message in "abc":
         room.publish(message)
     async with opened() as (ws, peer):
-        with room.joined(ws, replay=1, **position) as member:
+        with room.joined(
+            ws, replay=1, after=Position(epoch or room.position.epoch, number)
+        ) as member:
             assert await received(peer) == ["c"]
             assert await member.missed() == 1
 
 
 def test_every_room_has_an_epoch_of_its_own():
-    assert Room("r").epoch != Room("r").epoch
+    assert Room("r").position.epoch != Room("r").position.epoch
 
 
 async def test_stamp():
     stamped = []
 
-    def stamp(message, number):
-        stamped.append(number)
-        return f"{number} {message}"
+    def stamp(message, position):
+        stamped.append(position)
+        return f"{position.number} {message}"
 
     room = Room("r", history=5, stamp=stamp)
     async with opened() as (one, peer), opened() as (two, other_peer):
@@ -361,7 +372,7 @@ async def test_stamp():
             with room.joined(two, replay=1):
                 assert await received(peer) == ["1 a", "2 b"]
                 assert await received(other_peer) == ["2 b"]
-    assert stamped == [1, 2]  # once per message, whoever gets it
+    assert stamped == [at(room, 1), at(room, 2)]  # once per message, whoever gets it
 
 
 def test_a_stamp_that_fails_changes_nothing():
@@ -369,7 +380,7 @@ def test_a_stamp_that_fails_changes_nothing():
     room = Room("r", stamp=wrong)
     with pytest.raises(TypeError):
         room.publish("a")
-    assert room.sequence == 0
+    assert room.position.number == 0
 
 
 # the rest
@@ -415,32 +426,89 @@ async def test_statistics_of_the_members_that_are_in_and_of_those_that_have_gone
     assert room.statistics() == RoomStatistics(0, 0, 4, 8, 2, 3, 1, 0, 0)
 
 
-async def test_exchange():
-    here, there = Room("r"), Room("r")
-    backplane = InProcessBackplane()
-    async with opened() as (ws, peer):
-        with there.joined(ws) as member:
-            async with anyio.create_task_group() as group:
-                await group.start(here.exchange, backplane)
-                await group.start(there.exchange, backplane)
-                here.publish("a")
-                assert await received(peer) == ["a"]
-                with pytest.raises(LocalProtocolError, match="has a backplane already"):
-                    await here.exchange(backplane)
-                # What a peer of the room never put on the backplane is noticed with the next one.
-                assert there.sequence == 1
-                there._skip(2)
-                assert await member.missed() == 2
-                assert there.sequence == 3
-                group.cancel_scope.cancel()
-
-
 async def test_presence():
     room = Room("r")
     async with opened() as (ws, _):
         with room.presence() as changes:
             with room.joined(ws) as member:
-                assert (await anext(changes)).member is member
-            assert (await anext(changes)).member is member
+                assert (await anext(changes)).who is member
+            assert (await anext(changes)).who is member
         with pytest.raises(StopAsyncIteration):
             await anext(changes)
+
+
+# order
+
+
+async def test_every_member_sees_the_order_of_the_calls_when_a_hook_publishes():
+    room = Room("r", history=5)
+    reached: list[int] = []
+
+    def hook(event):
+        if getattr(event, "message", None) == "first" and not reached:
+            reached.append(0)
+            reached[0] = room.publish("second")
+
+    async with opened(Options(hooks=[hook])) as (a, peer), opened() as (b, other):
+        with room.joined(a), room.joined(b):
+            await a.send("warm")
+            await received(peer)
+            assert room.publish("first") == 2
+            assert await received(peer) == ["first", "second"]
+            assert await received(other) == ["first", "second"]
+            assert reached == [2]
+            assert room.statistics().queued == 4
+
+
+def test_a_stamp_must_not_publish():
+    def stamp(message, position):
+        if message == "a":
+            room.publish("b")
+        return message
+
+    room = Room("r", history=5, stamp=stamp)
+    with pytest.raises(LocalProtocolError, match="must only return the message"):
+        room.publish("a")
+    assert room.position.number == 1
+
+
+async def test_publishing_in_another_loop_of_the_same_thread_is_refused():  # contract: T5
+    room = Room("r")
+
+    async def elsewhere():
+        with pytest.raises(RuntimeError, match="belongs to the thread and the event loop"):
+            room.publish("a")
+
+    async with opened() as (ws, peer):
+        with room.joined(ws):
+            room._home._loop = object()
+            await elsewhere()
+            assert await received(peer) == []
+            room._home.settle()
+
+
+# workers
+
+
+def test_a_room_of_one_of_several_workers_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr("wsnursery.rooms._unshared._names", [])
+
+    async def main():
+        async with opened() as (ws, _):
+            for workers in ("4", "1", "many", None):
+                if workers is None:
+                    monkeypatch.delenv("WSNURSERY_WORKERS")
+                else:
+                    monkeypatch.setenv("WSNURSERY_WORKERS", workers)
+                with Room(f"local {workers}", local=True).joined(ws):
+                    pass
+                for name in ("lobby", "another"):
+                    with Room(f"{name} {workers}").joined(ws):
+                        pass
+
+    anyio.run(main)
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "room 'lobby 4' has the members of this one of 4 workers, because it has no engine: use "
+        "wsnursery.rooms.SharedRooms, or Room(name, local=True) if that is what you want"
+    )

@@ -18,8 +18,8 @@ SAY_UNTIL_BOB_IS_GONE = """(async () => {
     const noise = () => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(5000))));
     window.numbers = [];
     ws.addEventListener("message", event => {
-        const number = JSON.parse(event.data).number;
-        if (number) numbers.push(number);
+        const {at, said} = JSON.parse(event.data);
+        if (said) numbers.push(Number(at.split(".")[1]));
     });
     let said = 0;
     while (people.includes("Bob") && said < 5000) {

@@ -14,7 +14,7 @@ import anyio
 
 from wsnursery import Room, WebSocket
 from wsnursery._types import Scope
-from wsnursery.rooms import Joined, Member
+from wsnursery.rooms import Joined, Member, Position
 
 TICK_SECONDS = 0.25
 """Seconds between two ticks: the send buffer of a client that does not read fills soon."""
@@ -43,9 +43,9 @@ def kind_of(scope: Scope) -> str:
     return str(scope["path"]).strip("/")
 
 
-def numbered(message: str | bytes, number: int) -> str:
-    """What the members are sent: a page that was away asks for what followed its last number."""
-    return f'{{"number":{number},"said":{message!s}}}'
+def placed(message: str | bytes, position: Position) -> str:
+    """What the members are sent: a page that was away asks for what followed its last position."""
+    return f'{{"at":"{position}","said":{message!s}}}'
 
 
 async def tick(ws: WebSocket) -> None:
@@ -68,7 +68,7 @@ async def tell_presence(ws: WebSocket, room: Room) -> None:
         await ws.send_json({"people": [member.metadata for member in room.members]})
         async for change in changes:
             what = "joined" if isinstance(change, Joined) else "left"
-            await ws.send_json({what: change.member.metadata})
+            await ws.send_json({what: change.who.metadata})
 
 
 async def tell_missing(ws: WebSocket, member: Member) -> None:
@@ -80,15 +80,13 @@ async def tell_missing(ws: WebSocket, member: Member) -> None:
 async def chat(ws: WebSocket, room: Room) -> None:
     """Somebody in the chat."""
     query, name = query_of(ws.scope), name_of(ws.scope)
-    after = query.get("after", "")[:15]  # more digits than any number has
     await ws.accept()
-    await ws.send_json({"you": str(ws.id), "epoch": room.epoch})
+    await ws.send_json({"you": str(ws.id)})
     with room.joined(
         ws,
         metadata=name,
         replay=5,
-        after=int(after) if after.isascii() and after.isdecimal() else None,
-        epoch=query.get("epoch"),
+        after=Position.parse(query.get("after", "")),
     ) as member:
         ws.start_soon(tick, ws)
         ws.start_soon(tell_presence, ws, room)

@@ -15,7 +15,7 @@ from wsnursery._types import Receive, Scope, Send
 from wsnursery.timeline import Recorder
 
 from ._assets import PICTURE_POLICY, TYPES, answer, content_type, read_assets
-from ._handlers import HANDLERS, kind_of, numbered
+from ._handlers import HANDLERS, kind_of, placed
 from ._hosts import is_for, origins
 from ._stories import Stories
 from ._subjects import Subjects
@@ -60,7 +60,7 @@ class Demonstration:
         """Ends the server."""
         self._hosts = hosts
         self._assets = read_assets()
-        self._chat = Room("chat", history=50, stamp=numbered)
+        self._chat = Room("chat", history=50, stamp=placed)
         tree, recorder = Tree(), Recorder(messages=False)
         own_pages = origins(hosts)
         self.subjects: Subjects = Subjects(

@@ -1,4 +1,4 @@
-"""What a room has published: a message with its number, and the newest of them for late joiners."""
+"""What a room has published: a message with its position, and the newest of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from wsnursery._types import Message
 
+from ._position import Position
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Publication:
@@ -15,13 +17,14 @@ class Publication:
 
     room: object
     """The room's token; a reference to the room itself would be a cycle through its history."""
-    number: int
-    """Its place in the room: the first is 1. A skipped number is a message that never came."""
+    position: Position
+    """Its place in the room."""
     message: Message
+    """What the members are sent."""
     size: int
     """The message's payload, in bytes."""
     key: str | None
-    """What a newer message of the same key makes superfluous for those who want the latest."""
+    """With ``overflow="latest"``, a newer message of the same key replaces this one."""
 
     def shares_room(self, tag: object) -> bool:
         """Whether a tag in an outbox is a publication of the same room."""
@@ -33,7 +36,7 @@ class Publication:
 
 
 class History:
-    """The newest publications of a room, bounded in messages and bytes. Always without a hole."""
+    """The newest publications of a room, bounded in messages and bytes."""
 
     __slots__ = ("_kept", "_max_bytes", "_max_messages", "bytes")
 
@@ -48,11 +51,21 @@ class History:
         return len(self._kept)
 
     def append(self, publication: Publication) -> None:
-        """Keep one more, and let go of the oldest beyond the bounds."""
+        """Keep one more, and drop the oldest beyond the bounds."""
         self._kept.append(publication)
         self.bytes += publication.size
         while len(self._kept) > self._max_messages or self.bytes > self._max_bytes:
             self.bytes -= self._kept.popleft().size
+
+    def rewind(self, number: int) -> None:
+        """Drop the messages with a higher number."""
+        while self._kept and self._kept[-1].position.number > number:
+            self.bytes -= self._kept.pop().size
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._kept.clear()
+        self.bytes = 0
 
     def newest(self, count: int) -> list[Publication]:
         """The newest ones, oldest first."""
@@ -60,7 +73,7 @@ class History:
 
     def after(self, number: int) -> list[Publication]:
         """Those with a higher number that are still kept, oldest first."""
-        return [publication for publication in self._kept if publication.number > number]
+        return [kept for kept in self._kept if kept.position.number > number]
 
 
 def newest_that_fit(

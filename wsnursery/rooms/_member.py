@@ -1,19 +1,21 @@
 """`Member`: one connection in a room, and what happens when its queue is full.
 
-The queue is the connection's own outbox, so what a room may pile up for a member is bounded by
+The queue is the connection's own outbox, so what a room can queue for a member is bounded by
 ``Options.send_buffer`` and ``send_buffer_bytes``, together with everything else that is sent there.
 
 ==================  ===============================================================================
 ``overflow=``       when a message finds the queue full
 ==================  ===============================================================================
 ``"disconnect"``    the member is closed (1013), as if the peer had gone: its group is cancelled
-``"drop_oldest"``   the oldest waiting messages of this room make way
+``"drop_oldest"``   the oldest queued messages of this room are dropped
 ``"drop_newest"``   the new message is not queued
-``"latest"``        as ``"drop_oldest"``; besides, a new message always replaces a waiting one of
+``"latest"``        as ``"drop_oldest"``; in addition, a new message always replaces a queued one of
                     the same key, so the queue only fills up with that many different keys
 ==================  ===============================================================================
 
 Whatever the policy, a member is sent a part of what was published, in the order in which it was.
+
+This is the only module of the rooms that talks to the engine of a connection.
 """
 
 from __future__ import annotations
@@ -25,24 +27,28 @@ from weakref import ref
 import anyio
 import anyio.lowlevel
 
+from wsnursery._codes import CloseCode, check_close
+from wsnursery._engine.websocket import WebSocket, connection_of
+
 from ._history import Publication, newest_that_fit
+from ._position import Position
 
 if TYPE_CHECKING:
     from wsnursery._engine.connection import Connection
 
 Overflow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
-"""What becomes of a member whose queue is full; see `wsnursery.Room.joined`."""
+"""What happens to a member whose queue is full; see `wsnursery.Room.joined`."""
 
 OVERFLOWS: Final[tuple[str, ...]] = get_args(Overflow)
 
-SLOW_REASON = "too slow"
+SLOW_REASON: Final = "too slow"
 """The reason of the close that ends a member whose queue is full."""
 
-REPLAY_SHARE = 2
-"""A replay takes one in so many of the free places of the queue: a member that has just come in
-must not overflow with the next message."""
+REPLAY_SHARE: Final = 2
+"""A replay takes one in so many of the free places of the queue, so that a member that has just
+joined does not overflow with the next message."""
 
-LAGGING_SHARE = 2
+LAGGING_SHARE: Final = 2
 """A member lags when one in so many of the places of its queue are taken."""
 
 
@@ -53,16 +59,15 @@ class JoinOptions(TypedDict, total=False):
     code: int
     metadata: Any
     replay: int
-    after: int | None
-    epoch: str | None
+    after: Position | None
 
 
 @final
 class Member:
     """One connection in a room, for as long as the ``with`` block lasts. `Room.joined` makes it.
 
-    Two members are never equal, also when they are the same person coming back. Keep it as long as
-    you like: it does not keep the connection alive.
+    Two members are never equal, even when they are the same person coming back. A `Member` can be
+    kept after the block: it does not keep the connection alive.
     """
 
     __slots__ = (
@@ -70,26 +75,34 @@ class Member:
         "_code",
         "_connection",
         "_news",
-        "_origin",
         "_overflow",
         "_unseen",
         "conflated",
+        "connection_token",
         "disconnected",
         "dropped",
         "metadata",
+        "position",
+        "room",
     )
 
     def __init__(
-        self, connection: Connection, overflow: Overflow, code: int, metadata: Any
+        self, connection: Connection, room: str, overflow: Overflow, code: int, metadata: Any
     ) -> None:
         self._connection = ref(connection)
-        self._origin = connection.origin
+        self.connection_token: object = connection.origin
+        """What identifies the connection; it does not keep it alive."""
         self._overflow = overflow
         self._code = code
         self._unseen = 0
         self._news: anyio.Event | None = None
+        self.room: str = room
+        """The name of the room."""
         self.metadata: Any = metadata
         """What was given to `Room.joined`: a name, say."""
+        self.position: Position | None = None
+        """The place of the last message that was queued for this member, or before the first one
+        where the member came in. `None` while a shared room is not synchronized yet."""
         self.dropped: int = 0
         """Messages that this member was not given because its queue was full."""
         self.conflated: int = 0
@@ -116,7 +129,7 @@ class Member:
         """Wait until this member has missed messages, and return how many since the last call.
 
         Messages are missed when the queue was full, when the history no longer has what was asked
-        for, and when the backplane had a gap. Start it as a child, to tell the peer to load the
+        for, and when a shared room has lost some. Start it as a child, to tell the peer to load the
         state anew::
 
             async def tell(ws: WebSocket, member: Member) -> None:
@@ -124,7 +137,7 @@ class Member:
                     await ws.send_json({"missed": await member.missed()})
 
         Returns:
-            At least 1. A gap of unknown size counts as 1. Conflated messages do not count.
+            At least 1. A loss of unknown size counts as 1. Conflated messages do not count.
 
         *Checkpoint*: always. *Cancellation*: loses nothing. One task at a time gets the count.
         """
@@ -132,19 +145,19 @@ class Member:
         while not self._unseen:
             self._news = self._news or anyio.Event()
             await self._news.wait()
-        # Nothing may be awaited any more: a cancellation would lose the count.
+        # Nothing may be awaited from here on, because a cancellation would lose the count.
         count, self._unseen = self._unseen, 0
         return count
 
     # ------------------------------------------------------------------------- the room's side
 
-    def _check_can_join(self) -> None:
+    def check_can_join(self) -> None:
         """Raise what a call that sends would raise now."""
         connection = self._connection()
-        assert connection is not None, "whoever joins holds it"
+        assert connection is not None, "the caller of joined() holds it"
         connection.check_can_send()
 
-    def _give(self, publication: Publication, *, at_once: bool) -> bool:
+    def give(self, publication: Publication, *, at_once: bool) -> bool:
         """Queue a message, and say whether it was. Never waits, never raises.
 
         Args:
@@ -154,6 +167,38 @@ class Member:
         connection = self._connection()
         if connection is None or connection.over:
             return False
+        if not self._queue(connection, publication, at_once=at_once):
+            return False
+        self.position = publication.position
+        return True
+
+    def replay(self, publications: Sequence[Publication]) -> int:
+        """Queue the newest of these messages, as many as half of the free queue can hold.
+
+        Returns:
+            How many.
+        """
+        connection = self._connection()
+        if connection is None or connection.over:
+            return 0
+        outbox, options = connection.outbox, connection.options
+        fitting = newest_that_fit(
+            publications,
+            max(0, options.send_buffer - len(outbox)) // REPLAY_SHARE,
+            max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
+        )
+        for publication in fitting:
+            self.give(publication, at_once=False)  # newer states replace older ones
+        return len(fitting)
+
+    def miss(self, count: int) -> None:
+        """Count messages that this member is not sent, and wake the task in `missed`."""
+        self._unseen += count
+        if self._news is not None and count:
+            self._news.set()
+            self._news = None
+
+    def _queue(self, connection: Connection, publication: Publication, *, at_once: bool) -> bool:
         if at_once and connection.sender.is_ready:
             connection.sender.send_now(publication.message, publication.size)
             return True
@@ -163,31 +208,6 @@ class Member:
             return True
         return self._overflowed(connection, publication)
 
-    def _replay(self, publications: Sequence[Publication]) -> int:
-        """Queue the newest of these messages, as many as the queue has good room for.
-
-        Returns:
-            How many.
-        """
-        connection = self._connection()
-        assert connection is not None, "it has just come in"
-        outbox, options = connection.outbox, connection.options
-        fitting = newest_that_fit(
-            publications,
-            max(0, options.send_buffer - len(outbox)) // REPLAY_SHARE,
-            max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
-        )
-        for publication in fitting:
-            self._give(publication, at_once=False)  # newer states replace older ones
-        return len(fitting)
-
-    def _miss(self, count: int) -> None:
-        """Messages never came to this member: tell who asks."""
-        self._unseen += count
-        if self._news is not None and count:
-            self._news.set()
-            self._news = None
-
     # ------------------------------------------------------------------------------- overflow
 
     def _overflowed(self, connection: Connection, publication: Publication) -> bool:
@@ -195,7 +215,7 @@ class Member:
         if self._overflow == "disconnect":
             self._disconnect(connection)
             return False
-        if self._overflow != "drop_newest" and self._make_way(connection, publication):
+        if self._overflow != "drop_newest" and self._drop_older(connection, publication):
             return True
         self._drop(connection)
         return False
@@ -205,10 +225,10 @@ class Member:
         cause = anyio.WouldBlock("the send buffer of this member of a room was full")
         connection.close_by_itself(self._code, SLOW_REASON, cause)
 
-    def _make_way(self, connection: Connection, publication: Publication) -> bool:
+    def _drop_older(self, connection: Connection, publication: Publication) -> bool:
         outbox = connection.outbox
         if publication.size > connection.options.send_buffer_bytes:
-            return False  # no room for it, however many others are dropped
+            return False  # it does not fit, however many others are dropped
         while not outbox.has_room(publication.size):
             if not outbox.discard_oldest(publication.shares_room):
                 return False  # full of what the application itself has sent
@@ -218,4 +238,30 @@ class Member:
     def _drop(self, connection: Connection) -> None:
         connection.observers.dropped("send", 1)
         self.dropped += 1
-        self._miss(1)
+        self.miss(1)
+
+
+def make_member(
+    room: str,
+    ws: WebSocket,
+    *,
+    overflow: Overflow = "disconnect",
+    code: int = CloseCode.TRY_AGAIN_LATER,
+    metadata: Any = None,
+) -> Member:
+    """A member that has not joined yet.
+
+    Raises:
+        ValueError: The overflow policy is none of the four.
+        LocalProtocolError: The close code may not be sent.
+    """
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+    check_close(code, "")
+    return Member(connection_of(ws), room, overflow, code, metadata)
+
+
+def check_replay(replay: int) -> None:
+    """Refuse a negative number of messages."""
+    if replay < 0:
+        raise ValueError(f"replay must be a number of messages from 0 up, got {replay}")

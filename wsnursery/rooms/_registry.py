@@ -1,34 +1,27 @@
 """`Rooms`: rooms by name, made when the first member comes and dropped when the last one leaves."""
 
-# pyright: reportPrivateUsage=false
-# The rooms and the `with` block of a membership are one thing.
-
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack, final
-
-import anyio
+from typing import Any, Unpack, final
 
 from wsnursery._engine.websocket import WebSocket, json_text, payload
-from wsnursery._errors import LocalProtocolError
 
-from ._backplane import Backplane
 from ._member import JoinOptions, Member
+from ._memberships import DEFAULT_LIMIT, Memberships
 from ._room import Room
-
-if TYPE_CHECKING:
-    from anyio.abc import TaskGroup, TaskStatus
 
 
 @final
-class Rooms:
-    """Rooms by name, for as long as somebody is in them.
+class Rooms(Mapping[str, Room]):
+    """Rooms by name, for as long as they have members: a read-only mapping.
 
-    A room that everybody has left is forgotten, with its history and its numbers; who comes later
-    finds a new `Room` with a new epoch. Make a `Room` yourself for one that is to stay.
+    A room that all members have left is forgotten, with its history and its positions; the next
+    member finds a new `Room` with a new epoch. Make a `Room` yourself for one that is to stay.
+
+    Looking a room up never makes one: ``name in rooms``, ``rooms[name]``, ``rooms.get(name)``.
 
     Args:
         make: Makes a room of a name, such as ``lambda name: Room(name, history=50)``.
@@ -37,22 +30,25 @@ class Rooms:
     def __init__(self, make: Callable[[str], Room] = Room) -> None:
         self._make = make
         self._rooms: dict[str, Room] = {}
-        self._exchanges: _Exchanges | None = None
 
     def __repr__(self) -> str:
         return f"<Rooms: {len(self._rooms)}>"
 
+    __eq__ = object.__eq__
+    """Two registries are never equal, not even when both are empty."""
+    __hash__ = object.__hash__
+
     def __len__(self) -> int:
-        """How many rooms there are."""
+        """How many rooms have members."""
         return len(self._rooms)
 
-    def __iter__(self) -> Iterator[Room]:
-        """The rooms, oldest first; a snapshot."""
-        return iter(tuple(self._rooms.values()))
+    def __iter__(self) -> Iterator[str]:
+        """The names of the rooms, oldest first; a snapshot."""
+        return iter(tuple(self._rooms))
 
-    def get(self, name: str) -> Room | None:
-        """The room of a name, or `None` if nobody is in it."""
-        return self._rooms.get(name)
+    def __getitem__(self, name: str) -> Room:
+        """The room of a name, or a `KeyError` if it has no members."""
+        return self._rooms[name]
 
     def joined(
         self, name: str, ws: WebSocket, **options: Unpack[JoinOptions]
@@ -66,22 +62,29 @@ class Rooms:
         """
         return _Membership(self, name, ws, options)
 
-    def _enter(self, name: str) -> Room:
-        """The room of a name, made if there is none; `joined` calls it."""
+    def memberships(
+        self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
+    ) -> Memberships:
+        """Join and leave rooms as the client asks; see `Memberships`.
+
+        Args:
+            ws: The connection.
+            limit: Rooms that it may be in at a time.
+            **options: The arguments of `Room.joined` for all of them.
+        """
+        return Memberships(self, ws, limit=limit, **options)
+
+    def enter(self, name: str) -> Room:
+        """The room of a name, made if there is none; the block of `joined` calls it."""
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = self._make(name)
-            if self._exchanges is not None:
-                self._exchanges.start(room)
         return room
 
-    def _leave(self, name: str) -> None:
-        """Forget the room of a name if it is empty; `joined` calls it."""
-        room = self._rooms[name]
-        if not room.size:
+    def leave(self, name: str) -> None:
+        """Forget the room of a name if it is empty; the block of `joined` calls it."""
+        if not self._rooms[name].size:
             del self._rooms[name]
-            if self._exchanges is not None:
-                self._exchanges.stop(room)
 
     def publish(
         self, name: str, message: str | bytes | bytearray | memoryview, *, key: str | None = None
@@ -89,8 +92,7 @@ class Rooms:
         """Publish to the room of a name; as `Room.publish` otherwise.
 
         Returns:
-            In how many members' queues the message was put, 0 if there is no such room. With a
-            backplane, it is not sent elsewhere then.
+            In how many members' queues the message was put: 0 if there is no such room.
         """
         message = payload(message)
         room = self._rooms.get(name)
@@ -99,32 +101,6 @@ class Rooms:
     def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> int:
         """Publish an object as JSON text to the room of a name; as `publish` otherwise."""
         return self.publish(name, json_text(obj), key=key)
-
-    async def exchange(
-        self, backplane: Backplane, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Connect every room that is or comes to a backplane, until cancelled.
-
-        As `Room.exchange` otherwise. What is published elsewhere in the moment in which a room is
-        made here may not reach it.
-
-        Raises:
-            LocalProtocolError: It is running already.
-            ExceptionGroup: What the backplane raised.
-
-        *Checkpoint*: yes. *Cancellation*: ends it; the rooms go on without a backplane.
-        """
-        if self._exchanges is not None:
-            raise LocalProtocolError("these rooms have a backplane already: they take one")
-        async with anyio.create_task_group() as group:
-            self._exchanges = _Exchanges(group, backplane)
-            try:
-                for room in self:
-                    self._exchanges.start(room)
-                task_status.started()
-                await anyio.sleep_forever()
-            finally:
-                self._exchanges = None
 
 
 class _Membership:
@@ -139,12 +115,12 @@ class _Membership:
         self._options = options
 
     def __enter__(self) -> Member:
-        room = self._rooms._enter(self._name)
+        room = self._rooms.enter(self._name)
         try:
             self._inner = room.joined(self._ws, **self._options)
             return self._inner.__enter__()
         except BaseException:
-            self._rooms._leave(self._name)
+            self._rooms.leave(self._name)
             raise
 
     def __exit__(
@@ -154,24 +130,4 @@ class _Membership:
         traceback: TracebackType | None,
     ) -> None:
         self._inner.__exit__(exc_type, exc, traceback)
-        self._rooms._leave(self._name)
-
-
-class _Exchanges:
-    """The tasks that connect rooms to a backplane."""
-
-    def __init__(self, group: TaskGroup, backplane: Backplane) -> None:
-        self._group = group
-        self._backplane = backplane
-        self._scopes: dict[Room, anyio.CancelScope] = {}
-
-    def start(self, room: Room) -> None:
-        self._scopes[room] = anyio.CancelScope()
-        self._group.start_soon(self._run, room, self._scopes[room], name=f"room {room.name!r}")
-
-    def stop(self, room: Room) -> None:
-        self._scopes.pop(room).cancel()
-
-    async def _run(self, room: Room, scope: anyio.CancelScope) -> None:
-        with scope:
-            await room.exchange(self._backplane)
+        self._rooms.leave(self._name)

@@ -12,6 +12,7 @@ from ._conformance import Remote as Remote
 from ._conformance import check_transport as check_transport
 from ._conversation import Scenario as Scenario
 from ._conversation import conversation as conversation
+from ._engines import check_engine as check_engine
 from ._errors import ApplicationStuck as ApplicationStuck
 from ._errors import ConnectionEnded as ConnectionEnded
 from ._errors import Deadlock as Deadlock

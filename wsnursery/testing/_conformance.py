@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import anyio
 
@@ -39,6 +39,8 @@ Block: TypeAlias = AbstractAsyncContextManager[WebSocket]
 Link: TypeAlias = Callable[[Options], AbstractAsyncContextManager[tuple[Block, Remote]]]
 """Makes a connection in memory: our end, to be entered by the check, and the other one."""
 
+T = TypeVar("T")
+
 Check: TypeAlias = Callable[[Link], Awaitable[None]]
 
 
@@ -56,16 +58,23 @@ async def check_transport(link: Link) -> None:
 
     *Checkpoint*: yes. *Cancellation*: ends the check under way, with its connection.
     """
+    await run_checks("transport", CHECKS, link)
+
+
+async def run_checks(
+    subject: str, checks: Mapping[str, Callable[[T], Awaitable[None]]], argument: T
+) -> None:
+    """Run every check, and report all that fail with the rules that are broken."""
     failures: list[Exception] = []
-    for rule, check in CHECKS.items():
+    for rule, check in checks.items():
         try:
             with anyio.fail_after(CHECK_SECONDS):
-                await check(link)
+                await check(argument)
         except Exception as exc:  # noqa: BLE001 - all of them are reported
-            exc.add_note(f"the transport breaks the rule: {rule}")
+            exc.add_note(f"the {subject} breaks the rule: {rule}")
             failures.append(exc)
     if failures:
-        raise ExceptionGroup("the transport does not keep the contract", failures)
+        raise ExceptionGroup(f"the {subject} does not keep the contract", failures)
 
 
 CHECK_SECONDS = 60.0

@@ -12,7 +12,7 @@ const naming = find("naming"), saying = find("saying");
 
 export const chat = { id: "", name: sessionStorage.getItem("name") ?? `Guest ${Math.floor(10 + Math.random() * 90)}` };
 const pigs = new Set();
-let here = [], epoch = "", last = "", line;
+let here = [], last = "", line;
 
 const show = (kind, text, name) => {
   log.querySelector(".empty")?.remove();
@@ -35,12 +35,11 @@ const showPeople = () => {
 };
 
 const told = {
-  epoch: value => { epoch = value; },
   people: value => { here = value; showPeople(); },
   joined: value => { here.push(value); showPeople(); },
   left: value => { here.splice(here.indexOf(value), 1); showPeople(); },
   missed: count => show("note", `${count} or more messages are missing here.`),
-  number: value => { last = value; },
+  at: value => { last = value; },
   said: value => show("message", value.text, value.name),
   tick: number => { tick.textContent = number; },
   flood: count => flood(line, count),
@@ -62,7 +61,7 @@ export const start = known => {
     known();
   };
   naming.elements.name.value = chat.name;
-  line = new Line("Your chat", () => url("/chat", { name: chat.name, after: last, epoch }), {
+  line = new Line("Your chat", () => url("/chat", { name: chat.name, after: last }), {
     message: data => { for (const [key, value] of Object.entries(data)) told[key](value); },
     state: changed,
   });

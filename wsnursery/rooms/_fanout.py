@@ -1,0 +1,243 @@
+"""The members of one room, its newest messages, and the delivery of the messages to the members.
+
+It knows nothing of where messages come from: `Room` numbers its own, a shared room gets them from
+its engine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from wsnursery._engine.inbox import size_of
+from wsnursery._engine.websocket import payload
+from wsnursery._errors import LocalProtocolError
+from wsnursery._types import Message
+
+from ._history import History, Publication
+from ._member import Member
+from ._position import Position, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class RoomStatistics:
+    """A snapshot of a room's counters."""
+
+    members: int
+    """Members that are in."""
+    lagging: int
+    """Those of them whose queue is at least half full, in messages or in bytes."""
+    published: int
+    """Messages that were delivered to the members, however many these were."""
+    queued: int
+    """Messages put into the queues of members: published times members, less the rest."""
+    dropped: int
+    """Messages that a member was not given because its queue was full."""
+    conflated: int
+    """Messages that a newer one of the same key has replaced while they waited."""
+    disconnected: int
+    """Members that were closed because their queue was full."""
+    history_used: int
+    """Messages in the history."""
+    history_used_bytes: int
+    """Their payload, in bytes."""
+
+
+class JoinRequest(NamedTuple):
+    """What a new member wants of the history; see `Room.joined`."""
+
+    replay: int
+    after: Position | None
+
+
+class Resumption(NamedTuple):
+    """Where a client goes on."""
+
+    number: int
+    """The number after which it is sent everything."""
+    lost: int
+    """How many messages, at least, it has seen that are no longer there."""
+
+
+class Delivery:
+    """One message on its way to the members that were in when it was published."""
+
+    __slots__ = ("members", "publication", "reached")
+
+    def __init__(self, publication: Publication, members: Iterator[Member]) -> None:
+        self.publication = publication
+        self.members = members
+        """Those that it has not been given to yet."""
+        self.reached = 0
+
+
+class Fanout:
+    """Delivers messages to members.
+
+    Args:
+        name: The room's name.
+        history: Messages to keep for late joiners.
+        history_bytes: The same bound in bytes.
+        stamp: See `Room`.
+
+    Raises:
+        ValueError: A bound is negative.
+    """
+
+    def __init__(
+        self, name: str, epoch: str, history: int, history_bytes: int, stamp: Stamp | None
+    ) -> None:
+        if history < 0 or history_bytes < 0:
+            raise ValueError(
+                "history and history_bytes must be 0 or more, in messages and bytes, got "
+                f"{history} and {history_bytes}"
+            )
+        self.name = name
+        self.position: Position = Position(epoch, 0)
+        """The place of the newest message."""
+        self.ends: Mapping[str, int] = {}
+        """Older epochs, and the number up to which they are the same sequence as this one."""
+        self.members: dict[object, Member] = {}
+        """By the token of their connection, in the order in which they came."""
+        self._stamp = stamp
+        self._token = object()
+        self._history = History(history, history_bytes)
+        self._deliveries: deque[Delivery] = deque()
+        self._published = 0
+        self._queued = 0
+        # What members that have left had counted.
+        self._dropped = 0
+        self._conflated = 0
+        self._disconnected = 0
+
+    # ------------------------------------------------------------------------------ membership
+
+    def check_can_join(self, member: Member) -> None:
+        """Refuse a connection that cannot send now, or is in already."""
+        member.check_can_join()
+        if member.connection_token in self.members:
+            raise already_in(self.name)
+
+    def join(self, member: Member, request: JoinRequest) -> None:
+        """Take a member in, and give it what it wants of the history."""
+        self.members[member.connection_token] = member
+        member.position = self.position
+        if request.after is None:
+            wanted = self._history.newest(request.replay)
+            due = len(wanted)
+        elif (seen := self._resume_at(request.after)) is None:
+            wanted = self._history.newest(request.replay)
+            due = len(wanted) + 1  # with such a position, the client may have missed anything
+        else:
+            wanted = self._history.after(seen.number)
+            due = self.position.number - seen.number + seen.lost
+        member.miss(due - member.replay(wanted))
+
+    def _resume_at(self, after: Position) -> Resumption | None:
+        """Where a client with this position goes on, or `None` if it means nothing here."""
+        if after.epoch == self.position.epoch:
+            return Resumption(after.number, 0) if after.number <= self.position.number else None
+        end = self.ends.get(after.epoch)
+        if end is None:
+            return None
+        # What the client saw beyond the end of that epoch is not in this sequence.
+        return Resumption(min(after.number, end), int(after.number > end))
+
+    def leave(self, member: Member) -> None:
+        """Let a member go."""
+        del self.members[member.connection_token]
+        self._dropped += member.dropped
+        self._conflated += member.conflated
+        self._disconnected += member.disconnected
+
+    # ------------------------------------------------------------------------------ delivering
+
+    def deliver(self, message: Message, key: str | None) -> int:
+        """Queue the next message for every member that is in now; return in how many queues.
+
+        A hook of a member's connection may publish to this room in the middle of a delivery. The
+        nested call finishes the delivery under way first, so that every member sees the messages in
+        the order of the calls.
+
+        Raises:
+            TypeError, ValueError: The stamp has not returned a message. Nothing was queued.
+            Exception: What the stamp raised. Nothing was queued.
+        """
+        before = self.position
+        position = Position(before.epoch, before.number + 1)
+        if self._stamp is not None:
+            message = payload(self._stamp(message, position))
+            if self.position is not before:
+                raise LocalProtocolError(
+                    f"the stamp of the room {self.name!r} has published to this very room: a stamp "
+                    "must only return the message"
+                )
+        publication = Publication(self._token, position, message, size_of(message), key)
+        self.position = position
+        self._published += 1
+        self._history.append(publication)
+        delivery = Delivery(publication, iter(tuple(self.members.values())))
+        self._deliveries.append(delivery)
+        while self._deliveries:
+            self._finish(self._deliveries[0])
+        return delivery.reached
+
+    def _finish(self, delivery: Delivery) -> None:
+        for member in delivery.members:
+            if member.give(delivery.publication, at_once=True):
+                delivery.reached += 1
+                self._queued += 1
+        # A nested call may have finished and removed it.
+        if self._deliveries and self._deliveries[0] is delivery:
+            self._deliveries.popleft()
+
+    def skip(self, count: int) -> None:
+        """So many messages are lost: go on behind them, and count them for every member."""
+        self.position = Position(self.position.epoch, self.position.number + count)
+        self.miss(count)
+
+    def miss(self, count: int) -> None:
+        """Count messages that no member is sent."""
+        for member in self.members.values():
+            member.miss(count)
+
+    def rewind(self, number: int) -> None:
+        """Forget the messages with a higher number."""
+        self._history.rewind(number)
+        self.position = Position(self.position.epoch, number)
+
+    def rename(self, epoch: str) -> None:
+        """Go on in another epoch with the same number."""
+        self.position = Position(epoch, self.position.number)
+
+    def restart(self, position: Position) -> None:
+        """Go on elsewhere, with an empty history."""
+        self._history.clear()
+        self.position = position
+
+    # ------------------------------------------------------------------------------ the counts
+
+    def statistics(self) -> RoomStatistics:
+        """A snapshot of the counters, the members that have left included."""
+        members = self.members.values()
+        return RoomStatistics(
+            members=len(members),
+            lagging=sum(member.lagging for member in members),
+            published=self._published,
+            queued=self._queued,
+            dropped=self._dropped + sum(member.dropped for member in members),
+            conflated=self._conflated + sum(member.conflated for member in members),
+            disconnected=self._disconnected + sum(member.disconnected for member in members),
+            history_used=len(self._history),
+            history_used_bytes=self._history.bytes,
+        )
+
+
+def already_in(room: str) -> LocalProtocolError:
+    """The error for a connection that joins a room twice."""
+    return LocalProtocolError(
+        f"this WebSocket is in the room {room!r} already and would get each message twice: join "
+        "once per connection"
+    )

@@ -1,0 +1,150 @@
+"""`Memberships`: rooms that one connection joins and leaves as its client asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Final, Protocol, Unpack, final
+
+from wsnursery._engine.websocket import WebSocket
+from wsnursery._errors import LocalProtocolError
+
+from ._member import JoinOptions, Member
+
+DEFAULT_LIMIT: Final = 100
+"""Rooms that one connection may be in at a time: clients choose them, so there must be a bound."""
+
+
+class Joinable(Protocol):
+    """`Rooms` or `SharedRooms`."""
+
+    def joined(
+        self, name: str, ws: WebSocket, **options: Unpack[JoinOptions]
+    ) -> AbstractContextManager[Member]:
+        """Be in a room while the block lasts."""
+        ...
+
+
+class TooManyRooms(ValueError):
+    """A client has asked for more rooms than its connection may be in. Nothing has changed."""
+
+
+@final
+class Memberships:
+    """The rooms that a connection is in, which come and go with the messages of its client.
+
+    Enter it as a block after `WebSocket.accept`; at its end all rooms are left::
+
+        with rooms.memberships(ws, overflow="latest") as subscribed:
+            async for message in ws:
+                request = json.loads(message)
+                if request["do"] == "subscribe":
+                    subscribed.join(request["room"])
+                else:
+                    subscribed.leave(request["room"])
+
+    Check the names before you join: a client can ask for any text.
+
+    Args:
+        rooms: The `Rooms` or `SharedRooms`.
+        ws: The connection.
+        limit: Rooms that it may be in at a time.
+        **options: The arguments of `Room.joined` for all of them.
+    """
+
+    def __init__(
+        self,
+        rooms: Joinable,
+        ws: WebSocket,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        **options: Unpack[JoinOptions],
+    ) -> None:
+        self._rooms = rooms
+        self._ws = ws
+        self._limit = limit
+        self._options = options
+        self._blocks: dict[str, tuple[ExitStack, Member]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Memberships: {len(self)} of at most {self._limit} rooms>"
+
+    def __len__(self) -> int:
+        """How many rooms the connection is in."""
+        return len(self._blocks or ())
+
+    def __iter__(self) -> Iterator[Member]:
+        """Its members, oldest first; `Member.room` is the name. A snapshot."""
+        return iter([member for _, member in (self._blocks or {}).values()])
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is in the room of this name."""
+        return name in (self._blocks or ())
+
+    def join(self, name: str, **options: Unpack[JoinOptions]) -> Member:
+        """Be in a room from now on. In it already, nothing changes.
+
+        Args:
+            name: The room.
+            **options: The arguments of `Room.joined` for this one.
+
+        Raises:
+            TooManyRooms: It is in ``limit`` rooms.
+            LocalProtocolError: Outside of the ``with`` block.
+            LocalProtocolError, WebSocketDisconnected, ValueError: As for `Room.joined`.
+
+        *Checkpoint*: no.
+        """
+        blocks = self._entered()
+        if name in blocks:
+            return blocks[name][1]
+        if len(blocks) >= self._limit:
+            raise TooManyRooms(
+                f"this connection may be in {self._limit} rooms at a time: leave one first, or "
+                "raise limit="
+            )
+        block = ExitStack()
+        joined = self._rooms.joined(name, self._ws, **(self._options | options))
+        member = block.enter_context(joined)
+        blocks[name] = block, member
+        return member
+
+    def leave(self, name: str) -> bool:
+        """Leave a room, and say whether the connection was in it. Not a checkpoint.
+
+        Messages of the room that wait in the connection's queue are still sent.
+        """
+        block, _ = self._entered().pop(name, (None, None))
+        if block is not None:
+            block.close()
+        return block is not None
+
+    def __enter__(self) -> Memberships:
+        """Begin, without any room."""
+        if self._blocks is not None:
+            raise LocalProtocolError(
+                "these memberships are entered already: call memberships() again for others"
+            )
+        self._blocks = {}
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave all rooms."""
+        blocks = self._entered()
+        while blocks:
+            self.leave(next(reversed(blocks)))
+        self._blocks = None
+
+    def _entered(self) -> dict[str, tuple[ExitStack, Member]]:
+        if self._blocks is None:
+            raise LocalProtocolError(
+                "these memberships have not been entered: write `with rooms.memberships(ws) as "
+                "subscribed:`"
+            )
+        return self._blocks

@@ -1,0 +1,484 @@
+"""`SharedRooms`: rooms by name, whose members may be on several workers and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Unpack, final
+
+import anyio
+import anyio.lowlevel
+
+from wsnursery._codes import CloseCode
+from wsnursery._engine.websocket import WebSocket, json_text, payload
+from wsnursery._errors import LocalProtocolError
+
+from ._engine import (
+    Carried,
+    Engine,
+    EngineAway,
+    EngineState,
+    Outgoing,
+    Snapshot,
+)
+from ._fanout import Fanout, JoinRequest
+from ._home import Home
+from ._member import JoinOptions, Member, Overflow, check_replay, make_member
+from ._memberships import DEFAULT_LIMIT, Memberships
+from ._position import Position, Stamp
+from ._presence import Presence
+from ._shared_room import Person, SharedRoom
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStatistics:
+    """A snapshot of the counters of shared rooms, in this worker."""
+
+    reconnects: int
+    """How often the engine has come back."""
+    resyncs: int
+    """Snapshots of rooms that were taken."""
+    gaps: int
+    """How often a room has lost messages on the way to this worker, as far as is known."""
+    held: int
+    """Messages that were published here and are not numbered yet."""
+    refused: int
+    """Messages that were not taken because the bounds were full, or given up after too long."""
+    round_trip: float | None
+    """Seconds that the engine's last probe took; `None` before the first."""
+    rooms: int
+    """Rooms that this worker follows."""
+    not_live: int
+    """Those of them that are not synchronized with the engine."""
+
+
+@final
+class SharedRooms:
+    """Rooms by name, shared by all workers whose engines share their data.
+
+    Run it in a task group that lives as long as the application::
+
+        rooms = SharedRooms(RedisEngine("redis://127.0.0.1"), history=100)
+        ...
+        await group.start(rooms.run)
+
+    The engine numbers the messages, so that all members on all workers see one order, and a client
+    can resume on any worker with its `Position`. While the engine is away, members stay connected
+    and what is published is held; nothing is lost without `Member.missed` counting it.
+
+    Its methods never wait for the network, except those that are coroutines. Like a `Room`, it
+    belongs to one event loop.
+
+    Args:
+        engine: `wsnursery.redis.RedisEngine`, or `MemoryEngine` for one worker and for tests.
+        history: Messages of each room that the engine and this worker keep. The same on every
+            worker.
+        history_bytes: The same bound in bytes.
+        stamp: As for `wsnursery.Room`; every worker calls it once per message.
+        linger: Seconds for which a room that everybody here has left is still followed, so that a
+            client that comes back soon finds it in step.
+
+    Raises:
+        ValueError: A bound is negative.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        history: int = 0,
+        history_bytes: int = 1024 * 1024,
+        stamp: Stamp | None = None,
+        linger: float = 5.0,
+    ) -> None:
+        if linger < 0:
+            raise ValueError(f"linger must be 0 or more seconds, got {linger}")
+        Fanout("", "", history, history_bytes, stamp)  # checks the bounds
+        self._engine = engine
+        self._history = history
+        self._history_bytes = history_bytes
+        self._stamp = stamp
+        self._linger = linger
+        self._rooms: dict[str, SharedRoom] = {}
+        self._unneeded: dict[str, float] = {}
+        """When to let a room go that is not needed any more, the earliest first."""
+        self._became_unneeded = anyio.Event()
+        self._home = Home("rooms.publish, name, message")
+        self._is_settled = False
+        self._is_running = False
+        self._became_live = anyio.Event()
+        self._resyncs = 0
+        self._gaps = 0
+
+    def __repr__(self) -> str:
+        return f"<SharedRooms: {self.state}, {len(self._rooms)} rooms>"
+
+    # ------------------------------------------------------------------------------ the engine
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Exchange messages with the other workers, until cancelled.
+
+        Args:
+            task_status: Told at once, whether the engine is there or not: the application starts
+                without it.
+
+        Raises:
+            EngineMisconfigured: The engine can never be reached with these settings. An outage
+                never ends this call.
+            LocalProtocolError: It is running already.
+
+        *Checkpoint*: yes. *Cancellation*: ends it in bounded time, whatever the engine does.
+        """
+        if self._is_running:
+            raise LocalProtocolError("these shared rooms are running already: call run() once")
+        self._settle()
+        self._is_running = True
+        failure: Exception | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._let_go)
+                task_status.started()
+                try:
+                    await self._engine.run(self)
+                except Exception as exc:  # noqa: BLE001 - it is to leave bare, not in a group
+                    failure = exc
+                group.cancel_scope.cancel()
+        finally:
+            self._is_running = False
+            for room in self._rooms.values():
+                room.lose()
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                failure = None
+
+    @property
+    def state(self) -> EngineState:
+        """``"connecting"`` at first, then ``"live"``, or ``"away"`` while the engine is."""
+        return self._engine.state
+
+    async def wait_live(self) -> None:
+        """Wait until `state` is ``"live"``: for a readiness probe.
+
+        *Checkpoint*: always.
+        """
+        await anyio.lowlevel.checkpoint()
+        while self.state != "live":
+            await self._became_live.wait()
+
+    def statistics(self) -> SharedStatistics:
+        """A snapshot of the counters. Not a checkpoint."""
+        engine = self._engine.statistics()
+        return SharedStatistics(
+            reconnects=max(0, engine.sessions - 1),
+            resyncs=self._resyncs,
+            gaps=self._gaps,
+            held=engine.held,
+            refused=engine.refused,
+            round_trip=engine.round_trip,
+            rooms=len(self._rooms),
+            not_live=sum(not room.is_synchronized for room in self._rooms.values()),
+        )
+
+    # ------------------------------------------------------------------------------ membership
+
+    def joined(
+        self,
+        name: str,
+        ws: WebSocket,
+        *,
+        overflow: Overflow = "disconnect",
+        code: int = CloseCode.TRY_AGAIN_LATER,
+        metadata: Any = None,
+        replay: int = 0,
+        after: Position | None = None,
+    ) -> AbstractContextManager[Member]:
+        """Be in the room of a name while the block lasts. As `Room.joined` otherwise.
+
+        While the room is not synchronized with the engine, the member waits: the ``replay`` comes
+        as soon as it is, and `Member.position` is `None` until then.
+
+        Args:
+            name: The room.
+            ws: The connection.
+            overflow: As for `Room.joined`.
+            code: As for `Room.joined`.
+            metadata: What `present` and `presence` show on all workers: anything that JSON has.
+            replay: As for `Room.joined`.
+            after: As for `Room.joined`. It means something on every worker.
+
+        Raises:
+            TypeError, ValueError: The metadata cannot be written as JSON, the name not as UTF-8, or
+                as for `Room.joined`.
+            LocalProtocolError, WebSocketDisconnected, anyio.ClosedResourceError, RuntimeError: As
+                for `Room.joined`.
+
+        *Checkpoint*: no, neither entering nor leaving.
+        """
+        payload(name)
+        json_text(metadata)
+        check_replay(replay)
+        member = make_member(name, ws, overflow=overflow, code=code, metadata=metadata)
+        return _Membership(self, member, JoinRequest(replay, after))
+
+    def memberships(
+        self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
+    ) -> Memberships:
+        """Join and leave rooms as the client asks; see `Memberships`.
+
+        Args:
+            ws: The connection.
+            limit: Rooms that it may be in at a time.
+            **options: The arguments of `joined` for all of them.
+        """
+        return Memberships(self, ws, limit=limit, **options)
+
+    def enter(self, member: Member, request: JoinRequest) -> None:
+        """Take a member in; the block of `joined` does."""
+        self._check_home()
+        self._settle()
+        room = self._rooms.get(member.room)
+        if room is None:
+            member.check_can_join()
+            room = self._follow(member.room)
+        else:
+            room.check_can_join(member)
+        room.join(member, request)
+
+    def leave(self, member: Member) -> None:
+        """Let a member go; the block of `joined` does."""
+        room = self._rooms[member.room]
+        room.leave(member)
+        self._look_whether_needed(room)
+
+    def present(self, name: str) -> tuple[Person, ...]:
+        """Who is in a room, on all workers, in the order in which this worker heard of them.
+
+        Empty if the room has no members and no `presence` block on this worker.
+        """
+        room = self._rooms.get(name)
+        return () if room is None else room.people
+
+    @contextmanager
+    def presence(self, name: str) -> Generator[Presence[Person]]:
+        """Watch who comes and goes, on all workers, while the block lasts.
+
+        As `Room.presence` otherwise: `present` and the changes fit together. The room is followed
+        for that long.
+        """
+        self._check_home()
+        self._settle()
+        payload(name)
+        room = self._rooms.get(name) or self._follow(name)
+        try:
+            with room.watchers.watching() as changes:
+                yield changes
+        finally:
+            self._look_whether_needed(room)
+
+    # ------------------------------------------------------------------------------ publishing
+
+    def publish(
+        self, name: str, message: str | bytes | bytearray | memoryview, *, key: str | None = None
+    ) -> bool:
+        """Publish to the members of a room on all workers. It needs no member on this one.
+
+        It never waits. While the engine is away, the message is held, within the engine's bounds.
+
+        Args:
+            name: The room.
+            message: As for `WebSocket.send`.
+            key: As for `Room.publish`.
+
+        Returns:
+            Whether it was taken. If so, it is numbered once, after all that was published here
+            before; or it is given up when it has been held for too long, which
+            ``statistics().refused`` counts.
+
+        Raises:
+            TypeError, ValueError: As for `WebSocket.send`, or the name cannot be written as UTF-8.
+            MessageTooBig: It is larger than the engine carries.
+            RuntimeError: Called from another thread or event loop. Nothing was published.
+
+        *Checkpoint*: no.
+        """
+        return self._publish(Outgoing(name, payload(message), key))
+
+    def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> bool:
+        """Publish an object as JSON text; as `publish` otherwise."""
+        return self.publish(name, json_text(obj), key=key)
+
+    async def publish_confirmed(
+        self, name: str, message: str | bytes | bytearray | memoryview, *, key: str | None = None
+    ) -> Position:
+        """Publish, and wait until the engine has numbered the message.
+
+        That does not mean that any member has got it, nor that it survives when the engine loses
+        its data. Arguments and errors are those of `publish`.
+
+        Raises:
+            EngineAway: The bounds are full, or it has been held for too long.
+
+        *Checkpoint*: always. *Cancellation*: the message may still be numbered.
+        """
+        await anyio.lowlevel.checkpoint()
+        answer = _Answer()
+        if not self._publish(Outgoing(name, payload(message), key, answer.settle)):
+            raise EngineAway(
+                "too many messages are held for the engine of the shared rooms: publish less, or "
+                "raise its bounds"
+            )
+        return await answer.get()
+
+    def _publish(self, outgoing: Outgoing) -> bool:
+        payload(outgoing.room)
+        self._check_home()
+        return self._engine.publish(outgoing)
+
+    # ---------------------------------------------------------------------- what the engine tells
+
+    @property
+    def history(self) -> int:
+        """Messages of a room that are kept."""
+        return self._history
+
+    @property
+    def history_bytes(self) -> int:
+        """The same bound in bytes."""
+        return self._history_bytes
+
+    def connected(self) -> None:
+        """The engine has begun a session: synchronize everything."""
+        for room in tuple(self._rooms.values()):
+            room.ask()
+
+    def state_changed(self) -> None:
+        """The engine has come or gone."""
+        if self.state == "live":
+            self._became_live.set()
+            self._became_live = anyio.Event()
+        else:
+            for room in self._rooms.values():
+                room.lose()
+
+    def synchronize(self, room: str, snapshot: Snapshot) -> None:
+        """The engine has answered."""
+        if room in self._rooms:
+            self._resyncs += 1
+            self._rooms[room].synchronize(snapshot)
+
+    def deliver(self, room: str, position: Position, carried: Carried) -> None:
+        """A message has come."""
+        if room in self._rooms:
+            self._rooms[room].deliver(position, carried)
+
+    def people_joined(self, room: str, people: Mapping[str, Any]) -> None:
+        """People have come."""
+        if room in self._rooms:
+            self._rooms[room].people_joined(people)
+
+    def people_left(self, room: str, ids: Sequence[str]) -> None:
+        """People have gone."""
+        if room in self._rooms:
+            self._rooms[room].people_left(ids)
+
+    # --------------------------------------------------------------------------------- inside
+
+    def _settle(self) -> None:
+        if not self._is_settled:
+            self._home.settle()
+            self._is_settled = True
+
+    def _check_home(self) -> None:
+        if self._is_settled:
+            self._home.check()
+
+    def _follow(self, name: str) -> SharedRoom:
+        fanout = Fanout(name, "", self._history, self._history_bytes, self._stamp)
+        room = self._rooms[name] = SharedRoom(self._engine, fanout, self._note_gap)
+        room.ask()
+        return room
+
+    def _note_gap(self) -> None:
+        self._gaps += 1
+
+    def _look_whether_needed(self, room: SharedRoom) -> None:
+        if room.is_needed:
+            return
+        if self._is_running and self._linger:
+            self._unneeded.pop(room.name, None)
+            self._unneeded[room.name] = anyio.current_time() + self._linger
+            self._became_unneeded.set()
+        else:
+            self._forget(room.name)
+
+    def _forget(self, name: str) -> None:
+        del self._rooms[name]
+        self._engine.leave(name)
+
+    async def _let_go(self) -> None:
+        """Forget rooms when they have not been needed for long enough."""
+        while True:
+            if not self._unneeded:
+                self._became_unneeded = anyio.Event()
+                await self._became_unneeded.wait()
+            name, due = next(iter(self._unneeded.items()))
+            await anyio.sleep_until(due)
+            if self._unneeded.get(name) == due:
+                del self._unneeded[name]
+                if not self._rooms[name].is_needed:
+                    self._forget(name)
+
+
+class _Membership:
+    """The ``with`` block of one member; see the class of this name in `_room`."""
+
+    __slots__ = ("_member", "_request", "_rooms")
+
+    def __init__(self, rooms: SharedRooms, member: Member, request: JoinRequest) -> None:
+        self._rooms = rooms
+        self._member = member
+        self._request: JoinRequest | None = request
+
+    def __enter__(self) -> Member:
+        if self._request is None:
+            raise LocalProtocolError(
+                "this membership has been entered before: call joined() again for another one"
+            )
+        self._rooms.enter(self._member, self._request)
+        self._request = None
+        return self._member
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._rooms.leave(self._member)
+
+
+class _Answer:
+    """What becomes of one confirmed publish."""
+
+    def __init__(self) -> None:
+        self._outcome: Position | Exception | None = None
+        self._is_there = anyio.Event()
+
+    def settle(self, outcome: Position | Exception) -> None:
+        self._outcome = outcome
+        self._is_there.set()
+
+    async def get(self) -> Position:
+        await self._is_there.wait()
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Position):
+            return outcome
+        assert outcome is not None, "it has been settled"
+        raise outcome
