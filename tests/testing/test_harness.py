@@ -14,7 +14,7 @@ class Control:
         self.choices = list(choices)
         self.asked = []
 
-    def on_step(self):
+    def on_step(self, coroutine, name):
         self.steps += 1
 
     def first(self, runnable):

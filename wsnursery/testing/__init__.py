@@ -18,6 +18,7 @@ from ._errors import ConnectionEnded as ConnectionEnded
 from ._errors import Deadlock as Deadlock
 from ._errors import HandshakeDenied as HandshakeDenied
 from ._errors import Leak as Leak
+from ._errors import Livelock as Livelock
 from ._explore import ExplorationFailed as ExplorationFailed
 from ._explore import Failure as Failure
 from ._explore import Report as Report
@@ -30,7 +31,6 @@ from ._faults import Fault as Fault
 from ._faults import Garbage as Garbage
 from ._faults import StallSend as StallSend
 from ._faults import VanishAt as VanishAt
-from ._harness import Livelock as Livelock
 from ._leaks import no_leaks as no_leaks
 from ._peer import Peer as Peer
 from ._personalities import BASIC as BASIC

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._errors import HandshakeDenied
+from ._errors import ApplicationStuck, HandshakeDenied
+from ._livelock import stopped_by_livelock
 from ._peer import DEFAULT_TIMEOUT, Peer
 from ._personalities import SILENT, Personality
 from ._server import Server
@@ -36,6 +37,7 @@ class Client(Peer):
         self._finished = False
         self._exception: BaseException | None = None
         self._told = False
+        self._stuck: ApplicationStuck | None = None
 
     @property
     def exception(self) -> BaseException | None:
@@ -104,16 +106,24 @@ class Client(Peer):
         *Checkpoint*: as the application. *Cancellation*: the application's, as by a server.
         """
         server = self.server
-        with self._scope:
+        with self._scope, stopped_by_livelock(self._stop):
             try:
                 self._call = app(server.scope, server.receive, server.send)
                 await self._call
             except Exception as error:  # noqa: BLE001 - it belongs to the test, which gets it
                 self._exception = error
             finally:
+                if self._stuck is not None:
+                    self._stuck.__context__ = self._exception
+                    self._exception = self._stuck
                 self._call = None
                 self._finished = True
                 server.app_ended(self._exception)
+
+    def _stop(self, said: str) -> None:
+        """The application runs in a circle."""
+        self._stuck = ApplicationStuck(said)
+        self._scope.cancel()
 
     def _whereabouts(self) -> str:
         where = where_it_waits(self._call)

@@ -8,6 +8,8 @@ Exception
  +-- ConnectionEnded       there is nothing more to receive from the application
 RuntimeError
  +-- Deadlock              nothing can happen any more, on the virtual clock
+BaseException
+ +-- Livelock              the tasks run in circles, and the virtual clock stands still
 """
 
 from __future__ import annotations
@@ -49,3 +51,10 @@ class ConnectionEnded(Exception):
 
 class Deadlock(RuntimeError):
     """Every task waits, no timer is set and no I/O is open: nothing can happen any more."""
+
+
+class Livelock(BaseException):
+    """The code under test runs in circles, and the virtual clock stands still.
+
+    Not an ``Exception``: the circle is often a loop around an ``except Exception``.
+    """

@@ -17,9 +17,9 @@ import anyio
 from wsnursery.timeline import Timeline, text
 
 from ._conversation import Scenario
-from ._errors import Leak
+from ._errors import Leak, Livelock
 from ._faults import pause
-from ._harness import Livelock, run_once
+from ._harness import run_once
 from ._plan import (
     SEND_FAULTS,
     TARGET_ACTIONS,
@@ -29,7 +29,7 @@ from ._plan import (
     FaultKind,
     Plan,
 )
-from ._run import MAX_STEPS, Run
+from ._run import Run
 
 SETTLE = 3  # checkpoints that a task which is about to end may still need
 
@@ -228,7 +228,7 @@ def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None
         with anyio.CancelScope() as run.guard:
             await scenario(run)
         if run.exhausted:
-            raise Livelock(f"the run did not end within {MAX_STEPS} steps")
+            raise Livelock(run.circle)
         await pause(SETTLE)
         _check(run, [task.name for task in anyio.get_running_tasks() if task.id not in before])
 

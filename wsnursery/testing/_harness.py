@@ -15,18 +15,11 @@ from ._virtual_asyncio import VirtualEventLoop
 Ts = TypeVarTuple("Ts")
 
 
-class Livelock(BaseException):
-    """The code under test runs in circles.
-
-    Not an ``Exception``: the circle is often a loop around an ``except Exception``.
-    """
-
-
 class Control(Protocol):
     """What the harness asks while it runs."""
 
-    def on_step(self) -> None:
-        """A task is about to run for one step."""
+    def on_step(self, coroutine: object, name: str) -> None:
+        """Something is about to run for one step: a task's coroutine, or `None` for a callback."""
         ...
 
     def first(self, runnable: int) -> int:
@@ -73,5 +66,9 @@ class _SteppedLoop(VirtualEventLoop):
         return super().call_soon(self._step, callback, args, context=context)
 
     def _step(self, callback: Callable[[*Ts], object], args: tuple[*Ts]) -> None:
-        self._control.on_step()
+        task = getattr(callback, "__self__", None)
+        if isinstance(task, asyncio.Task):
+            self._control.on_step(task.get_coro(), task.get_name())
+        else:
+            self._control.on_step(None, "")
         callback(*args)

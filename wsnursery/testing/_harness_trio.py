@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from inspect import CORO_SUSPENDED, getcoroutinestate
 from typing import TYPE_CHECKING, Any
 
 import trio
-from outcome import Error
 from trio.testing import MockClock
 
-from ._harness import Livelock
-from ._virtual_trio import DeadlockDetector, tree
+from ._errors import Livelock
+from ._virtual_trio import StuckDetector, raise_in, tree
 
 if TYPE_CHECKING:
     from ._harness import Control
@@ -43,34 +41,29 @@ class _Order:
         except Livelock as livelock:
             # What is raised here would destroy the run; raised in the tasks it ends it.
             for task in set(batch) & set(tree(self._stepper.main_task)):
-                self._raise_in(task, livelock)
+                if task not in self._stopped:
+                    # Once: a second one might hit it while it leaves a nursery, which trio
+                    # cannot take.
+                    self._stopped.add(task)
+                    raise_in(task, livelock)
         if len(batch) > 1:
             first = batch.pop(self._control.first(len(batch)))
             batch.reverse()  # trio takes them from the end
             batch.append(first)
-
-    def _raise_in(self, task: trio.lowlevel.Task, error: BaseException) -> None:
-        """Let a task that is about to go on meet an exception instead of the end of its wait.
-
-        Once: a second one might hit it while it leaves a nursery, which trio cannot take.
-        """
-        if getcoroutinestate(task.coro) == CORO_SUSPENDED and task not in self._stopped:
-            self._stopped.add(task)
-            task._next_send = Error(error)  # pyright: ignore[reportPrivateUsage]
 
     def random(self) -> float:
         """The other question that trio asks; it does not arise in the deterministic mode."""
         return 0.0
 
 
-class _Stepper(DeadlockDetector):
+class _Stepper(StuckDetector):
     def __init__(self, control: Control) -> None:
         super().__init__()
         self._control = control
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         super().before_task_step(task)
-        self._control.on_step()
+        self._control.on_step(task.coro, task.name)
 
 
 @contextmanager

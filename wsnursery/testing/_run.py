@@ -10,8 +10,9 @@ import anyio
 
 from wsnursery.timeline import Recorder
 
+from ._errors import Livelock
 from ._faults import Fault, pause
-from ._harness import Livelock
+from ._livelock import SAMPLE, Sample, sentence
 from ._plan import RECEIVE_FAULTS, SEND_FAULTS, TARGET_ACTIONS, FaultKind, Plan, Tape
 from ._server import Server
 from ._target import Target
@@ -56,10 +57,13 @@ class Run:
         """The targets, in the order of their beginning."""
         self.guard: anyio.CancelScope | None = None
         """Around everything: ends a run that takes far too many steps."""
+        self.circle: str = ""
+        """What to say of a run that has taken far too many steps."""
         self._all_steps = 0
         self._max_delay = max_delay
         self._open = 0
         self._calls_in_step = 0
+        self._sample = Sample()
 
     @property
     def quiet(self) -> bool:
@@ -100,11 +104,14 @@ class Run:
 
     # What the harness calls.
 
-    def on_step(self) -> None:
+    def on_step(self, coroutine: object = None, name: str = "") -> None:
         """Count, and do the plan's action when its step has come."""
         self._all_steps += 1
         self._calls_in_step = 0
+        if self._all_steps > MAX_STEPS - SAMPLE and coroutine is not None:
+            self._sample.note(coroutine, name)
         if self._all_steps == MAX_STEPS and self.guard is not None:
+            self.circle = sentence(f"the run did not end within {MAX_STEPS} steps", self._sample)
             self.guard.cancel()
         if self._open:
             self.steps += 1

@@ -1,31 +1,40 @@
-"""Virtual time for trio: its own MockClock, and an instrument that notices a deadlock."""
+"""Virtual time for trio: its own MockClock, and an instrument that notices a standstill."""
 
 from __future__ import annotations
 
+from inspect import CORO_SUSPENDED, getcoroutinestate
 from math import inf
 from typing import Any, NoReturn
 
 import trio
+from outcome import Error
 from trio.testing import MockClock
 
-from ._errors import Deadlock
+from ._errors import Deadlock, Livelock
+from ._livelock import MAX_TURNS, TurnLimit, stop_applications
 from ._patience import Patience
 from ._where import describe_deadlock
 
 
-def virtual_options() -> dict[str, Any]:
+def virtual_options(max_turns: int = MAX_TURNS) -> dict[str, Any]:
     """The keyword arguments of ``trio.run``; for one run."""
-    return {"clock": MockClock(autojump_threshold=0), "instruments": [DeadlockDetector()]}
+    return {"clock": MockClock(autojump_threshold=0), "instruments": [StuckDetector(max_turns)]}
 
 
-class DeadlockDetector(trio.abc.Instrument):
+class StuckDetector(trio.abc.Instrument):
     """Raises :class:`Deadlock` in the main task when nothing can ever happen again.
 
     Two waits for I/O in a row without any task having run in between, and no deadline: a task in
     ``wait_all_tasks_blocked`` would have woken up after the first.
+
+    And it raises :class:`Livelock` in a task that runs in a circle, so that the clock cannot move.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_turns: int = MAX_TURNS) -> None:
+        self._limit = TurnLimit(max_turns)
+        self._takes_sample = False
+        self._instant = -inf
+        self._livelock: tuple[Livelock, object] | None = None
         self._idle_waits = 0
         self._patience = Patience()
         self.main_task: trio.lowlevel.Task | None = None
@@ -40,9 +49,15 @@ class DeadlockDetector(trio.abc.Instrument):
         """A task runs: this is not a deadlock."""
         self._idle_waits = 0
         self._patience.reset()
+        if self._takes_sample:
+            self._limit.note(task.coro, task.name)
+        if self._livelock is not None and self._livelock[1] is task.coro:
+            raise_in(task, self._livelock[0])
+            self._livelock = None
 
     def before_io_wait(self, timeout: float) -> None:
-        """Look whether anything can happen after this."""
+        """Look whether anything can happen after this, or too much happens at one instant."""
+        self._count_turn()
         self._idle_waits += 1
         if self._idle_waits <= 2 or self.main_task is None:
             return
@@ -51,15 +66,39 @@ class DeadlockDetector(trio.abc.Instrument):
             return
         if self._patience.exhausted():
             self._idle_waits = 0
-            error = Deadlock(_describe(self.main_task))
+            _raise_in_waiting(self.main_task, Deadlock(_describe(self.main_task)))
 
-            def raise_deadlock() -> NoReturn:
-                raise error
+    def _count_turn(self) -> None:
+        """Stop what runs in a circle: the applications first, then the task itself."""
+        now = trio.current_time()
+        if now != self._instant:
+            self._instant = now
+            self._limit.reset()
+        self._takes_sample = self._limit.turn()
+        exceeded = self._limit.exceeded()
+        if exceeded is None or stop_applications(exceeded[0]):
+            return
+        error, coroutine = Livelock(exceeded[0]), exceeded[1]
+        if any(task.coro is coroutine for task in tree(self.main_task)):
+            self._livelock = error, coroutine
+        elif self.main_task is not None:
+            _raise_in_waiting(self.main_task, error)
 
-            # What trio does to deliver a KeyboardInterrupt to a main task that waits.
-            self.main_task._attempt_abort(  # pyright: ignore[reportPrivateUsage]
-                raise_deadlock
-            )
+
+def raise_in(task: trio.lowlevel.Task, error: BaseException) -> None:
+    """Let a task that is about to go on meet an exception instead of the end of its wait."""
+    if getcoroutinestate(task.coro) == CORO_SUSPENDED:
+        task._next_send = Error(error)  # pyright: ignore[reportPrivateUsage]
+
+
+def _raise_in_waiting(task: trio.lowlevel.Task, error: BaseException) -> None:
+    """Let a task that waits meet an exception instead."""
+
+    def raise_it() -> NoReturn:
+        raise error
+
+    # What trio does to deliver a KeyboardInterrupt to a main task that waits.
+    task._attempt_abort(raise_it)  # pyright: ignore[reportPrivateUsage]
 
 
 def tree(task: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
