@@ -1,15 +1,16 @@
 """Sphinx configuration."""
 
 import re
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from sphinx.application import Sphinx
 
+from wsnursery import __version__
+
 project = "wsnursery"
 author = "The wsnursery authors"
 copyright = "2026, The wsnursery authors"
-release = version = installed_version("wsnursery")
+release = version = __version__
 
 extensions = [
     "myst_parser",

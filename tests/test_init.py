@@ -14,6 +14,7 @@ PUBLIC = [
     "Options",
     "RemoteProtocolError",
     "Room",
+    "Rooms",
     "UnexpectedMessage",
     "WebSocket",
     "WebSocketDisconnected",

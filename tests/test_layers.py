@@ -31,8 +31,7 @@ MAY_IMPORT = {
     "testing": {"wsnursery", "rooms", "timeline"},
     "_doctor": {"_engine", "asgi"},
     "_terminal": {"_engine", "trio_websocket"},
-    "__main__": {"_doctor", "_terminal", "hypercorn", "_demo", "wsnursery"},
-    "_demo": {"wsnursery", "hypercorn", "rooms", "timeline"},
+    "__main__": {"_doctor", "_terminal", "hypercorn", "wsnursery"},
 }
 """The house, from the ground up: imports point down, those for type checkers too."""
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import wsnursery
 from wsnursery.__main__ import COMMANDS, main
 
 
@@ -37,10 +38,19 @@ def test_status_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["connect", "--option", "x", "y"]) == 3
 
 
-def test_the_demonstration_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsnursery._demo.command.main", lambda arguments: 10 + len(arguments))
-    assert main([]) == 10
-    assert main(["demo", "--backend", "trio"]) == 12
+def test_without_a_command_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    bare, _ = capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert bare == capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"wsnursery {wsnursery.__version__}\n"
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,8 @@ class Side(NamedTuple):
 
     def load(self) -> ModuleType:
         pytest.importorskip(
-            self.framework, reason=f"{self.framework} is not installed: pip install '.[servers]'"
+            self.framework,
+            reason=f"{self.framework} is not installed: pip install -r requirements/servers.txt",
         )
         return importlib.import_module(f"examples.migrating.{self.framework}_{self.version}")
 

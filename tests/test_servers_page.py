@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,13 +32,12 @@ def test_every_server_of_the_tests_is_on_it() -> None:
 
 
 def pinned(server: Server) -> str:
-    """The version that pyproject.toml names for the tests."""
+    """The version that requirements/servers.txt names for the tests."""
     if server.older is not None:
         return server.version
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    extra = pyproject["project"]["optional-dependencies"]["servers"]
-    pins = (re.fullmatch(r"([\w-]+)(?:\[.*\])?==(.*)", requirement) for requirement in extra)
-    return {pin[1]: pin[2] for pin in pins if pin is not None}[server.distribution]
+    requirements = (ROOT / "requirements" / "servers.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^([\w-]+)(?:\[.*\])?==(.*)$", requirements, re.MULTILINE)
+    return dict(pins)[server.distribution]
 
 
 @pytest.mark.parametrize("server", SERVERS.values(), ids=list(SERVERS))

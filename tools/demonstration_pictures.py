@@ -33,7 +33,7 @@ DRAWN = """
 @contextmanager
 def demonstration() -> Generator[str]:
     """The address of a running demonstration."""
-    command = [sys.executable, "-m", "wsnursery", "demo", "--bind", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "examples.demonstration", "--bind", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -1,6 +1,6 @@
 """Change the core in a thousand small ways and see that a test fails for each.
 
-Run it from a checkout, after `pip install -e '.[mutation]'`::
+Run it from a checkout, after `pip install -e '.[all]' -r requirements/mutation.txt`::
 
     python tools/mutation.py              # all modules, then docs/mutation.md
     python tools/mutation.py _protocol    # some modules; the page stays as it is
@@ -379,7 +379,7 @@ A change that no test notices has *survived*. It shows that an assertion is miss
 difference, and then the reason stands below.
 
 ```console
-$ pip install -e '.[mutation]' && python tools/mutation.py
+$ pip install -e '.[all]' -r requirements/mutation.txt && python tools/mutation.py
 ```
 
 The mutants are those of [cosmic-ray](https://cosmic-ray.readthedocs.io/), and one kind of our own,

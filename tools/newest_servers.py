@@ -1,8 +1,8 @@
 """Hold the newest version of every server to the contract: `python tools/newest_servers.py`.
 
 It installs them in an environment that is thrown away, and runs the suite of all servers. What is
-red has changed upstream: a limit that is gone, or a new one. Then change the pins in pyproject.toml
-(extra `servers`) and tests/servers/_limits.py together.
+red has changed upstream: a limit that is gone, or a new one. Then change the pins in
+requirements/servers.txt and tests/servers/_limits.py together.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 import venv
 from pathlib import Path
 
@@ -19,11 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def pinned() -> dict[str, str]:
-    """The requirements of the extra, without their pins, and the versions that are pinned."""
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = pyproject["project"]["optional-dependencies"]["servers"]
-    found = (re.fullmatch(r"(\S+)==([\d.]+)", pin) for pin in pins)
-    return {pin[1]: pin[2] for pin in found if pin is not None}
+    """The pinned requirements without their pins, and the versions that are pinned."""
+    servers = (ROOT / "requirements" / "servers.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\S+)==([\d.]+)$", servers, re.MULTILINE))
 
 
 def main() -> int:
@@ -38,8 +35,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
         python = str(Path(directory, "bin", "python"))
-        pip = [python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[test]"]
-        subprocess.run([*pip, "--upgrade", *pins], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[all]"]
+        requirements = ["--requirement", str(ROOT / "requirements" / "test.txt")]
+        subprocess.run([*pip, *requirements, "--upgrade", *pins], check=True)
         listed = subprocess.run(
             [python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True
         ).stdout

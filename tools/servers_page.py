@@ -5,9 +5,9 @@
     python -m tools.servers_page render                write docs/servers.md
     python -m tools.servers_page check                 is the page that of the results?
 
-The results are in docs/servers.json. All servers at their newest: raise the pins in pyproject.toml,
-install them, then measure, WSNURSERY_SERVERS_REPORT=report.json python -m pytest tests/servers,
-contract report.json, render.
+The results are in docs/servers.json. All servers at their newest: raise the pins in
+requirements/servers.txt, install them, then measure,
+WSNURSERY_SERVERS_REPORT=report.json python -m pytest tests/servers, contract report.json, render.
 """
 
 import json

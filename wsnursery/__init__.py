@@ -12,6 +12,9 @@ from ._statistics import WebSocketStatistics as WebSocketStatistics
 from .asgi._app import websocket_app as websocket_app
 from .asgi._open import open_websocket as open_websocket
 from .rooms import Room as Room
+from .rooms import Rooms as Rooms
+
+__version__ = "0.1.0"
 
 __all__ = [
     "CloseCode",
@@ -20,6 +23,7 @@ __all__ = [
     "Options",
     "RemoteProtocolError",
     "Room",
+    "Rooms",
     "UnexpectedMessage",
     "WebSocket",
     "WebSocketDisconnected",

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from . import __version__
+
 COMMANDS = {
     "connect": ("wsnursery._terminal", "talk to a WebSocket server, line by line"),
-    "demo": ("wsnursery._demo.command", "see it in the browser: the default"),
     "doctor": (
         "wsnursery._doctor.command",
-        "examine an ASGI server: what it does, and if we hold there",
+        "examine an ASGI server, and test wsnursery's contract on it",
     ),
     "serve": ("wsnursery.hypercorn._command", "serve an ASGI application on Hypercorn"),
 }
@@ -21,7 +22,7 @@ when its command is given, because each may need an extra of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command, or print the help if none is given.
 
     Args:
         arguments: Those of the command line, if there are no others.
@@ -31,20 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     purposes = "\n".join(f"  {name:10} {purpose}" for name, (_, purpose) in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m wsnursery",
+        prog="wsnursery",
         epilog=f"commands:\n{purposes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"wsnursery {__version__}")
     parser.add_argument(
-        "command",
-        nargs="?",
-        choices=COMMANDS,
-        default="demo",
-        metavar="COMMAND",
-        help="one of those below",
+        "command", nargs="?", choices=COMMANDS, metavar="COMMAND", help="one of those below"
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="COMMAND --help explains them")
     chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help()
+        return 0
     module, _ = COMMANDS[chosen.command]
     try:
         command = import_module(module)

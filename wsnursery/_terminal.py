@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m wsnursery connect",
+        prog="wsnursery connect",
         description="Talk to a WebSocket server, line by line.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -84,4 +84,4 @@ def test_a_mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
-    assert "usage: python -m wsnursery doctor" in capsys.readouterr().err
+    assert "usage: wsnursery doctor" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """``python -m wsnursery serve``: how its arguments become a configuration."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ def test_the_application_alone(served: list[tuple[str, Config]]) -> None:
     ((app, config),) = served
     assert app == "chat:app"
     assert vars(config) == vars(Config())
+
+
+def test_a_console_script_finds_the_application_too(
+    served: list[tuple[str, Config]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not started with the current directory on its import path, as `python -m` is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    for _ in range(2):
+        main(["chat:app"])
+        assert sys.path == [str(tmp_path), "/elsewhere"]
 
 
 def test_a_file_and_what_overrides_it(served: list[tuple[str, Config]], tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class Library:
     def require(self) -> None:
         """Skip the test if the library is not there."""
         if self.needs is not None and importlib.util.find_spec(self.needs) is None:
-            pytest.skip(f"{self.needs} is not installed: pip install -e '.[test,servers]'")
+            pytest.skip(f"{self.needs} is not installed: pip install -r requirements/servers.txt")
 
 
 async def talk(connect: Connect, url: str) -> bool:

@@ -1,7 +1,7 @@
 """The servers that the tests start, one row each, and what has to be installed for it.
 
-The versions are pinned in pyproject.toml alone: the newest in the extra `servers`, the older ones
-in `tool.wsnursery.older-servers`.
+The newest versions are pinned in requirements/servers.txt, the older ones in pyproject.toml
+(`tool.wsnursery.older-servers`).
 """
 
 import importlib.metadata
@@ -57,7 +57,7 @@ class Server:
         """What has to come first on the import path; skips the test if something is missing."""
         for module in (self.distribution, *self.needs):
             if importlib.util.find_spec(module) is None:
-                pytest.skip(f"{module} is not installed: pip install -e '.[test,servers]'")
+                pytest.skip(f"{module} is not installed: pip install -r requirements/servers.txt")
         return [] if self.older is None else [str(_install_older(self.older))]
 
 

@@ -1,4 +1,4 @@
-"""`python -m wsnursery` as its user meets it: in a real browser, with every button pressed."""
+"""The demonstration as its user meets it: in a real browser, with every button pressed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.servers._browser import Browser, Tab
 from tests.servers._harness import ROOT, wait_until
 
 BACKENDS = ("trio", "asyncio")
-COMMAND = (sys.executable, "-W", "error", "-m", "wsnursery", "demo")
+COMMAND = (sys.executable, "-W", "error", "-m", "examples.demonstration")
 
 
 ON_ONE_BACKEND = pytest.mark.parametrize("demonstration", ["trio"], indirect=True)
@@ -396,7 +396,7 @@ def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "wsnursery", "demo", "--bind", address],
+            [sys.executable, "-m", "examples.demonstration", "--bind", address],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -30,7 +30,7 @@ PATH = "/feed/kiwi?token=secret"
 def shared_server(request: pytest.FixtureRequest) -> Iterator[Running]:
     framework = request.param.removesuffix("_app")
     if find_spec(framework) is None:
-        pytest.skip(f"{framework} is not installed: pip install -e '.[test,servers]'")
+        pytest.skip(f"{framework} is not installed: pip install -r requirements/servers.txt")
     app = f"tests.servers.mounted:{request.param}"
     with running(MOUNTED[request.param], app=app, arguments=["--graceful-timeout", "1"]) as started:
         with started.client() as client:  # the first connection loads what the later ones share

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m wsnursery doctor",
+        prog="wsnursery doctor",
         description="Start an ASGI server with a probe application, find out what it does when "
         "clients and servers go away, and whether wsnursery keeps its contract there. It takes "
         "half a minute and uses a free port of the loopback interface. Let it run one worker.",

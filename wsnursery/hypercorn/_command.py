@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import Config, DeploymentError, run
 
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit status of `wsnursery.hypercorn.run`.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m wsnursery serve",
+        prog="wsnursery serve",
         description="Serve an ASGI application on Hypercorn. SIGTERM and Ctrl-C close the "
         "WebSockets first; a second one does not wait for them.",
     )
@@ -44,4 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         value = getattr(chosen, name)
         if value is not None:
             setattr(config, name, value)
+    # `python -m` searches the current directory for modules; a console script does not.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     return run(chosen.app, config)

@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 
 from wsnursery import Options, Room, WebSocket, WebSocketDisconnected, open_websocket, websocket_app
-from wsnursery._types import Receive, Scope, Send
 from wsnursery.timeline import Recorder
 
+from ._asgi import Receive, Scope, Send
 from ._assets import PICTURE_POLICY, TYPES, answer, content_type, read_assets
 from ._handlers import HANDLERS, kind_of, placed
 from ._hosts import is_for, origins

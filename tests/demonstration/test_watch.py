@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from tests._demo._peers import Json, staged, until, until_true
+from examples.demonstration._watch import INTERVAL, SEND_BUFFER
+from tests.demonstration._peers import Json, staged, until, until_true
 from wsnursery import testing
-from wsnursery._demo._watch import INTERVAL, SEND_BUFFER
 
 
 async def wish(page: testing.Client, action: str, to: str) -> None:

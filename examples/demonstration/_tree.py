@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsnursery import Options, WebSocketStatistics, hooks
-from wsnursery._types import Scope
 
+from ._asgi import Scope
 from ._handlers import kind_of, name_of
 from ._subjects import Subject, Subjects
 

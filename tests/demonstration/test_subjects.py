@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
+from examples.demonstration._subjects import Handler, Subject, Subjects
 from wsnursery import Options, WebSocket, testing
-from wsnursery._demo._subjects import Handler, Subject, Subjects
 
 
 async def serve(subjects: Subjects, handler: Handler, server: testing.Server) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from wsnursery._types import Scope
+from ._asgi import Scope
 
 HTTP_PORT = 80
 """Which a browser leaves out."""

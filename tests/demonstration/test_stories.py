@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import anyio
 import pytest
 
-from tests._demo._peers import staged, until
+from examples.demonstration import _stories
+from examples.demonstration._stories import WATCHED_SECONDS, Stories, since
+from tests.demonstration._peers import staged, until
 from tests.rooms._members import opened
 from wsnursery import Options, WebSocket
-from wsnursery._demo import _stories
-from wsnursery._demo._stories import WATCHED_SECONDS, Stories, since
 from wsnursery.timeline import Recorder
 
 

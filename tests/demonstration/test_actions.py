@@ -3,12 +3,12 @@
 import anyio
 import pytest
 
-from tests._demo._peers import Stage, staged, until
+from examples.demonstration._actions import ACTIONS, FLOOD, LOOK_UP_SECONDS, act
+from examples.demonstration._handlers import CLEAN_UP_SECONDS, TICK_SECONDS
+from examples.demonstration._subjects import Subject
+from examples.demonstration.application import SEND_TIMEOUT
+from tests.demonstration._peers import Stage, staged, until
 from wsnursery import testing
-from wsnursery._demo._actions import ACTIONS, FLOOD, LOOK_UP_SECONDS, act
-from wsnursery._demo._handlers import CLEAN_UP_SECONDS, TICK_SECONDS
-from wsnursery._demo._subjects import Subject
-from wsnursery._demo.application import SEND_TIMEOUT
 
 
 def only(stage: Stage) -> Subject:

@@ -5,10 +5,10 @@ from typing import Any
 import anyio
 import pytest
 
+from examples.demonstration import _tree
+from examples.demonstration._subjects import Subjects
+from examples.demonstration._tree import Tree
 from wsnursery import Options, WebSocket, testing
-from wsnursery._demo import _tree
-from wsnursery._demo._subjects import Subjects
-from wsnursery._demo._tree import Tree
 
 Json = dict[str, Any]
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests._demo._peers import HEADERS, HOST, Stage, staged, until, until_true
+from examples.demonstration._assets import HEADERS as PROTECTION
+from examples.demonstration._assets import PICTURE_POLICY, read_assets
+from examples.demonstration.application import SEND_TIMEOUT
+from tests.demonstration._peers import HEADERS, HOST, Stage, staged, until, until_true
 from wsnursery import testing
-from wsnursery._demo._assets import HEADERS as PROTECTION
-from wsnursery._demo._assets import PICTURE_POLICY, read_assets
-from wsnursery._demo.application import SEND_TIMEOUT
 
 
 async def test_the_page_and_its_files() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from wsnursery._types import Send
+from ._asgi import Send
 
 
 class Seam:

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 import anyio
 
 from wsnursery import Room, WebSocket
-from wsnursery._types import Scope
 from wsnursery.rooms import Joined, Member, Position
+
+from ._asgi import Scope
 
 TICK_SECONDS = 0.25
 """Seconds between two ticks: the send buffer of a client that does not read fills soon."""

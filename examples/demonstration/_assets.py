@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
-from wsnursery._types import Send
+from ._asgi import Send
 
 TYPES = {
     "css": "text/css; charset=utf-8",
@@ -34,10 +34,8 @@ PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def read_assets() -> dict[str, bytes]:
     """All files of the page by the path under which they are served."""
-    found = {
-        f"/{file.name}": file.read_bytes()
-        for file in (files("wsnursery._demo") / "static").iterdir()
-    }
+    static = Path(__file__).with_name("static")
+    found = {f"/{file.name}": file.read_bytes() for file in static.iterdir()}
     found["/"] = found.pop("/page.html")
     return found
 

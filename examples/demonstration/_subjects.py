@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import anyio
 
 from wsnursery import Options, WebSocket, open_websocket
-from wsnursery._types import Receive, Scope, Send
 
+from ._asgi import Receive, Scope, Send
 from ._seam import Seam
 
 _logger = logging.getLogger("wsnursery")

@@ -3,11 +3,11 @@
 import anyio
 import pytest
 
-from tests._demo._peers import staged, until, until_true
+from examples.demonstration import _handlers
+from examples.demonstration._handlers import CLEAN_UP_SECONDS, TICK_SECONDS, WORK_SECONDS
+from tests.demonstration._peers import staged, until, until_true
 from tests.rooms._members import stalled
 from wsnursery import Options
-from wsnursery._demo import _handlers
-from wsnursery._demo._handlers import CLEAN_UP_SECONDS, TICK_SECONDS, WORK_SECONDS
 
 
 @pytest.mark.parametrize(

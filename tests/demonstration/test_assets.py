@@ -5,8 +5,8 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from wsnursery._demo._actions import ACTIONS
-from wsnursery._demo._assets import HEADERS, answer, content_type, read_assets
+from examples.demonstration._actions import ACTIONS
+from examples.demonstration._assets import HEADERS, answer, content_type, read_assets
 
 ASSETS = read_assets()
 PAGE = ASSETS["/"].decode()

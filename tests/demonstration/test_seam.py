@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from wsnursery._demo._seam import Seam
+from examples.demonstration._seam import Seam
 
 MESSAGE = {"type": "websocket.send", "text": "hello"}
 CLOSE = {"type": "websocket.close", "code": 1000}

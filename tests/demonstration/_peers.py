@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio
 
+from examples.demonstration.application import Demonstration
 from wsnursery import testing
-from wsnursery._demo.application import Demonstration
 
 HOST = b"127.0.0.1:8000"
 HEADERS = [(b"host", HOST), (b"origin", b"http://" + HOST)]

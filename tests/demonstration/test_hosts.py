@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wsnursery._demo._hosts import hosts, is_for, origins
+from examples.demonstration._hosts import hosts, is_for, origins
 
 
 @pytest.mark.parametrize(
