@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -25,6 +25,9 @@ from wsnursery.rooms import (
 from ._conformance import run_checks
 from ._peer import Peer
 from ._server import Server
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
 
 Interrupt: TypeAlias = Callable[[], Awaitable[object]]
 """Breaks the connections of all engines, which then come back."""
@@ -285,19 +288,21 @@ async def _presence(setting: Setting) -> None:
 
         changes: list[tuple[type[object], object]] = []
 
-        async def watch() -> None:
+        async def watch(*, task_status: TaskStatus[None]) -> None:
             with one.presence(world.room) as watching:
+                task_status.started()
                 async for change in watching:
                     assert isinstance(change, Joined | Left)
                     assert isinstance(change.who, Person)
                     changes.append((type(change), change.who.metadata))
 
-        world.group.start_soon(watch)
+        await world.group.start(watch)
         await world.client(one, metadata="Ann")
         await world.client(two, metadata={"name": "Bob"})
         bob = str({"name": "Bob"})
         await until(lambda: seen(one) == {("Ann", True), (bob, False)})
         await until(lambda: seen(two) == {("Ann", False), (bob, True)})
+        await until(lambda: len(changes) == 2)  # what comes and goes unseen is not shown
         ended.cancel()
         await until(lambda: seen(one) == {("Ann", True)})
         await until(lambda: len(changes) == 3)
