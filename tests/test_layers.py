@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "_engine": {"_backend"},
     "transports": {"_engine"},
     "rooms": {"_engine", "_backend"},
+    "redis": {"rooms", "_engine", "_backend"},
     "asgi": {"_engine", "_backend"},
     "starlette": {"_engine", "asgi"},
     "trio_websocket": {"_engine", "_backend"},
@@ -41,6 +42,7 @@ IMPORTERS = {
     "trio_websocket": {"trio_websocket"},
     "wsproto": {"trio_websocket"},  # trio-websocket speaks in its terms
     "hypercorn": {"hypercorn"},
+    "hiredis": {"redis"},
     "starlette": {"starlette"},
     "opentelemetry": {"opentelemetry"},
 }

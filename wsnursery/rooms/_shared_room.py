@@ -49,6 +49,8 @@ class SharedRoom:
         """The position means something: there has been a snapshot."""
         self._waiting: dict[object, tuple[Member, JoinRequest]] = {}
         """Members that come in with the next snapshot, by the token of their connection."""
+        self._is_announced = False
+        """The own people have been announced in this session of the engine."""
         self._own: dict[Member, Person] = {}
         self._own_ids: dict[str, Person] = {}
         self._people: dict[str, Person] = {}
@@ -76,8 +78,8 @@ class SharedRoom:
         self._engine.enter(self.name, self._fanout.position if self._is_known else None)
 
     def lose(self) -> None:
-        """The engine is away: nothing is synchronized."""
-        self.is_synchronized = False
+        """The engine is away: nothing is synchronized, and it may forget who is present."""
+        self.is_synchronized = self._is_announced = False
 
     # ------------------------------------------------------------------------------ membership
 
@@ -121,8 +123,9 @@ class SharedRoom:
         for member, request in waiting.values():
             self._fanout.join(member, request)
         for person in self._own.values():
-            if person.id not in self._people:
+            if not (self._is_announced and person.id in self._people):
                 self._engine.announce(self.name, person.id, person.metadata)
+        self._is_announced = True
 
     def _begin(self, snapshot: Snapshot) -> None:
         """There is no member yet that could have seen anything: fill the history."""

@@ -1,0 +1,95 @@
+"""Where Redis is: a URL, taken apart and checked."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import anyio
+from anyio.abc import ByteStream
+
+FORMS = (
+    "redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, or "
+    "unix://[[user]:password@]/path/of/socket[?db=database]"
+)
+
+DEFAULT_PORT = 6379
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL of Redis."""
+
+    host: str
+    """Empty for a unix socket."""
+    port: int
+    path: str
+    """Of a unix socket."""
+    tls: bool
+    user: str
+    password: str | None
+    database: int
+
+    def __str__(self) -> str:
+        """Without the password: it goes into logs."""
+        if self.path:
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.database}"
+
+    async def connect(self, ssl_context: ssl.SSLContext | None) -> ByteStream:
+        """Open a connection.
+
+        Raises:
+            OSError: There is none to be had.
+        """
+        if self.path:
+            return await anyio.connect_unix(self.path)
+        if not self.tls:
+            return await anyio.connect_tcp(self.host, self.port)
+        context = ssl_context or ssl.create_default_context()
+        return await anyio.connect_tcp(self.host, self.port, tls=True, ssl_context=context)
+
+
+def parse_address(url: str) -> Address:
+    """Take a URL apart.
+
+    Raises:
+        ValueError: It is not a URL of Redis. The message does not repeat its password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORT
+    except ValueError as exc:
+        raise ValueError(f"the URL of Redis cannot be read ({exc}): use {FORMS}") from None
+    socket = parts.scheme == "unix"
+    if not (socket and parts.path) and not (parts.scheme in ("redis", "rediss") and parts.hostname):
+        raise ValueError(f"the URL of Redis must be {FORMS}, got {_shown(parts)}")
+    return Address(
+        host="" if socket else parts.hostname or "",
+        port=port,
+        path=unquote(parts.path) if socket else "",
+        tls=parts.scheme == "rediss",
+        user=unquote(parts.username or "default"),
+        password=None if parts.password is None else unquote(parts.password),
+        database=_database(parts, socket=socket),
+    )
+
+
+def _database(parts: SplitResult, *, socket: bool) -> int:
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    database = query.pop("db", "")
+    if query:
+        raise ValueError(
+            f"the URL of Redis must have no parameter but db, got {', '.join(sorted(query))}"
+        )
+    if not socket:
+        database = parts.path.strip("/") or database
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError(f"the database of Redis must be a number, got {database!r}: use {FORMS}")
+    return int(database or 0)
+
+
+def _shown(parts: SplitResult) -> str:
+    return repr(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())

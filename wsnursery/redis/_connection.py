@@ -1,0 +1,144 @@
+"""One connection to Redis: RESP3 through hiredis' parser, over any stream of anyio.
+
+The replies and the pushes of one connection are in one order. hiredis only parses; the I/O is here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import anyio
+import hiredis
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream
+
+Reply: TypeAlias = Any
+"""What RESP3 has: bytes, int, list, dict, None, or a `RedisError`."""
+
+Argument: TypeAlias = str | bytes | int | float
+"""What a command is made of."""
+
+READ_AT_ONCE = 64 * 1024
+"""Bytes. What the parser holds of a message that is not complete yet is in addition to this."""
+
+
+class ConnectionLost(OSError):
+    """There is no connection to Redis any more."""
+
+
+class RedisError(Exception):
+    """Redis has refused a command. ``str()`` is its sentence, with the code in front."""
+
+    @property
+    def code(self) -> str:
+        """The first word, such as ``OOM`` or ``READONLY``."""
+        return str(self).partition(" ")[0]
+
+
+class RedisConnection:
+    """Commands go out and replies come back in the same order; pushes come in between.
+
+    Nothing is read ahead: a worker that is slow makes Redis wait, until Redis ends the connection.
+
+    Args:
+        stream: The connection.
+        on_push: Is called with each push, in order with the replies. It must not wait or raise.
+    """
+
+    def __init__(self, stream: ByteStream, on_push: Callable[[list[Any]], None]) -> None:
+        self._stream = stream
+        self._on_push = on_push
+        self._parser = hiredis.Reader(protocolError=ConnectionLost, replyError=RedisError)
+        self._answered: deque[Callable[[Reply], None]] = deque()
+        """What to do with the replies that are to come."""
+        self._outgoing = bytearray()
+        self._has_outgoing = anyio.Event()
+
+    def send(self, *command: str | bytes | float) -> None:
+        """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
+        self._outgoing += hiredis.pack_command(cast("Any", command))
+        self._has_outgoing.set()
+
+    def request(
+        self, *command: str | bytes | float, then: Callable[[Reply], None] | None = None
+    ) -> None:
+        """Send a command. Never waits.
+
+        Args:
+            *command: The command and its arguments.
+            then: Is called with the reply, in order with the pushes; it must not wait or raise. It
+                is never called if the connection is lost before.
+        """
+        self._answered.append(then or _ignore)
+        self.send(*command)
+
+    async def call(self, *command: str | bytes | float) -> Reply:
+        """Send a command and wait for its reply.
+
+        Raises:
+            RedisError: Redis has refused it.
+        """
+        replies: list[Reply] = []
+        is_there = anyio.Event()
+
+        def keep(reply: Reply) -> None:
+            replies.append(reply)
+            is_there.set()
+
+        self.request(*command, then=keep)
+        await is_there.wait()
+        if isinstance(replies[0], RedisError):
+            raise replies[0]
+        return replies[0]
+
+    async def read(self) -> None:
+        """Read replies and pushes until the connection is lost.
+
+        Raises:
+            ConnectionLost: Always, in the end.
+        """
+        try:
+            while True:
+                self._parser.feed(await self._stream.receive(READ_AT_ONCE))
+                while (message := self._parser.gets()) is not False:
+                    self._take(message)
+        except anyio.EndOfStream:
+            raise ConnectionLost("Redis has closed the connection") from None
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
+            raise ConnectionLost(f"the connection to Redis is broken: {_cause(exc)}") from exc
+
+    def _take(self, message: Reply) -> None:
+        if isinstance(message, hiredis.PushNotification):
+            self._on_push(message)
+        elif self._answered:
+            self._answered.popleft()(message)
+        else:
+            # Redis says why before it closes, for instance that it has too many clients.
+            raise ConnectionLost(f"Redis says: {message}")
+
+    async def write(self) -> None:
+        """Write what is to be sent until the connection is lost.
+
+        Raises:
+            ConnectionLost: Always, in the end.
+        """
+        try:
+            while True:
+                while self._outgoing:
+                    data, self._outgoing = bytes(self._outgoing), bytearray()
+                    await self._stream.send(data)
+                self._has_outgoing = anyio.Event()
+                await self._has_outgoing.wait()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
+            raise ConnectionLost(f"the connection to Redis is broken: {_cause(exc)}") from exc
+
+
+def _ignore(_: Reply) -> None:
+    pass
+
+
+def _cause(exc: Exception) -> object:
+    return exc.__cause__ or exc

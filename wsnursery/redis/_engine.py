@@ -1,0 +1,258 @@
+"""`RedisEngine`: sessions with Redis, one after the other, for as long as the application lives."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, final
+
+import anyio
+
+from wsnursery._backend.native import native
+from wsnursery._engine.inbox import size_of
+from wsnursery._errors import LocalProtocolError
+from wsnursery.rooms import (
+    EngineMisconfigured,
+    EngineState,
+    EngineStatistics,
+    Outgoing,
+    Position,
+    Sink,
+)
+from wsnursery.rooms._engine import too_big
+from wsnursery.rooms._hold import Hold
+
+from ._address import Address, parse_address
+from ._connection import RedisError
+from ._session import Session, Settings
+
+logger = logging.getLogger("wsnursery")
+
+FIRST_PAUSE: Final = 0.05
+"""Seconds before the first attempt to come back; the pause doubles with each one..."""
+
+LONGEST_PAUSE: Final = 5.0
+"""... up to this..."""
+
+LASTING_SECONDS: Final = 5.0
+"""... and begins anew after a session that has lasted for so long. One that breaks at once must
+not be tried again and again without a pause."""
+
+
+@final
+class RedisEngine:
+    """Redis 7 or newer, or Valkey, as the engine of `wsnursery.rooms.SharedRooms`.
+
+    It has one connection, over which commands go out and messages are pushed. It comes back by
+    itself when the connection is lost.
+
+    Give Redis ``maxmemory-policy noeviction``, so that it does not drop the rooms' numbers, and an
+    append-only file or a replica if history is to survive a restart. A user with an ACL needs the
+    commands that ``docs/shared-rooms.md`` lists.
+
+    Args:
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``; or an async function that returns
+            one, called before every connection: for a password that changes, or to ask Sentinel
+            for the primary.
+        prefix: In front of the names of all keys and channels. Applications that share a Redis need
+            different ones.
+        ssl_context: For ``rediss://``, instead of the default one.
+        history_ttl: Seconds for which Redis keeps a room that no worker uses: its numbers, its
+            history, and what makes a retry harmless.
+        lease: Seconds after which the people of a worker that has died are no longer present.
+        probe: Seconds between two probes. After three that have not come back, the connection is
+            given up.
+        connect_timeout: Seconds for connecting and logging in.
+        hold_messages: Messages that are held while they cannot be numbered.
+        hold_bytes: The same bound in bytes.
+        hold_seconds: How long a message is held before it is given up.
+        max_message: The largest message, in bytes. Redis handles one command at a time, so a large
+            one delays everybody.
+
+    Raises:
+        ValueError: The URL is none, or a bound is not positive.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[], Awaitable[str]],
+        *,
+        prefix: str = "wsnursery:",
+        ssl_context: ssl.SSLContext | None = None,
+        history_ttl: float = 3600.0,
+        lease: float = 15.0,
+        probe: float = 5.0,
+        connect_timeout: float = 5.0,
+        hold_messages: int = 10_000,
+        hold_bytes: int = 8 * 1024 * 1024,
+        hold_seconds: float = 30.0,
+        max_message: int = 1024 * 1024,
+    ) -> None:
+        positive = {
+            "history_ttl": history_ttl,
+            "lease": lease,
+            "probe": probe,
+            "connect_timeout": connect_timeout,
+            "hold_messages": hold_messages,
+            "hold_bytes": hold_bytes,
+            "hold_seconds": hold_seconds,
+            "max_message": max_message,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be more than 0, got {value}")
+        self._locate = url if callable(url) else _fixed(parse_address(url))
+        self._ssl_context = ssl_context
+        self._settings = Settings(prefix, max(1, round(history_ttl)), lease, probe, connect_timeout)
+        self._max_message = max_message
+        self._hold = Hold(hold_messages, hold_bytes, hold_seconds)
+        self._origin = secrets.token_hex(8)
+        self._is_running = False
+        self._session: Session | None = None
+        self._last_worker = ""
+        self._sessions = 0
+        """How many have become live and have ended."""
+        self._complaint = ""
+
+    def __repr__(self) -> str:
+        return f"<RedisEngine: {self.state}, {len(self._hold)} held>"
+
+    @property
+    def state(self) -> EngineState:
+        """See `wsnursery.rooms.SharedRooms.state`."""
+        if self._session is not None and self._session.is_live:
+            return "live"
+        return "away" if self._sessions else "connecting"
+
+    def statistics(self) -> EngineStatistics:
+        """A snapshot of the counters. Not a checkpoint."""
+        hold, session = self._hold, self._session
+        return EngineStatistics(
+            sessions=self._sessions + (self.state == "live"),
+            held=len(hold),
+            held_bytes=hold.bytes,
+            refused=hold.refused,
+            round_trip=None if session is None else session.upkeep.round_trip,
+        )
+
+    async def run(self, sink: Sink) -> None:
+        """Have a session with Redis, and another one when it is lost. `SharedRooms.run` calls it.
+
+        Raises:
+            EngineMisconfigured: Redis can never be used with these settings. Only before the first
+                session: later, whatever happens is an outage.
+            LocalProtocolError: It is running already.
+
+        *Checkpoint*: yes. *Cancellation*: ends it in bounded time, whatever Redis does.
+        """
+        if self._is_running:
+            raise LocalProtocolError(
+                "this engine is running already: make one RedisEngine for each SharedRooms"
+            )
+        self._is_running = True
+        failure: EngineMisconfigured | None = None
+        try:
+            self._hold.start_clock(native().now)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._hold.give_up_late)
+                try:
+                    await self._come_back(sink)
+                except EngineMisconfigured as exc:
+                    failure = exc  # it is to leave bare, not in a group
+                group.cancel_scope.cancel()
+        finally:
+            self._is_running = False
+        if failure is not None:
+            raise failure
+
+    async def _come_back(self, sink: Sink) -> None:
+        now, pause = native().now, FIRST_PAUSE
+        while True:
+            began = now()
+            try:
+                await self._have_session(sink)
+            except (OSError, RedisError) as exc:
+                self._complain(exc)
+            except EngineMisconfigured as exc:
+                if not self._sessions:
+                    raise
+                self._complain(exc)
+            if now() - began >= LASTING_SECONDS:
+                pause = FIRST_PAUSE
+            # Random, so that all workers of a Redis that restarts do not come in one moment.
+            await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - not cryptography
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _have_session(self, sink: Sink) -> None:
+        with anyio.fail_after(self._settings.connect_timeout):
+            address = await self._address()
+            stream = await address.connect(self._ssl_context)
+        session = Session(
+            stream,
+            address,
+            settings=self._settings,
+            sink=sink,
+            hold=self._hold,
+            origin=self._origin,
+        )
+        try:
+            await session.run(self._begin, self._last_worker)
+        finally:
+            if self._session is session:
+                self._last_worker = session.worker
+                self._sessions += session.is_live
+                session.is_live = False
+                self._session = None
+                sink.state_changed()
+            await anyio.aclose_forcefully(stream)  # it must not wait for the other end
+
+    async def _address(self) -> Address:
+        located = await self._locate()
+        return located if isinstance(located, Address) else parse_address(located)
+
+    def _begin(self, session: Session) -> None:
+        self._session = session
+
+    def _complain(self, exc: Exception) -> None:
+        if str(exc) != self._complaint:  # the same one is said once
+            self._complaint = str(exc)
+            logger.warning("the rooms' Redis is away, and is tried again: %s", exc)
+
+    # ------------------------------------------------------------------- what SharedRooms calls
+
+    def publish(self, outgoing: Outgoing) -> bool:
+        """Take a message; see `wsnursery.rooms.Engine.publish`."""
+        size = size_of(outgoing.message)
+        if size > self._max_message:
+            raise too_big(size, self._max_message)
+        return self._hold.put(outgoing)
+
+    def enter(self, room: str, position: Position | None) -> None:
+        """Follow a room; see `wsnursery.rooms.Engine.enter`."""
+        if self._session is not None:
+            self._session.follower.enter(room, position)
+
+    def leave(self, room: str) -> None:
+        """No longer follow a room."""
+        if self._session is not None:
+            self._session.follower.leave(room)
+
+    def announce(self, room: str, person: str, metadata: Any) -> None:
+        """Somebody is present in a room."""
+        if self._session is not None:
+            self._session.announcements.announce(room, person, metadata)
+
+    def retract(self, room: str, person: str) -> None:
+        """Somebody is no longer present in a room."""
+        if self._session is not None:
+            self._session.announcements.retract(room, person)
+
+
+def _fixed(address: Address) -> Callable[[], Awaitable[Address]]:
+    async def locate() -> Address:
+        return address
+
+    return locate

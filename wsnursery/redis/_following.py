@@ -1,0 +1,151 @@
+"""Following rooms: subscribe, ask for a snapshot, and hand on what is pushed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from wsnursery.rooms import Position, Sink, Snapshot
+
+from . import _scripts
+from ._codec import decode
+from ._commands import Commands
+from ._connection import Reply
+
+logger = logging.getLogger("wsnursery")
+
+BATCH: Final = 256
+"""Rooms that are synchronized at a time: their answers wait in memory."""
+
+
+class Follower:
+    """Keeps the sink's rooms in step with Redis.
+
+    SUBSCRIBE comes before the script that gives the snapshot, on one connection. So what is pushed
+    before the snapshot is in it, and what is pushed after it follows it: there is no gap between
+    the two, and nothing has to be kept until they fit.
+
+    Args:
+        commands: To Redis.
+        sink: Is told.
+        ttl: Seconds for which a room is kept that nobody uses.
+    """
+
+    def __init__(self, commands: Commands, sink: Sink, ttl: int) -> None:
+        self._commands = commands
+        self._sink = sink
+        self._ttl = ttl
+        self._followed: set[str] = set()
+        self._wanted: dict[str, Position | None] = {}
+        """Rooms that are to be synchronized, and what the sink has of them."""
+        self._has_wanted = anyio.Event()
+        self._unanswered = 0
+        self._all_answered = anyio.Event()
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms that are followed."""
+        return tuple(self._followed)
+
+    def enter(self, room: str, position: Position | None) -> None:
+        """Follow a room, and synchronize it with what the sink has of it."""
+        self._wanted[room] = position
+        self._has_wanted.set()
+
+    def leave(self, room: str) -> None:
+        """No longer follow a room."""
+        self._wanted.pop(room, None)
+        if room in self._followed:
+            self._followed.remove(room)
+            self._commands.connection.send("UNSUBSCRIBE", self._commands.keys.channel(room))
+
+    async def run(self) -> None:
+        """Synchronize the rooms that are entered, until cancelled."""
+        while True:
+            await self._has_wanted.wait()
+            await self.synchronize()
+
+    async def synchronize(self) -> None:
+        """Synchronize all rooms that have been entered, one batch after the other."""
+        self._has_wanted = anyio.Event()
+        while self._wanted:
+            batch = {room: self._wanted.pop(room) for room in list(self._wanted)[:BATCH]}
+            self._subscribe([room for room in batch if room not in self._followed])
+            self._unanswered = len(batch)
+            self._all_answered = anyio.Event()
+            for room, position in batch.items():
+                self._ask(room, position)
+            await self._all_answered.wait()
+
+    def _subscribe(self, rooms: list[str]) -> None:
+        if rooms:
+            self._followed.update(rooms)
+            self._commands.connection.send(
+                "SUBSCRIBE", *(self._commands.keys.channel(room) for room in rooms)
+            )
+
+    def _ask(self, room: str, position: Position | None) -> None:
+        keys = self._commands.keys
+        had = ("", 0) if position is None else (position.epoch, position.number)
+        self._commands.run(
+            _scripts.SYNCHRONIZE,
+            [keys.meta(room), keys.history(room), keys.present(room), keys.workers],
+            [*had, self._sink.history, secrets.token_hex(8), self._ttl],
+            partial(self._answer, room),
+        )
+
+    def _answer(self, room: str, reply: Reply) -> None:
+        """The reader calls it between two pushes: those behind it have greater numbers."""
+        if room in self._followed and room not in self._wanted:
+            try:
+                snapshot = _snapshot(reply)
+            except ValueError as exc:
+                self._complain(room, exc)
+            else:
+                self._sink.synchronize(room, snapshot)
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._all_answered.set()
+
+    def hear(self, channel: bytes, data: bytes) -> None:
+        """Something was pushed on the channel of a room."""
+        try:
+            room = self._commands.keys.room_of(channel.decode())
+            if room in self._followed:
+                self._hear(room, data[:1], data[1:])
+        except ValueError as exc:
+            self._complain(repr(channel), exc)
+
+    def _hear(self, room: str, kind: bytes, data: bytes) -> None:
+        if kind == b"m":
+            epoch, number, body = data.split(b" ", 2)
+            self._sink.deliver(room, Position(epoch.decode(), int(number)), decode(body))
+        elif kind == b"j":
+            self._sink.people_joined(room, json.loads(data))
+        elif kind == b"l":
+            self._sink.people_left(room, json.loads(data))
+        else:
+            raise ValueError(f"unknown kind of push: {kind!r}")
+
+    def _complain(self, room: str, exc: Exception) -> None:
+        # Somebody else uses our names. One room may be harmed by it, the others must not.
+        logger.warning("Redis has data of room %s that are not from wsnursery: %s", room, exc)
+
+
+def _snapshot(reply: Reply) -> Snapshot:
+    epoch, number, ends, messages, people = reply
+    older: list[str] = ends.decode().split()
+    metadata: dict[str, Any] = {
+        id_.decode(): json.loads(text) for id_, text in zip(people[::2], people[1::2], strict=True)
+    }
+    return Snapshot(
+        Position(epoch.decode(), int(number)),
+        [decode(body) for body in messages],
+        {epoch: int(end) for epoch, end in zip(older[::2], older[1::2], strict=True)},
+        metadata,
+    )

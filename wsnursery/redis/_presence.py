@@ -1,0 +1,97 @@
+"""Who of this worker is present: announced and retracted in batches, one script per room."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import anyio
+
+from . import _scripts
+from ._commands import Commands
+
+GONE: Final = object()
+"""In place of the metadata of a person who is no longer present."""
+
+
+class Announcements:
+    """What is to be told of the people of this worker, during one session.
+
+    A session has a worker's name of its own. So what Redis has restored from an old file, or what a
+    session could not retract, does not stay: it belongs to a name whose lease ends.
+
+    Args:
+        commands: To Redis.
+        worker: The name of this session.
+        ttl: Seconds after which what is not renewed expires.
+    """
+
+    def __init__(self, commands: Commands, worker: str, ttl: int) -> None:
+        self._commands = commands
+        self._worker = worker
+        self._ttl = ttl
+        self._changes: dict[str, dict[str, Any]] = {}
+        """By room and person: the metadata, or `GONE`."""
+        self._present: dict[str, set[str]] = {}
+        """By room: the people that Redis has been told of."""
+        self._has_changes = anyio.Event()
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms in which somebody of this worker is present."""
+        return tuple(self._present)
+
+    def announce(self, room: str, person: str, metadata: Any) -> None:
+        """Somebody is present."""
+        self._changes.setdefault(room, {})[person] = metadata
+        self._has_changes.set()
+
+    def retract(self, room: str, person: str) -> None:
+        """Somebody is no longer present."""
+        self.announce(room, person, GONE)
+
+    async def run(self) -> None:
+        """Tell Redis of every change, until cancelled."""
+        while True:
+            await self._has_changes.wait()
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell Redis of the changes until now."""
+        self._has_changes = anyio.Event()
+        changes, self._changes = self._changes, {}
+        for room, people in changes.items():
+            joined = {id_: metadata for id_, metadata in people.items() if metadata is not GONE}
+            if joined:
+                self._present.setdefault(room, set()).update(joined)
+                self._send_joined(room, joined)
+            left = [
+                id_ for id_ in people if id_ in self._present.get(room, ()) and id_ not in joined
+            ]
+            if left:
+                self._send_left(room, left)
+
+    def _send_joined(self, room: str, people: dict[str, Any]) -> None:
+        keys, worker = self._commands.keys, self._worker
+        channel = keys.channel(room)
+        pairs = [text for id_, metadata in people.items() for text in (id_, _json(metadata))]
+        self._commands.run(
+            _scripts.ANNOUNCE,
+            [keys.present(room), keys.rooms_of(worker)],
+            [worker, channel, room, self._ttl, "j" + _json(people), *pairs],
+        )
+
+    def _send_left(self, room: str, people: list[str]) -> None:
+        keys, present = self._commands.keys, self._present[room]
+        present.difference_update(people)
+        if not present:
+            del self._present[room]
+        self._commands.run(
+            _scripts.RETRACT,
+            [keys.present(room), keys.rooms_of(self._worker)],
+            [keys.channel(room), "" if present else room, "l" + _json(people), *people],
+        )
+
+
+def _json(obj: Any) -> str:
+    return json.dumps(obj, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,99 @@
+"""Publishing: what is held goes to Redis in order, a bounded part of it at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import Final
+
+from wsnursery.rooms import EngineAway, Position, Sink
+from wsnursery.rooms._hold import Held, Hold
+
+from . import _scripts
+from ._codec import encode
+from ._commands import Commands
+from ._connection import Reply
+
+WINDOW_MESSAGES: Final = 128
+"""Publishes that may be on their way: a lost connection leaves the outcome of these open."""
+
+WINDOW_BYTES: Final = 1024 * 1024
+"""The same bound in bytes. One message may exceed it."""
+
+
+class Publisher:
+    """Sends what is held, and settles it when Redis has numbered it.
+
+    Args:
+        commands: To Redis.
+        hold: What is held.
+        origin: The name under which Redis recognizes a retry: the same in all sessions.
+        sink: Says how much history is kept.
+        ttl: Seconds for which it is kept.
+    """
+
+    def __init__(self, commands: Commands, hold: Hold, origin: str, sink: Sink, ttl: int) -> None:
+        self._commands = commands
+        self._hold = hold
+        self._origin = origin
+        self._history = (sink.history, sink.history_bytes)
+        self._ttl = ttl
+        self._in_flight: deque[Held] = deque()
+        self._bytes_in_flight = 0
+        self._last_in_flight: dict[str, int] = {}
+        """By room: the newest message that is on its way."""
+
+    async def run(self) -> None:
+        """Send what is held and what comes, until cancelled. What was on its way is sent again."""
+        self._hold.take_again()
+        while True:
+            while self._has_room() and (held := self._hold.take()) is not None:
+                self._send(held)
+            await self._hold.changed()
+
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < WINDOW_MESSAGES and self._bytes_in_flight < WINDOW_BYTES
+
+    def _send(self, held: Held) -> None:
+        outgoing, keys = held.outgoing, self._commands.keys
+        room = outgoing.room
+        body = encode(outgoing)
+        previous = self._last_in_flight.get(room, "")
+        self._last_in_flight[room] = held.number
+        self._in_flight.append(held)
+        self._bytes_in_flight += held.size
+        self._commands.run(
+            _scripts.PUBLISH,
+            [
+                keys.meta(room),
+                keys.history(room),
+                keys.origin(room, self._origin),
+                keys.confirmed(room, f"{self._origin}:{held.number}"),
+            ],
+            [
+                body,
+                keys.channel(room),
+                secrets.token_hex(8),
+                *self._history,
+                self._ttl,
+                held.number,
+                previous,
+                int(outgoing.settle is not None),
+            ],
+            self._answer,
+        )
+
+    def _answer(self, reply: Reply) -> None:
+        held = self._in_flight.popleft()
+        self._bytes_in_flight -= held.size
+        if self._last_in_flight.get(held.outgoing.room) == held.number:
+            del self._last_in_flight[held.outgoing.room]
+        self._hold.settle(held, _outcome(reply.decode()))
+
+
+def _outcome(reply: str) -> Position | EngineAway:
+    epoch, _, number = reply.partition(" ")
+    if number:
+        return Position(epoch, int(number))
+    # Redis keeps the position for the answer to a retry only if a caller waits for it.
+    return EngineAway("Redis has numbered the message, but no longer knows its position")

@@ -1,0 +1,236 @@
+"""What Redis does in one step: Lua scripts, and the names of the keys that they work on.
+
+A room ``NAME`` has these keys, all of which expire when the room is not used for a while:
+
+==================  ==============================================================================
+``…{NAME}:m``       a hash: the epoch ``e``, the number ``n`` of the newest message, the identity
+                    ``i`` of the server that has given it, the bytes ``b`` of the history, and the
+                    ends ``p`` of older epochs
+``…{NAME}:h``       a list: the newest messages, of which the last one has the number ``n``
+``…{NAME}:o:FROM``  the last message of one origin, so that a retry is not a repetition
+``…{NAME}:c:FROM``  the position of one confirmed message, for the answer to its retry
+``…{NAME}:p``       a hash: who is present, as the worker and the metadata
+``…w``              a sorted set: when the lease of each worker ends
+``…w:WORKER``       a set: the rooms in which a worker has announced somebody
+==================  ==============================================================================
+
+``…{NAME}`` is the channel of the room as well. It carries ``m`` messages, ``j`` people that have
+joined, and ``l`` people that have left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+OLDER_EPOCHS: Final = 16
+"""Epochs whose end a room knows. A worker that was away for more forks than that is told of a gap
+of unknown size."""
+
+# The fork rule. A server that is not the one that has given the last number may lack what that one
+# had: its data were restored from a file or replicated with a lag. So the numbers go on in a new
+# epoch, and a note says up to which number the old one is the same sequence. The identity comes
+# from the server in the same step, because a client's knowledge of it may be old.
+_CURRENT = f"""
+local function current(meta, history, new)
+  local v = redis.call('HMGET', meta, 'e', 'i', 'n', 'b', 'p')
+  local epoch, number, bytes, ends = v[1], tonumber(v[3] or '0'), tonumber(v[4] or '0'), v[5] or ''
+  local here = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if epoch and v[2] == here then return epoch, number, bytes, ends end
+  if epoch then
+    local known = {{epoch .. ' ' .. number}}
+    for older, last in string.gmatch(ends, '(%S+) (%d+)') do
+      if #known < {OLDER_EPOCHS} then
+        table.insert(known, older .. ' ' .. math.min(tonumber(last), number))
+      end
+    end
+    ends = table.concat(known, ' ')
+  else
+    redis.call('DEL', history)
+  end
+  redis.call('HSET', meta, 'e', new, 'i', here, 'n', number, 'b', bytes, 'p', ends)
+  return new, number, bytes, ends
+end
+"""
+
+PUBLISH: Final = (
+    _CURRENT
+    + """
+local meta, history, origin, confirmed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local body, channel, new = ARGV[1], ARGV[2], ARGV[3]
+local most, most_bytes, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local place, previous, wants_position = ARGV[7], ARGV[8], ARGV[9]
+local last = redis.call('GET', origin)
+if last and tonumber(place) <= tonumber(last) then
+  return redis.call('GET', confirmed) or ''
+end
+if previous ~= '' and previous ~= last then
+  return redis.error_reply('ORDER the message before this one has not been numbered')
+end
+local epoch, number, bytes = current(meta, history, new)
+number = number + 1
+if most > 0 then
+  local kept = redis.call('RPUSH', history, body)
+  bytes = kept == 1 and #body or bytes + #body
+  while kept > most or (bytes > most_bytes and kept > 0) do
+    bytes = bytes - #redis.call('LPOP', history)
+    kept = kept - 1
+  end
+  redis.call('EXPIRE', history, ttl)
+elseif bytes > 0 then
+  redis.call('DEL', history)
+  bytes = 0
+end
+redis.call('HSET', meta, 'n', number, 'b', bytes)
+redis.call('EXPIRE', meta, ttl)
+redis.call('SET', origin, place, 'EX', ttl)
+local position = epoch .. ' ' .. number
+if wants_position == '1' then redis.call('SET', confirmed, position, 'EX', ttl) end
+redis.call('PUBLISH', channel, 'm' .. position .. ' ' .. body)
+return position"""
+)
+"""Number a message, keep it, and push it to all workers that follow the room. A retry does nothing.
+
+``previous`` is the last message of this origin to this room that is on its way before this one.
+Should that one have failed, this one must fail too: numbered first, it would make the retry of the
+other look like a repetition.
+"""
+
+SYNCHRONIZE: Final = (
+    _CURRENT
+    + """
+local meta, history, present, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local had_epoch, had, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local new, ttl = ARGV[4], ARGV[5]
+local epoch, number, bytes, ends = current(meta, history, new)
+for _, key in ipairs({meta, history, present}) do redis.call('EXPIRE', key, ttl) end
+local since
+if had_epoch == epoch then since = had end
+for older, last in string.gmatch(ends, '(%S+) (%d+)') do
+  if older == had_epoch then since = math.min(had, tonumber(last)) end
+end
+local count = math.min(most, redis.call('LLEN', history))
+if since then count = math.min(count, number - since) end
+local messages = {}
+if count > 0 then messages = redis.call('LRANGE', history, -count, -1) end
+local people, alive, all = {}, {}, redis.call('HGETALL', present)
+if #all > 0 then
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+  for index = 1, #all, 2 do
+    local worker = string.match(all[index + 1], '^%S+')
+    if alive[worker] == nil then
+      alive[worker] = tonumber(redis.call('ZSCORE', workers, worker) or '0') > now
+    end
+    if alive[worker] then
+      table.insert(people, all[index])
+      table.insert(people, string.sub(all[index + 1], #worker + 2))
+    end
+  end
+end
+return {epoch, number, ends, messages, people}"""
+)
+"""Give a room as it is now, for a worker that has it up to a position."""
+
+ANNOUNCE: Final = """
+local present, rooms = KEYS[1], KEYS[2]
+local worker, channel, room, ttl, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+for index = 6, #ARGV, 2 do
+  redis.call('HSET', present, ARGV[index], worker .. ' ' .. ARGV[index + 1])
+end
+redis.call('EXPIRE', present, ttl)
+redis.call('SADD', rooms, room)
+redis.call('EXPIRE', rooms, ttl)
+redis.call('PUBLISH', channel, push)"""
+"""Somebody is present in a room."""
+
+RETRACT: Final = """
+local present, rooms = KEYS[1], KEYS[2]
+local channel, room, push = ARGV[1], ARGV[2], ARGV[3]
+local gone = 0
+for index = 4, #ARGV do gone = gone + redis.call('HDEL', present, ARGV[index]) end
+if room ~= '' then redis.call('SREM', rooms, room) end
+if gone > 0 then redis.call('PUBLISH', channel, push) end"""
+"""Somebody is no longer present in a room, and perhaps nobody of this worker."""
+
+BEAT: Final = """
+local workers, own_rooms = KEYS[1], KEYS[2]
+local worker, lease, prefix, ttl, retired = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+redis.call('ZADD', workers, now + lease, worker)
+redis.call('EXPIRE', workers, ttl)
+redis.call('EXPIRE', own_rooms, ttl)
+if retired ~= '' then redis.call('ZADD', workers, 'XX', 0, retired) end
+local dead = redis.call('ZRANGEBYSCORE', workers, '-inf', now, 'LIMIT', 0, 10)
+for _, one in ipairs(dead) do
+  for _, room in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. one)) do
+    local channel = prefix .. '{' .. room .. '}'
+    local present, gone = channel .. ':p', {}
+    local all = redis.call('HGETALL', present)
+    for index = 1, #all, 2 do
+      if string.sub(all[index + 1], 1, #one + 1) == one .. ' ' then
+        redis.call('HDEL', present, all[index])
+        table.insert(gone, '"' .. all[index] .. '"')
+      end
+    end
+    if #gone > 0 then redis.call('PUBLISH', channel, 'l[' .. table.concat(gone, ',') .. ']') end
+  end
+  redis.call('DEL', prefix .. 'w:' .. one)
+  redis.call('ZREM', workers, one)
+end
+return #dead"""
+"""Renew the lease of this worker, and sweep the people of the workers whose lease has ended. The
+clock is that of Redis, the same for all workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of keys and channels under one prefix."""
+
+    prefix: str
+
+    def channel(self, room: str) -> str:
+        """The channel of a room, and the beginning of its keys."""
+        return f"{self.prefix}{{{room}}}"
+
+    def room_of(self, channel: str) -> str:
+        """The room of a channel."""
+        return channel[len(self.prefix) + 1 : -1]
+
+    def meta(self, room: str) -> str:
+        """The epoch and the number of a room."""
+        return f"{self.channel(room)}:m"
+
+    def history(self, room: str) -> str:
+        """Its newest messages."""
+        return f"{self.channel(room)}:h"
+
+    def present(self, room: str) -> str:
+        """Its people."""
+        return f"{self.channel(room)}:p"
+
+    def kept(self, room: str) -> tuple[str, ...]:
+        """What must not expire while a room is followed."""
+        return self.meta(room), self.history(room), self.present(room)
+
+    def origin(self, room: str, origin: str) -> str:
+        """The last message of an origin."""
+        return f"{self.channel(room)}:o:{origin}"
+
+    def confirmed(self, room: str, message: str) -> str:
+        """The position of a confirmed message."""
+        return f"{self.channel(room)}:c:{message}"
+
+    def probe(self, worker: str) -> str:
+        """The channel by which a worker looks whether pushes come through."""
+        return f"{self.prefix}probe:{worker}"
+
+    @property
+    def workers(self) -> str:
+        """The leases of the workers."""
+        return f"{self.prefix}w"
+
+    def rooms_of(self, worker: str) -> str:
+        """The rooms in which a worker has announced somebody."""
+        return f"{self.prefix}w:{worker}"

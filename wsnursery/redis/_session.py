@@ -1,0 +1,185 @@
+"""One session with Redis: from the first command to the loss of the connection."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from wsnursery._backend.native import native
+from wsnursery.rooms import EngineMisconfigured, Sink
+from wsnursery.rooms._hold import Hold
+
+from ._address import Address
+from ._commands import Commands
+from ._connection import ConnectionLost, RedisConnection, RedisError
+from ._following import Follower
+from ._presence import Announcements
+from ._publishing import Publisher
+from ._scripts import Keys
+from ._upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream, TaskGroup
+
+OLDEST_VERSION: Final = 7
+"""The first major version whose scripts may write after they have read the clock or INFO."""
+
+PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO")
+"""Codes of refusals that no waiting ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user has chosen; see `RedisEngine`."""
+
+    prefix: str
+    history_ttl: int
+    lease: float
+    probe: float
+    connect_timeout: float
+
+
+class Session:
+    """What goes on over one connection.
+
+    Args:
+        stream: The connection. The caller closes it.
+        address: Whose password and database are used.
+        settings: See `RedisEngine`.
+        sink: Is told what comes.
+        hold: Has the messages that are to be numbered.
+        origin: See `Publisher`.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        address: Address,
+        *,
+        settings: Settings,
+        sink: Sink,
+        hold: Hold,
+        origin: str,
+    ) -> None:
+        self._address = address
+        self._settings = settings
+        self._sink = sink
+        self._scope = anyio.CancelScope()
+        self._failure: Exception | None = None
+        self.worker: str = secrets.token_hex(8)
+        """The name under which its people are present."""
+        self.is_live: bool = False
+        """All rooms that were wanted at the beginning are synchronized."""
+        ttl = settings.history_ttl
+        self._connection = RedisConnection(stream, self._hear)
+        # A channel does not belong to a database, so its name must say which one it is for.
+        database = f"{address.database}:" if address.database else ""
+        commands = Commands(self._connection, Keys(settings.prefix + database), self.fail)
+        self._commands = commands
+        self.follower = Follower(commands, sink, ttl)
+        self.announcements = Announcements(commands, self.worker, ttl)
+        self._publisher = Publisher(commands, hold, origin, sink, ttl)
+        self.upkeep = Upkeep(
+            commands,
+            self.follower,
+            self.announcements,
+            worker=self.worker,
+            lease=settings.lease,
+            probe=settings.probe,
+            ttl=ttl,
+            now=native().now,
+        )
+
+    async def run(self, began: Callable[[Session], None], retired: str) -> None:
+        """Go on until the connection is lost.
+
+        Args:
+            began: Is called when rooms may be entered.
+            retired: The name of the session before, whose people are no longer present unless they
+                are announced again.
+
+        Raises:
+            OSError, RedisError: The connection is lost, or Redis has refused something.
+            EngineMisconfigured: It refuses for good.
+        """
+        with self._scope:
+            async with anyio.create_task_group() as group:
+                await self._guarded(partial(self._work, group, began, retired))
+                await anyio.sleep_forever()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def fail(self, failure: Exception) -> None:
+        """End the session. The first failure counts."""
+        if self._failure is None:
+            self._failure = failure
+        self._scope.cancel()
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except (OSError, RedisError, EngineMisconfigured) as exc:
+            self.fail(exc)
+
+    async def _work(self, group: TaskGroup, began: Callable[[Session], None], retired: str) -> None:
+        def start(*tasks: Callable[[], Awaitable[None]]) -> None:
+            for task in tasks:
+                group.start_soon(self._guarded, task)
+
+        start(self._connection.read, self._connection.write)
+        with anyio.fail_after(self._settings.connect_timeout):
+            await self._greet()
+            await self._commands.load()
+        self.upkeep.subscribe()
+        start(self.upkeep.run, self.upkeep.watch_probes, self.upkeep.renew_rooms)
+        start(self.announcements.run)
+        began(self)
+        self._sink.connected()
+        await self.follower.synchronize()
+        # All people that are still here have been announced under the new name by now.
+        self.announcements.flush()
+        self.upkeep.beat(retired)
+        start(self.follower.run, self._publisher.run)
+        self.is_live = True
+        self._sink.state_changed()
+
+    async def _greet(self) -> None:
+        address = self._address
+        login = [] if address.password is None else ["AUTH", address.user, address.password]
+        try:
+            server = await self._connection.call("HELLO", "3", *login)
+            if address.database:
+                await self._connection.call("SELECT", address.database)
+        except RedisError as exc:
+            raise _refusal(exc, address) from None
+        version = server[b"version"].decode()
+        if int(version.split(".")[0]) < OLDEST_VERSION:
+            raise EngineMisconfigured(
+                f"Redis at {address} must be version {OLDEST_VERSION} or newer, got {version}"
+            )
+        if server[b"role"] != b"master":
+            raise ConnectionLost(f"{address} is a replica")
+
+    def _hear(self, push: list[Any]) -> None:
+        if push[0] != b"message":
+            return  # that a subscription has begun or ended
+        channel, data = push[1], push[2]
+        if channel == self.upkeep.probe_channel.encode():
+            self.upkeep.hear_probe()
+        else:
+            self.follower.hear(channel, data)
+
+
+def _refusal(exc: RedisError, address: Address) -> Exception:
+    """What a refusal of the first commands means."""
+    sentence = str(exc)
+    permanent = exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence
+    if permanent:
+        return EngineMisconfigured(f"Redis at {address} refuses the connection: {sentence}")
+    return exc

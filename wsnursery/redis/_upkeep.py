@@ -1,0 +1,131 @@
+"""What a session does at intervals: renew the lease, probe the pushes, keep the rooms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+
+from . import _scripts
+from ._commands import Commands
+from ._connection import ConnectionLost
+from ._following import BATCH, Follower
+from ._presence import Announcements
+
+LOST_PROBES: Final = 3
+"""Probes that may be missing before the session is given up. One alone can be late."""
+
+BEATS_PER_LEASE: Final = 3
+"""How often a lease is renewed before it ends."""
+
+RENEWALS_PER_TTL: Final = 3
+"""How often the rooms that are followed are renewed before they expire."""
+
+
+class Upkeep:
+    """The clockwork of a session.
+
+    Args:
+        commands: To Redis.
+        follower: Knows the rooms that are followed.
+        announcements: Know the rooms in which people of this worker are.
+        worker: The name of this session.
+        lease: Seconds.
+        probe: Seconds.
+        ttl: Seconds for which Redis keeps what is not used.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        follower: Follower,
+        announcements: Announcements,
+        *,
+        worker: str,
+        lease: float,
+        probe: float,
+        ttl: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._commands = commands
+        self._follower = follower
+        self._announcements = announcements
+        self._worker = worker
+        self._lease = lease
+        self._probe = probe
+        self._ttl = ttl
+        self._now = now
+        self._probe_sent = self._probe_returned = now()
+        self.round_trip: float | None = None
+        """Seconds that the last probe took to come back."""
+
+    @property
+    def probe_channel(self) -> str:
+        """Where the probes come back."""
+        return self._commands.keys.probe(self._worker)
+
+    def subscribe(self) -> None:
+        """Hear the probes."""
+        self._commands.connection.send("SUBSCRIBE", self.probe_channel)
+
+    def hear_probe(self) -> None:
+        """A probe has come back."""
+        self._probe_returned = self._now()
+        self.round_trip = self._probe_returned - self._probe_sent
+
+    def beat(self, retired: str = "") -> None:
+        """Renew the lease, and end that of an earlier session."""
+        keys = self._commands.keys
+        self._commands.run(
+            _scripts.BEAT,
+            [keys.workers, keys.rooms_of(self._worker)],
+            [self._worker, self._lease, keys.prefix, self._ttl, retired],
+        )
+
+    async def run(self) -> None:
+        """Beat and probe until cancelled."""
+        while True:
+            self.beat()
+            self._probe_sent = self._now()
+            self._commands.request("PUBLISH", self.probe_channel, "")
+            self._look_for_presence()
+            await anyio.sleep(min(self._probe, self._lease / BEATS_PER_LEASE))
+
+    async def watch_probes(self) -> None:
+        """Wait until no probe has come back for too long.
+
+        A connection can be up and deliver nothing: the server is stopped, a cable is pulled, or the
+        subscription is gone. TCP does not say so for minutes.
+
+        Raises:
+            ConnectionLost: Always, in the end.
+        """
+        patience = LOST_PROBES * self._probe
+        while (rest := self._probe_returned + patience - self._now()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(rest)
+        raise ConnectionLost(f"Redis has delivered nothing for {patience:g} s")
+
+    def _look_for_presence(self) -> None:
+        """Where Redis has evicted or flushed who is present, announce it again."""
+        rooms = self._announcements.rooms
+        for start in range(0, len(rooms), BATCH):
+            batch = rooms[start : start + BATCH]
+
+            def compare(found: int, batch: tuple[str, ...] = batch) -> None:
+                if found < len(batch):
+                    for room in batch:
+                        self._follower.enter(room, None)
+
+            keys = [self._commands.keys.present(room) for room in batch]
+            self._commands.request("EXISTS", *keys, then=compare)
+
+    async def renew_rooms(self) -> None:
+        """Keep a room that is quiet, with its numbers, for as long as it is followed."""
+        while True:
+            await anyio.sleep(max(1, math.floor(self._ttl / RENEWALS_PER_TTL)))
+            for room in self._follower.rooms:
+                for key in self._commands.keys.kept(room):
+                    self._commands.request("EXPIRE", key, self._ttl)
