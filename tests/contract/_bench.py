@@ -1,15 +1,24 @@
 """What the contract tests share: run a body in a block, and look at what is left of it."""
 
 import asyncio
+import gc
 import math
-from collections.abc import Awaitable, Callable
+import random
+import traceback
+import warnings
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing
+
+T = TypeVar("T")
 
 Body = Callable[[WebSocket], Awaitable[object]]
 Later = tuple[float, Callable[[], object]]
@@ -102,3 +111,101 @@ async def told_by(call: Callable[[], Awaitable[object]]) -> WebSocketDisconnecte
     with pytest.raises(WebSocketDisconnected) as caught:
         await call()
     return caught.value
+
+
+def on(backend: str) -> pytest.MarkDecorator:
+    """Run the test on one backend alone."""
+    return pytest.mark.parametrize("anyio_backend", [backend], indirect=True)
+
+
+def missing(reason: str, *backends: str) -> pytest.MarkDecorator:
+    """The engine does not do this yet on these backends; the mark goes with the cure.
+
+    Args:
+        reason: The fault, as a sentence.
+        backends: Where it fails; none means both.
+    """
+    fails = pytest.mark.xfail(strict=True, reason=reason)
+    rows = [
+        pytest.param(name, marks=fails if name in (backends or BACKENDS) else ())
+        for name in BACKENDS
+    ]
+    return pytest.mark.parametrize("anyio_backend", rows, indirect=True)
+
+
+BACKENDS = ("asyncio", "trio")
+
+MAX_TURNS = 5_000
+"""Turns of an event loop that a run of one conversation never needs at one instant."""
+
+
+def run(backend: str, main: Callable[[], Awaitable[T]]) -> T:
+    """Run an async function on virtual time of its own; one that never ends raises an error.
+
+    The order of tasks on trio, which shuffles them, is the same every time.
+    """
+    name, options = testing.virtual_backend(backend, max_turns=MAX_TURNS)
+    with _ordered():
+        return anyio.run(main, backend=name, backend_options=options)
+
+
+@contextmanager
+def _ordered() -> Iterator[None]:
+    # What trio's own Hypothesis support does.
+    internals: Any = import_module("trio._core._run")
+    before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r
+    internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = True, random.Random(0)
+    try:
+        yield
+    finally:
+        internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = before
+
+
+def run_all(backend: str, cases: Iterable[tuple[str, Callable[[], Awaitable[object]]]]) -> None:
+    """Run many async functions one after the other; the first that fails is named.
+
+    A coroutine that is never awaited fails too. What a failed run leaves is freed in the test.
+
+    Args:
+        backend: On which backend.
+        cases: What to say of each, and the function.
+    """
+    failure = ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name, main in cases:
+            try:
+                run(backend, main)
+            except BaseException as exc:  # noqa: BLE001 - a livelock is none of `Exception`
+                failure = f"{name}\n{''.join(traceback.format_exception(exc))}"
+                break
+        gc.collect()
+    if failure:
+        pytest.fail(failure, pytrace=False)
+    assert [str(warning.message) for warning in caught] == []
+
+
+async def checkpoints(number: int) -> None:
+    """Let the other tasks run, so many times."""
+    for _ in range(number):
+        await anyio.lowlevel.checkpoint()
+
+
+def leaves(error: BaseException | None) -> list[BaseException]:
+    """What is in a group, however deep; an exception alone is the only one."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in leaves(each)]
+    return [] if error is None else [error]
+
+
+def in_chain(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an exception of a kind is shown in the traceback of another one."""
+    todo, seen = leaves(error), set[int]()
+    while todo:
+        each = todo.pop()
+        if isinstance(each, kind):
+            return True
+        if id(each) not in seen:
+            seen.add(id(each))
+            todo += [*leaves(each.__context__), *leaves(each.__cause__)]
+    return False

@@ -1,0 +1,200 @@
+"""X3, X5: asyncio's own task groups and timeouts that fail in the turn of the connection's cut.
+
+Each run has an event loop of its own, because a cancellation that leaves a block leaves the test.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from itertools import product
+
+import anyio
+import pytest
+
+from tests.contract._bench import block, checkpoints, run_all
+from wsnursery import WebSocket, WebSocketDisconnected, testing
+
+LEAKS = pytest.mark.xfail(
+    strict=True,
+    reason="the connection's own cancellation leaves the block when a TaskGroup fails in its turn",
+)
+
+TURNS = range(8)
+
+
+def broken_at(number: int) -> testing.Server:
+    return testing.Server(faults=[testing.FailSend(number, BrokenPipeError("gone"))])
+
+
+def run_product(main: Callable[..., Awaitable[None]], *values: object) -> None:
+    """Run it with every combination of arguments."""
+    cases = product(*values)  # type: ignore[arg-type]
+    run_all("asyncio", [(repr(case), partial(main, *case)) for case in cases])
+
+
+async def pump(ws: WebSocket, cleanup: float | None) -> None:
+    try:
+        while True:
+            await ws.send("x")
+    finally:
+        if cleanup is not None:
+            await asyncio.sleep(cleanup)
+
+
+async def clean_up(turns: int) -> None:
+    """Any clean-up that awaits: it meets a cancellation that has not been taken back."""
+    await a_few(turns)
+    await asyncio.sleep(0.01)
+
+
+async def a_few(turns: int) -> None:
+    """Clean up in a task of a group, without a timer.
+
+    While anyio cancels the group in every turn of the loop, and the group goes on waiting for this
+    task, virtual time stands still.
+    """
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+async def broken_once(body: Callable[[WebSocket], Awaitable[None]], grace: float) -> None:
+    """The third raw send fails: one bare WebSocketDisconnected leaves the block."""
+    ended = await block(broken_at(3), body, grace_period=grace)
+    assert isinstance(ended.own.__cause__, BrokenPipeError)
+
+
+# contract: X3, X5
+@LEAKS
+def test_the_group_fails_when_the_grace_period_is_over() -> None:
+    """The child is told, raises, and the cut falls before the group has heard of it."""
+
+    async def main(turns: int, cleanup: float | None, grace: float) -> None:
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(pump(ws, cleanup))
+            finally:
+                await clean_up(turns)
+
+        await broken_once(body, grace)
+
+    run_product(main, TURNS, (None, 0.0, 0.05, 0.2), (0, 0.05, 5))
+
+
+# contract: X3, X5
+@LEAKS
+def test_the_group_fails_some_turns_after_the_cut() -> None:
+    async def main(delay: int, turns: int) -> None:
+        server = testing.Server()
+
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def told_and_slow() -> None:
+                try:
+                    await ws.receive()
+                finally:
+                    # Under a shield, or the cancellation of the group would end it.
+                    with anyio.CancelScope(shield=True):
+                        await checkpoints(delay)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(told_and_slow())
+                    group.create_task(asyncio.sleep(3600))
+            finally:
+                await clean_up(turns)
+
+        ended = await block(server, body, (1, server.peer.vanish), grace_period=0)
+        assert ended.own.code in (1006, None)
+
+    run_product(main, TURNS, (0, 1))
+
+
+# contract: X3, X5
+@LEAKS
+def test_nested_groups_fail_in_the_turn_of_the_cut() -> None:
+    async def nested(ws: WebSocket, depth: int, turns: int) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                if depth:
+                    group.create_task(nested(ws, depth - 1, turns))
+                group.create_task(pump(ws, None))
+        finally:
+            await a_few(turns)
+
+    async def main(depth: int, turns: int, grace: float) -> None:
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            try:
+                await nested(ws, depth, turns)
+            finally:
+                await clean_up(turns)
+
+        await broken_once(body, grace)
+
+    run_product(main, (1, 2, 3), TURNS, (0, 0.05))
+
+
+async def in_timeout(inner: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.timeout(50):
+        await inner()
+
+
+async def in_wait_for(inner: Callable[[], Awaitable[None]]) -> None:
+    await asyncio.wait_for(inner(), 50)
+
+
+async def in_group(inner: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(inner())  # type: ignore[arg-type]
+
+
+# contract: X3, X5
+@pytest.mark.parametrize("around", [pytest.param(in_timeout, marks=LEAKS), in_wait_for, in_group])
+def test_asyncios_own_tools_around_a_group_that_fails(
+    around: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
+) -> None:
+    async def main(turns: int, grace: float) -> None:
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def inner() -> None:
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(pump(ws, None))
+                finally:
+                    await a_few(turns)
+
+            try:
+                await around(inner)
+            finally:
+                await clean_up(turns)
+
+        await broken_once(body, grace)
+
+    run_product(main, TURNS, (0, 0.05, 5))
+
+
+# contract: X3, X5
+def test_a_group_that_fails_in_a_child() -> None:
+    async def main(turns: int, grace: float) -> None:
+        async def child(ws: WebSocket) -> None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(pump(ws, None))
+            finally:
+                await clean_up(turns)
+
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            ws.start_soon(child, ws)
+            with suppress(WebSocketDisconnected):
+                await ws.receive()
+
+        ended = await block(broken_at(3), body, grace_period=grace)
+        assert ended.error is None or isinstance(ended.own.__cause__, BrokenPipeError)
+
+    run_product(main, TURNS, (0, 0.05, 5))
