@@ -71,7 +71,7 @@ def write(name: str, png: bytes) -> None:
 
 
 def main() -> None:
-    """Talk, break a guinea pig, and take the pictures."""
+    """Talk, break a test connection, and take the pictures."""
     path = find_browser()
     assert path is not None, "install a Chromium"
     with (
@@ -82,10 +82,10 @@ def main() -> None:
     ):
         say(ann, "Hello, is anybody there?")
         say(bob, "I am. Which one do we break?")
-        say(ann, "A guinea pig.")
+        say(ann, "A test connection.")
         ann.evaluate(
             "[...document.querySelectorAll('.card[data-state=open]')]"
-            ".findLast(card => /Guinea/.test(card.innerText)).querySelector('input').click();"
+            ".findLast(card => /^Test/.test(card.innerText)).querySelector('input').click();"
             "document.querySelector('[data-action=reset]').click()"
         )
         for name, size, scheme, part in (

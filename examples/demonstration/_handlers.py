@@ -1,4 +1,4 @@
-"""The handlers that are shown and broken: a chat, and a guinea pig.
+"""The handlers that are shown and broken: a chat, and a test connection.
 
 They are what a user of the library writes. A string from the page is something said, bytes are a
 piece of work, which takes a moment.
@@ -99,8 +99,8 @@ async def chat(ws: WebSocket, room: Room) -> None:
                 await anyio.sleep(WORK_SECONDS)
 
 
-async def guinea_pig(ws: WebSocket, _: Room) -> None:
-    """A connection that is there to be broken."""
+async def target(ws: WebSocket, _: Room) -> None:
+    """A test connection, which is there to be broken."""
     await ws.accept()
     ws.start_soon(tick, ws)
     async for _message in ws:
@@ -109,6 +109,6 @@ async def guinea_pig(ws: WebSocket, _: Room) -> None:
 
 HANDLERS: dict[str, Callable[[WebSocket, Room], Awaitable[None]]] = {
     "chat": chat,
-    "guinea-pig": guinea_pig,
+    "test": target,
 }
 """By the path of the handshake."""

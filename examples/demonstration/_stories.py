@@ -68,8 +68,7 @@ class Story:
         for (kind, text), same in groupby(news, lambda entry: (entry.kind, str(entry))):
             first, *others = same
             again = f" ({1 + len(others)} times)" if others else ""
-            at = round(first.time - self._begun, 3)
-            yield {"at": at, "kind": kind, "text": f"{text}{again}"}
+            yield {"at": first.time - self._begun, "kind": kind, "text": f"{text}{again}"}
         if self.over and not (self._timeline and self._timeline.closed):
             yield {"at": WATCHED_SECONDS, "kind": "open", "text": "the connection is still open"}
 

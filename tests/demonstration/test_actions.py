@@ -28,38 +28,38 @@ def only(stage: Stage) -> Subject:
     ],
 )
 async def test_an_end(action: str, code: int | None, after: float) -> None:
-    async with staged() as stage, stage.connect("/guinea-pig") as pig:
-        await until(pig, "tick")
+    async with staged() as stage, stage.connect("/test") as tested:
+        await until(tested, "tick")
         subject, began = only(stage), anyio.current_time()
         assert act(action, subject) == ""
-        await pig.until_finished()
+        await tested.until_finished()
         assert anyio.current_time() - began == pytest.approx(after, abs=0.05)
         assert subject.ws.close_code == code
-        assert pig.exception is None
+        assert tested.exception is None
 
 
 async def test_a_flood_is_asked_of_the_client() -> None:
-    async with staged() as stage, stage.connect("/guinea-pig") as pig:
+    async with staged() as stage, stage.connect("/test") as tested:
         assert act("flood", only(stage)) == ""
-        assert await until(pig, "flood") == FLOOD
+        assert await until(tested, "flood") == FLOOD
 
 
 async def test_a_client_that_reads_nothing_cannot_be_asked() -> None:
-    async with staged() as stage, stage.connect("/guinea-pig") as pig:
-        await until(pig, "tick")
+    async with staged() as stage, stage.connect("/test") as tested:
+        await until(tested, "tick")
         subject = only(stage)
         act("stall", subject)
         await anyio.sleep(5)
         assert act("flood", subject).startswith("The send buffer of this connection is full")
-        pig.vanish()
+        tested.vanish()
 
 
 @pytest.mark.parametrize("action", ["flood", "fail"])
 async def test_it_has_just_ended(action: str) -> None:
-    async with staged() as stage, stage.connect("/guinea-pig") as pig:
+    async with staged() as stage, stage.connect("/test") as tested:
         subject = only(stage)
     with pytest.raises(testing.ConnectionEnded):
-        await pig.receive()
+        await tested.receive()
     assert act(action, subject) == "This connection is just ending: choose another one."
 
 

@@ -34,13 +34,13 @@ async def test_another_name_is_refused(host: bytes) -> None:
     assert status == 421
     assert b"--bind" in body
     assert PROTECTION.items() <= headers.items()
-    for path in ("/watch", "/chat", "/guinea-pig"):
+    for path in ("/watch", "/chat", "/test"):
         with pytest.raises(testing.HandshakeDenied):
             async with stage.connect(path, headers=[(b"host", host)]):
                 pass
 
 
-@pytest.mark.parametrize("path", ["/watch", "/chat", "/guinea-pig"])
+@pytest.mark.parametrize("path", ["/watch", "/chat", "/test"])
 async def test_another_sites_page_is_denied(path: str) -> None:
     headers = [(b"host", HOST), (b"origin", b"http://evil.example")]
     async with staged() as stage:
@@ -69,7 +69,7 @@ async def test_a_websocket_that_does_not_exist() -> None:
 async def test_the_picture_of_a_story() -> None:
     async with (
         staged() as stage,
-        stage.connect("/guinea-pig"),
+        stage.connect("/test"),
         stage.connect("/watch", headers=HEADERS) as page,
     ):
         shown = await until(page, "connection")

@@ -59,18 +59,18 @@ async def test_ticks_come_and_work_takes_time() -> None:
         assert anyio.current_time() - began == pytest.approx(50 * WORK_SECONDS, abs=0.01)
 
 
-async def test_a_guinea_pig_is_not_in_the_chat() -> None:
+async def test_a_test_connection_is_not_in_the_chat() -> None:
     async with (
         staged() as stage,
         stage.connect("/chat", b"name=Ann") as ann,
-        stage.connect("/guinea-pig", b"name=Pip") as pig,
+        stage.connect("/test", b"name=Pip") as tested,
     ):
         began = anyio.current_time()
         for _ in range(20):
-            await pig.send(b"work")
-        await pig.send("and this")
+            await tested.send(b"work")
+        await tested.send("and this")
         assert await until(ann, "people") == ["Ann"]
-        await until_true(pig, "tick", lambda tick: tick == 3)
+        await until_true(tested, "tick", lambda tick: tick == 3)
         assert anyio.current_time() - began == pytest.approx(2 * TICK_SECONDS)
 
 

@@ -94,12 +94,12 @@ async def test_a_connection_that_stays_open() -> None:
 
 
 async def test_what_happens_again_and_again_is_told_once() -> None:
-    async with staged() as stage, stage.connect("/guinea-pig") as pig:
-        await until(pig, "tick")
+    async with staged() as stage, stage.connect("/test") as tested:
+        await until(tested, "tick")
         (subject,) = stage.app.subjects
         stage.app.stories.begin("stall", subject.ws, anyio.current_time())
         subject.seam.stall()
-        await pig.until_finished()
+        await tested.until_finished()
         await anyio.sleep(1)
         story = stage.app.stories.newest
         assert story is not None

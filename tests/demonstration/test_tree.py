@@ -48,7 +48,7 @@ async def faulty(_: WebSocket) -> None:
 
 
 async def test_an_open_connection() -> None:
-    shown, server = Shown(), testing.Server(path="/guinea-pig", query_string=b"name=Pip")
+    shown, server = Shown(), testing.Server(path="/test", query_string=b"name=Pip")
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -66,7 +66,7 @@ async def test_an_open_connection() -> None:
         assert shown.now() == [
             {
                 "id": subject.id,
-                "kind": "guinea-pig",
+                "kind": "test",
                 "name": "Pip",
                 "state": "open",
                 "code": None,

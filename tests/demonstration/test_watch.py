@@ -23,8 +23,8 @@ async def received(page: testing.Client) -> Json:
 
 
 async def test_it_begins_with_all_there_is() -> None:
-    async with staged() as stage, stage.connect("/guinea-pig", b"name=Pip") as pig:
-        await until(pig, "tick")
+    async with staged() as stage, stage.connect("/test", b"name=Pip") as tested:
+        await until(tested, "tick")
         async with stage.connect("/watch") as page:
             first = await received(page)
             assert first["server"] == {"backend": "any"}
@@ -36,14 +36,14 @@ async def test_it_begins_with_all_there_is() -> None:
 async def test_changes_come_at_most_so_often() -> None:
     async with staged() as stage, stage.connect("/watch") as page:
         assert await until(page, "connections") == []
-        async with stage.connect("/guinea-pig", b"name=Pip") as pig:
+        async with stage.connect("/test", b"name=Pip") as tested:
             shown = await until(page, "connection")
             assert shown["name"] == "Pip"
             began = anyio.current_time()
             for _ in range(5):
                 await until(page, "connection")
             assert anyio.current_time() - began >= 5 * INTERVAL - 0.01
-            pig.close(4001)
+            tested.close(4001)
             ended = await until_true(page, "connection", lambda shown: shown["state"] == "ended")
             assert (ended["id"], ended["code"]) == (shown["id"], 4001)
 
@@ -52,7 +52,7 @@ async def test_those_that_are_forgotten_go() -> None:
     async with staged() as stage, stage.connect("/watch") as page:
         ids = []
         for _ in range(3):
-            async with stage.connect("/guinea-pig"):
+            async with stage.connect("/test"):
                 ids.append((await until(page, "connection"))["id"])
                 await anyio.sleep(1)
         assert await until(page, "gone") == ids[0]
@@ -61,7 +61,7 @@ async def test_those_that_are_forgotten_go() -> None:
 async def test_a_press_and_its_story() -> None:
     async with (
         staged() as stage,
-        stage.connect("/guinea-pig", b"name=Pip"),
+        stage.connect("/test", b"name=Pip"),
         stage.connect("/watch") as page,
         stage.connect("/watch") as other,
     ):
@@ -111,10 +111,10 @@ async def test_a_connection_that_is_gone() -> None:
 async def test_an_action_that_cannot_be_done() -> None:
     async with (
         staged() as stage,
-        stage.connect("/guinea-pig") as pig,
+        stage.connect("/test") as tested,
         stage.connect("/watch") as page,
     ):
-        await until(pig, "tick")
+        await until(tested, "tick")
         shown = await until(page, "connection")
         await wish(page, "stall", shown["id"])
         await anyio.sleep(5)
@@ -122,7 +122,7 @@ async def test_an_action_that_cannot_be_done() -> None:
         assert "is full" in await until(page, "refused")
         story = await until(page, "story")
         assert story["action"] == "stall"
-        pig.vanish()
+        tested.vanish()
 
 
 async def test_a_page_that_fell_behind_is_told_everything_anew() -> None:
@@ -132,7 +132,7 @@ async def test_a_page_that_fell_behind_is_told_everything_anew() -> None:
         page = await stack.enter_async_context(stage.connect("/watch", faults=[stall]))
         await received(page)
         for _ in range(SEND_BUFFER + 10):
-            await stack.enter_async_context(stage.connect("/guinea-pig"))
+            await stack.enter_async_context(stage.connect("/test"))
         await anyio.sleep(1)
         go_on.set()
         await until(page, "connection")

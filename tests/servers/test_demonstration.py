@@ -94,7 +94,7 @@ def open_page(chromium: Browser, demonstration: Demonstration) -> Callable[..., 
             tabs.append(tab)
             tab.watch_console()
             tab.look_as(width, height, scheme)
-            # Each has a chat and a guinea pig.
+            # Each has a chat and a test connection.
             tab.wait_for(f"({OPEN_CARDS}).length == {2 * len(tabs)}")
             tab.wait_for(IS_IN)
             yield tab
@@ -112,12 +112,12 @@ def text_of(tab: Tab, selector: str) -> str:
     return text
 
 
-def choose_guinea_pig(tab: Tab) -> str:
-    """Choose the guinea pig of this page, and give its name."""
-    own = f"({OPEN_CARDS}).find(card => /^Guinea/.test(card.innerText))"
+def choose_test(tab: Tab) -> str:
+    """Choose the test connection of this page, and give its name."""
+    own = f"({OPEN_CARDS}).find(card => /^Test/.test(card.innerText))"
     tab.evaluate(f"{own}.querySelector('input').click()")
     name = text_of(tab, "#chosen")
-    assert name.startswith("Guinea pig ")
+    assert name.startswith("Test ")
     return name
 
 
@@ -172,7 +172,7 @@ def assert_ended(tab: Tab, name: str, state: str, tasks: dict[str, str]) -> None
 
 def test_a_send_that_fails(open_page: Any) -> None:
     with open_page() as tab:
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "reset")
         told = wait_for_story(tab, f"{name}: the next send failed", "closed")
         error = "ConnectionResetError: [Errno 104] Connection reset by peer"
@@ -187,7 +187,7 @@ def test_a_send_that_fails(open_page: Any) -> None:
 
 def test_a_client_that_stops_reading(open_page: Any) -> None:
     with open_page() as tab:
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "stall")
         tab.wait_for(f"{card(name)}.querySelector('.state').textContent == 'not reading'")
         tab.wait_for("/Waiting/.test(document.querySelector('#picture').textContent)")
@@ -202,7 +202,7 @@ def test_a_client_that_stops_reading(open_page: Any) -> None:
 
 def test_a_flood(open_page: Any) -> None:
     with open_page() as tab:
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "flood")
         tab.wait_for(
             f"{card(name)}.querySelector('[data-way=receive] .bar').dataset.full == 'true'"
@@ -220,7 +220,7 @@ def test_a_flood(open_page: Any) -> None:
 
 def test_a_child_that_raises(open_page: Any) -> None:
     with open_page() as tab:
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "fail")
         told = wait_for_story(tab, f"{name}: a child raised", "closed")
         assert_in_order(
@@ -236,7 +236,7 @@ def test_a_child_that_raises(open_page: Any) -> None:
 
 def test_a_cancellation_from_outside(open_page: Any) -> None:
     with open_page() as tab:
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "cancel")
         told = wait_for_story(tab, f"{name}: it was cancelled from outside", "closed")
         assert_in_order(told, "cancelled", "closed, code 1001")
@@ -256,6 +256,14 @@ def test_the_own_chat_is_broken_and_comes_back(open_page: Any) -> None:
         say(tab, "after")
         said = text_of(tab, "#said")
         assert said.count("before") == said.count("after") == 1
+
+
+def submit_buttons(tab: Tab) -> list[str]:
+    """Whether Rename and Send are disabled."""
+    found: list[str] = tab.evaluate(
+        "[...document.querySelectorAll('[type=submit]')].map(each => each.ariaDisabled)"
+    )
+    return found
 
 
 def say(tab: Tab, text: str) -> None:
@@ -330,7 +338,7 @@ def test_nothing_jumps(open_page: Any) -> None:
             "}).observe({type: 'layout-shift'})"
         )
         for action in ("fail", "cancel"):
-            name = choose_guinea_pig(tab)
+            name = choose_test(tab)
             tab.evaluate("window.shift = 0")
             press(tab, action)
             tab.wait_for(f"{card(name)}.dataset.state == 'ended'")
@@ -341,11 +349,63 @@ def test_nothing_jumps(open_page: Any) -> None:
 
 
 @ON_ONE_BACKEND
+def test_the_frame_is_as_high_as_its_picture(open_page: Any) -> None:
+    """Also after a story that is shorter than the one before."""
+    heights = []
+    with open_page() as tab:
+        for action, title, last in (
+            ("reset", "the next send failed", "closed"),
+            ("cancel", "it was cancelled from outside", "closed"),
+        ):
+            name = choose_test(tab)
+            press(tab, action)
+            wait_for_story(tab, f"{name}: {title}", last)
+            tab.wait_for(
+                "document.querySelector('#picture').clientHeight"
+                " == document.querySelector('#picture img')?.clientHeight"
+            )
+            heights.append(tab.evaluate("document.querySelector('#picture').clientHeight"))
+            tab.evaluate("document.querySelector('#add').click()")
+            tab.wait_for(f"({OPEN_CARDS}).length == 2")
+    long, short = heights
+    assert long > short
+
+
+@ON_ONE_BACKEND
+def test_the_list_has_the_times_of_the_drawing(open_page: Any) -> None:
+    with open_page() as tab:
+        name = choose_test(tab)
+        press(tab, "reset")
+        wait_for_story(tab, f"{name}: the next send failed", "closed")
+        listed = tab.evaluate(
+            "[...document.querySelectorAll('#entries time')].map(each => each.textContent)"
+        )
+        drawing = tab.evaluate(
+            "fetch(document.querySelector('#picture img').src).then(answer => answer.text())"
+        )
+        drawn = re.findall(r'class="wsn-time"[^>]*>([^<+]+)<', drawing)
+        assert drawn
+        assert {*drawn} <= {*listed}
+        # A way on which no message was recorded has a name and nothing else.
+        assert re.search(r">sent</text>", drawing)
+
+
+@ON_ONE_BACKEND
+def test_why_the_page_sees_a_code_that_the_handler_did_not_get(open_page: Any) -> None:
+    with open_page() as tab:
+        tab.wait_for("/ \\(you\\)$/.test(document.querySelector('#chosen').textContent)")
+        press(tab, "reset")
+        tab.wait_for("/closed with code 1011/.test(document.querySelector('#said').innerText)")
+        tab.wait_for("/no close code/.test(document.querySelector('#entries').textContent)")
+        assert "its page sees code 1011" in text_of(tab, "#story-why")
+
+
+@ON_ONE_BACKEND
 @pytest.mark.parametrize("width", [360, 760, 1180])
 def test_nothing_is_cut_off(open_page: Any, width: int) -> None:
     with open_page(width, 740, "dark") as tab:
         say(tab, "w" * 300)
-        name = choose_guinea_pig(tab)
+        name = choose_test(tab)
         press(tab, "reset")
         wait_for_story(tab, f"{name}: the next send failed", "closed")
         tab.evaluate("document.querySelector('#story-whole').open = true")
@@ -373,9 +433,22 @@ def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> No
             "[...document.querySelectorAll('[data-action]')]"
             ".every(each => each.ariaDisabled == 'true')"
         )
+        assert submit_buttons(tab) == ["true", "true"]
+        name = tab.evaluate("document.querySelector('#name').value")
+        tab.evaluate(
+            "document.querySelector('#message').value = 'kept';"
+            "document.querySelector('#name').value = 'Eve';"
+            "document.querySelector('#saying').requestSubmit();"
+            "document.querySelector('#naming').requestSubmit()"
+        )
+        assert "Not sent: you are not connected." in text_of(tab, "#said")
+        assert "Not renamed: you are not connected." in text_of(tab, "#said")
+        assert tab.evaluate("document.querySelector('#message').value") == "kept"
         with demonstrated(backend, server.port):
             tab.evaluate("document.querySelector('#retry').click()")
             tab.wait_for(f"({OPEN_CARDS}).length == 2")
+            tab.wait_for(f"document.querySelector('#people').textContent == 'Here: {name}.'")
+            assert submit_buttons(tab) == ["false", "false"]
             assert tab.evaluate("document.querySelector('#down').hidden")
             assert text_of(tab, "#line") == "Live"
 
@@ -384,7 +457,7 @@ def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> No
 def test_a_signal_ends_it_whatever_is_broken(chromium: Browser, backend: str) -> None:
     with demonstrated(backend) as server, chromium.tab(server.url) as tab:
         tab.wait_for(f"({OPEN_CARDS}).length == 2")
-        choose_guinea_pig(tab)
+        choose_test(tab)
         press(tab, "stall")
         tab.wait_for("document.querySelector('.card[data-state=stalled]') != null")
         server.process.terminate()

@@ -32,6 +32,11 @@ def test_it_is_an_image_with_a_name_and_a_description() -> None:
     assert contents(parsed(svg(ev.timeline_of(ev.opened()), title="A & B")), "title") == ["A & B"]
 
 
+def test_a_way_without_recorded_messages_has_a_name_and_nothing_else() -> None:
+    drawn = svg(ev.timeline_of(ev.opened(), ev.failed(1, OSError()), ev.broken(1), ev.closed(2)))
+    assert "sent" in contents(parsed(drawn), "text")
+
+
 def test_its_size_follows_the_width() -> None:
     root = parsed(svg(ev.timeline_of(*SEND_FAILS), width=800))
     left, top, width, height = map(float, root.attrib["viewBox"].split())

@@ -177,7 +177,7 @@ class _Draft:
                     )
 
     def _draw_lane(self, lane: Lane, y: float, told: Story, letter: str) -> None:
-        note = f"{_BULLET}{lane.note}"
+        note = f"{_BULLET}{lane.note}" if lane.note else ""
         room = self._right - MARGIN - text_width(note, SIZES["note"])
         title = cut(f"{letter} {lane.title}".strip(), SIZES["lane"], room)
         self.picture.texts.append(Text(MARGIN, y - _MIDDLE + 12, title, "lane", note=note))

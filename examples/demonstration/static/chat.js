@@ -1,17 +1,17 @@
-// The chat, and the guinea pigs: the connections of this page that can be broken.
+// The chat, and the test connections: the connections of this page that can be broken.
 
 import { Line, flood, url } from "./socket.js";
 
 const MOST_SHOWN = 100;
-const MOST_PIGS = 3;
-const PIG_NAMES = ["Pip", "Biscuit", "Clover", "Hazel", "Nutmeg", "Pepper", "Olive", "Waffle", "Plum", "Moss", "Toffee", "Fern"];
+const MOST_TESTS = 3;
+const TEST_NAMES = ["Pip", "Biscuit", "Clover", "Hazel", "Nutmeg", "Pepper", "Olive", "Waffle", "Plum", "Moss", "Toffee", "Fern"];
 
 const find = id => document.getElementById(id);
 const log = find("said"), people = find("people"), tick = find("tick");
 const naming = find("naming"), saying = find("saying");
 
 export const chat = { id: "", name: sessionStorage.getItem("name") ?? `Guest ${Math.floor(10 + Math.random() * 90)}` };
-const pigs = new Set();
+const tests = new Set();
 let here = [], last = "", line;
 
 const show = (kind, text, name) => {
@@ -45,7 +45,11 @@ const told = {
   flood: count => flood(line, count),
 };
 
+const buttons = [naming, saying].map(form => form.querySelector("button"));
+
 const changed = (state, event) => {
+  // Not `disabled`: a button that has the focus must not lose it.
+  for (const button of buttons) button.setAttribute("aria-disabled", state !== "open");
   if (state === "open") return;
   chat.id = "";
   tick.textContent = "none";
@@ -69,6 +73,10 @@ export const start = known => {
     event.preventDefault();
     const name = naming.elements.name.value.trim();
     if (!name || name === chat.name) return;
+    if (!line.isOpen()) {
+      show("note", "Not renamed: you are not connected. The name is still in the field.");
+      return;
+    }
     chat.name = name;
     sessionStorage.setItem("name", name);
     line.renew();
@@ -76,7 +84,7 @@ export const start = known => {
   saying.onsubmit = event => {
     event.preventDefault();
     if (line.send(saying.elements.message.value)) saying.reset();
-    else show("note", "Not sent: you are not connected. It is still in the field.");
+    else show("note", "Not sent: you are not connected. The message is still in the field.");
   };
 };
 
@@ -88,15 +96,15 @@ export const hurry = () => line.hurry();
  * @param {(name: string) => boolean} taken  Whether a connection is shown under this name.
  * @param {(enough: boolean) => void} changed  Told when their number changes.
  */
-export const addPig = (taken, changed) => {
-  const free = PIG_NAMES.map(name => `Guinea pig ${name}`).filter(name => !taken(name));
-  const pig = { name: free[Math.floor(Math.random() * free.length)] ?? "Guinea pig" };
-  pigs.add(pig);
-  new Line(pig.name, () => url("/guinea-pig", { name: pig.name }), {
+export const addTest = (taken, changed) => {
+  const free = TEST_NAMES.map(name => `Test ${name}`).filter(name => !taken(name));
+  const test = { name: free[Math.floor(Math.random() * free.length)] ?? "Test" };
+  tests.add(test);
+  new Line(test.name, () => url("/test", { name: test.name }), {
     message: (data, own) => { if (data.flood) flood(own, data.flood); },
     state: state => {
-      if (state === "closed") pigs.delete(pig);
-      changed(pigs.size >= MOST_PIGS);
+      if (state === "closed") tests.delete(test);
+      changed(tests.size >= MOST_TESTS);
     },
   }, false);
 };

@@ -1,6 +1,6 @@
 // Puts it together: the WebSocket that tells what the connections do, the choice and the buttons.
 
-import { addPig, chat, hurry, start } from "./chat.js";
+import { addTest, chat, hurry, start } from "./chat.js";
 import { Line, url, watchCloses } from "./socket.js";
 import * as story from "./story.js";
 import * as tree from "./tree.js";
@@ -9,7 +9,7 @@ const find = id => document.getElementById(id);
 const buttons = [...document.querySelectorAll("[data-action]")];
 const add = find("add"), status = find("line"), down = find("down");
 const open = new Map();
-let chosen = "", server = "", stopping = 0, closes = [], enoughPigs = false, live = false;
+let chosen = "", server = "", stopping = 0, closes = [], enoughTests = false, live = false;
 
 // ---------------------------------------------------------------------------- the choice
 
@@ -21,7 +21,7 @@ const refresh = () => {
   find("chosen").textContent = chosen ? labelOf(open.get(chosen)) : "a connection";
   // Not `disabled`: who has just pressed a button must not lose the focus over it.
   for (const button of buttons) button.setAttribute("aria-disabled", !allowed(button.dataset.action));
-  add.setAttribute("aria-disabled", !live || enoughPigs);
+  add.setAttribute("aria-disabled", !live || enoughTests);
 };
 
 const allowed = action => live && (chosen !== "" || action === "stop");
@@ -70,7 +70,7 @@ const told = {
 // ------------------------------------------------------------------------------ its own line
 
 const STATES = { connecting: "Connecting", open: "Live", waiting: "No server" };
-const STOPPED = "The server has closed its WebSockets (code 1012) and stopped. Start it again with python -m wsnursery: " +
+const STOPPED = "The server has closed its WebSockets (code 1012) and stopped. Start it again with python -m examples.demonstration: " +
   "this page comes back by itself.";
 
 const changed = (state, event) => {
@@ -126,7 +126,7 @@ for (const button of buttons) {
 }
 
 add.onclick = () => {
-  if (live && !enoughPigs) addPig(tree.shows, enough => { enoughPigs = enough; refresh(); });
+  if (live && !enoughTests) addTest(tree.shows, enough => { enoughTests = enough; refresh(); });
 };
 find("retry").onclick = () => { line.hurry(); hurry(); };
 

@@ -45,9 +45,13 @@ export class Line {
     };
   }
 
+  isOpen() {
+    return this.ws.readyState === WebSocket.OPEN;
+  }
+
   /** Send if it is open, and say whether it was. */
   send(data) {
-    const open = this.ws.readyState === WebSocket.OPEN;
+    const open = this.isOpen();
     if (open) this.ws.send(data);
     return open;
   }

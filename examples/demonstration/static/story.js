@@ -19,17 +19,25 @@ export const title = ({ action, name }) => {
 const describe = story => {
   find("story-empty").hidden = true;
   told.hidden = false;
-  const [, why, code] = about(story.action).children;
+  const [, ...why] = about(story.action).children, code = why.pop();
   what.textContent = title(story);
-  find("story-why").replaceChildren(why.cloneNode(true));
+  find("story-why").replaceChildren(...why.map(each => each.cloneNode(true)));
   find("story-code").replaceChildren(code.cloneNode(true));
+};
+
+/** A time as the drawing has it. */
+const duration = seconds => {
+  if (seconds <= 0) return "0 s";
+  if (seconds < 0.9995e-3) return `${(seconds * 1e6).toFixed(0)} µs`;
+  if (seconds < 0.9995) return `${Number((seconds * 1e3).toPrecision(3))} ms`;
+  return `${Number(seconds.toFixed(2))} s`; // no story takes a minute
 };
 
 const list = moments => {
   while (entries.childElementCount > moments.length) entries.lastElementChild.remove();
   moments.slice(entries.childElementCount).forEach(({ at, kind, text }) => {
     const item = document.createElement("li"), time = document.createElement("time"), line = document.createElement("span");
-    time.textContent = `${at.toFixed(2)} s`;
+    time.textContent = duration(at);
     line.textContent = text;
     item.dataset.kind = kind;
     item.append(time, " ", line);
@@ -39,13 +47,20 @@ const list = moments => {
 
 const whole = find("story-whole");
 
+/** Nothing more comes: the frame is as high as its picture. */
+const fit = () => { picture.style.minHeight = "0"; };
+
 const draw = story => {
   const image = new Image();
   image.alt = `Timeline of ${story.name}; the list below says the same.`;
   // With the number of moments, for a browser does not ask for the same picture twice.
   image.src = `/story/${story.number}.svg?${Math.round(picture.clientWidth)}&${story.entries.length}`;
   // Only when it is there does it take the place of the old one: nothing jumps.
-  image.decode().then(() => { if (story === shown) picture.replaceChildren(image); }, () => {});
+  image.decode().then(() => {
+    if (story !== shown) return;
+    picture.replaceChildren(image);
+    if (story.over) fit();
+  }, () => {});
 };
 
 /** Another server counts from 1 again. */
@@ -83,6 +98,6 @@ let width = 0;
 new ResizeObserver(() => {
   if (picture.clientWidth === width) return;
   width = picture.clientWidth;
-  picture.style.minHeight = "";
+  if (!shown.over) picture.style.minHeight = "";
   if (width && shown.entries.length) draw(shown);
 }).observe(picture);
