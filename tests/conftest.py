@@ -4,7 +4,6 @@ import gc
 import signal
 from typing import Any
 
-import coverage
 import hypothesis  # noqa: F401 - it looks for trio's references to its randomness: not when frozen
 import pytest
 
@@ -27,11 +26,3 @@ def pytest_collection_finish() -> None:
     """All that exists now stays: the garbage collector need not look through it in every test."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _context_of_coverage(request: pytest.FixtureRequest) -> None:
-    """Record under `coverage run` which test file ran a line: see tools/module_coverage.py."""
-    current = coverage.Coverage.current()
-    if current is not None:
-        current.switch_context(request.node.nodeid)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -211,3 +212,12 @@ def test_it_runs_where_no_library_can_be_imported() -> None:
         cwd=PACKAGE.parent,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("ok\n", "", 0)
+
+
+def test_the_table_of_mutation_names_modules_and_tests_that_exist() -> None:
+    root = PACKAGE.parent
+    table = tomllib.loads((root / "tools/mutation.toml").read_text("utf-8"))
+    assert set(PATHS) >= {f"wsnursery.{module}" for module in table["modules"]}
+    assert set(table["modules"]) >= {survivor["module"] for survivor in table["survivor"]}
+    tests = {path for paths in table["modules"].values() for path in paths}
+    assert [path for path in sorted(tests) if not (root / path).exists()] == []

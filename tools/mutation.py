@@ -2,12 +2,13 @@
 
 Run it from a checkout, after `pip install -e '.[all]' -r requirements/mutation.txt`::
 
-    python tools/mutation.py              # all modules, then docs/mutation.md
-    python tools/mutation.py _protocol    # some modules; the page stays as it is
+    python tools/mutation.py                   # all modules, then docs/mutation.md
+    python tools/mutation.py _engine.states    # some modules; the page stays as it is
 
 The changes are cosmic-ray's. No file is changed: a fork of this process imports the mutated source
-and runs the module's own tests. The results are kept in `.mutation`, so it may be interrupted:
-only new code runs again, and the survivors for which tools/mutation.toml has no reason.
+and runs the tests that tools/mutation.toml gives the module. The results are kept in `.mutation`,
+so it may be interrupted: only new code runs again, and the survivors for which tools/mutation.toml
+has no reason.
 """
 
 import argparse
@@ -152,8 +153,8 @@ def around_line(tree: ast.Module, source: str, line: int) -> tuple[int, str]:
 
 
 def path_of(module: str) -> Path:
-    """The file of a module."""
-    return ROOT / "wsnursery" / f"{module}.py"
+    """The file of a module, which is named by its dotted place in the package."""
+    return ROOT.joinpath("wsnursery", *module.split(".")).with_suffix(".py")
 
 
 def inert_positions(tree: ast.AST) -> Iterator[tuple[int, int]]:
@@ -258,9 +259,9 @@ def run_tests(module: str, source: str, output: Path) -> NoReturn:
     options += [f"-p{plugin}" for plugin in (*PLUGINS, "wsnursery")]
     options += [f"--basetemp={output.with_suffix('.tmp')}"]
     status = 0
-    for tests in ([f"tests/test_{module.strip('_')}.py"], CONFIG["modules"][module]):
-        if tests and not status:
-            status = int(pytest.main([*options, *tests], plugins=[Limit()]))
+    for tests in CONFIG["modules"][module]:
+        if not status:
+            status = int(pytest.main([*options, tests], plugins=[Limit()]))
     os._exit(status)
 
 
