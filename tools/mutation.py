@@ -58,7 +58,7 @@ PLUGINS = {
 }
 PRELOADED = [
     *("anyio._backends._asyncio", "anyio._backends._trio", "trio.testing"),
-    *("coverage", "hypothesis.strategies", "starlette.applications", *PLUGINS.values()),
+    *("hypothesis.strategies", "starlette.applications", *PLUGINS.values()),
 ]
 
 

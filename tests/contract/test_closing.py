@@ -1,15 +1,26 @@
 """C: the close, exactly once, in bounded time."""
 
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.contract._bench import Log, about, block, closes, told_by
+from tests.contract._bench import (
+    BACKENDS,
+    Log,
+    about,
+    block,
+    checkpoints,
+    closes,
+    run_all,
+    told_by,
+)
 from wsnursery import (
     CloseCode,
     LocalProtocolError,
@@ -131,71 +142,74 @@ async def test_exactly_one_denial_before_accept(
     assert closes(server) == ["app deny 403"]
 
 
+MOMENTS = list(itertools.product(range(0, 24, 2), [0, 2]))
+"""How many checkpoints after the handshake something happens, and the delay of the server."""
+
+
 # contract: C1, X5
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", ENDING)
-@pytest.mark.parametrize("after", range(0, 24, 2))
-@pytest.mark.parametrize("delay", [0, 2])
-async def test_exactly_one_close_when_cancelled_at_any_moment(
-    ending: Callable[[WebSocket], Awaitable[None]], after: int, delay: int
+def test_exactly_one_close_when_cancelled_at_any_moment(
+    ending: Callable[[WebSocket], Awaitable[None]], backend: str
 ) -> None:
-    server = testing.Server(faults=[testing.Delay(delay)])
+    async def main(after: int, delay: int) -> None:
+        server = testing.Server(faults=[testing.Delay(delay)])
 
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ending(ws)
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            await ending(ws)
 
-    async def cancel(scope: anyio.CancelScope) -> None:
-        for _ in range(after):
-            await anyio.lowlevel.checkpoint()
-        scope.cancel()
+        async def cancel(scope: anyio.CancelScope) -> None:
+            await checkpoints(after)
+            scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        with anyio.CancelScope() as scope:
-            tasks.start_soon(cancel, scope)
-            await block(server, body)
-    assert len(closes(server)) == 1
-    assert server.transcript.violations == []
-    assert anyio.current_time() <= 5.1
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(cancel, scope)
+                await block(server, body)
+        assert len(closes(server)) == 1
+        assert server.transcript.violations == []
+        assert anyio.current_time() <= 5.1
+
+    run_all(backend, [(f"after, delay = {case}", partial(main, *case)) for case in MOMENTS])
 
 
 # contract: C1
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("ending", ENDING)
-@pytest.mark.parametrize("after", range(0, 24, 2))
-@pytest.mark.parametrize("delay", [0, 2])
 @pytest.mark.parametrize("personality", testing.BASIC, ids=lambda p: p.name)
-async def test_at_most_one_close_when_the_peer_leaves_at_any_moment(
-    ending: Callable[[WebSocket], Awaitable[None]],
-    after: int,
-    delay: int,
-    personality: testing.Personality,
+def test_at_most_one_close_when_the_peer_leaves_at_any_moment(
+    ending: Callable[[WebSocket], Awaitable[None]], personality: testing.Personality, backend: str
 ) -> None:
-    server = testing.Server(personality=personality, faults=[testing.Delay(delay)])
+    async def main(after: int, delay: int) -> None:
+        server = testing.Server(personality=personality, faults=[testing.Delay(delay)])
 
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ending(ws)
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            await ending(ws)
 
-    async def leave() -> None:
-        for _ in range(after):
-            await anyio.lowlevel.checkpoint()
-        server.peer.vanish()
+        async def leave() -> None:
+            await checkpoints(after)
+            server.peer.vanish()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(leave)
-        ended = await block(server, body)
-    assert len(closes(server)) <= 1
-    late = [line for line in server.transcript.lines if line == "app late websocket.close"]
-    assert len(late) + len(closes(server)) <= 1
-    if delay == 0 and "app disconnect 1006" in server.transcript.lines:
-        after_the_end = server.transcript.lines.index("app disconnect 1006")
-        assert not [
-            line
-            for line in server.transcript.lines[after_the_end:]
-            if line.startswith(("app close", "app deny", "app late websocket.close"))
-        ]
-    errors = (type(None), WebSocketDisconnected, ValueError, ExceptionGroup)
-    assert type(ended.error) in errors
-    assert ended.at <= 5.1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave)
+            ended = await block(server, body)
+        assert len(closes(server)) <= 1
+        late = [line for line in server.transcript.lines if line == "app late websocket.close"]
+        assert len(late) + len(closes(server)) <= 1
+        if delay == 0 and "app disconnect 1006" in server.transcript.lines:
+            after_the_end = server.transcript.lines.index("app disconnect 1006")
+            assert not [
+                line
+                for line in server.transcript.lines[after_the_end:]
+                if line.startswith(("app close", "app deny", "app late websocket.close"))
+            ]
+        errors = (type(None), WebSocketDisconnected, ValueError, ExceptionGroup)
+        assert type(ended.error) in errors
+        assert ended.at <= 5.1
+
+    run_all(backend, [(f"after, delay = {case}", partial(main, *case)) for case in MOMENTS])
 
 
 # contract: C1

@@ -38,7 +38,7 @@ class Bug:
             self._change(package, self.and_good, self.and_bad)
 
     def _change(self, package: Path, good: str, bad: str) -> None:
-        places = [path for path in package.glob("*.py") if good in path.read_text()]
+        places = [path for path in package.rglob("*.py") if good in path.read_text()]
         if len(places) != 1 or places[0].read_text().count(good) != 1:
             raise ValueError(f"the bug {self.name!r} has no place any more: find it a new one")
         places[0].write_text(places[0].read_text().replace(good, bad))
