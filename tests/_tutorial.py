@@ -11,7 +11,7 @@ FILE = re.compile(
     r"^```\{code-block\} \w+\n:caption: (\S+)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 CONSOLE = re.compile(r"^```console\n\$ (.*?)^```$", re.MULTILINE | re.DOTALL)
-CLIENT = "python -m wsnursery connect "
+CLIENT = "python -m websockets "
 SERVERS = ("hypercorn ", "python -m wsnursery serve ")
 
 

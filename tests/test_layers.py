@@ -32,14 +32,13 @@ MAY_IMPORT = {
     "wsnursery": {"_engine", "asgi", "rooms"},
     "testing": {"wsnursery", "rooms", "timeline"},
     "_doctor": {"_engine", "asgi"},
-    "_terminal": {"_engine", "trio_websocket"},
-    "__main__": {"_doctor", "_terminal", "hypercorn", "wsnursery"},
+    "__main__": {"_doctor", "hypercorn", "wsnursery"},
 }
 """The house, from the ground up: imports point down, those for type checkers too."""
 
 IMPORTERS = {
     # A library, and the folders and files that may import it.
-    "trio": {"_terminal", "trio_websocket", "hypercorn", "testing", "_doctor"},
+    "trio": {"trio_websocket", "hypercorn", "testing", "_doctor"},
     "trio_websocket": {"trio_websocket"},
     "wsproto": {"trio_websocket"},  # trio-websocket speaks in its terms
     "hypercorn": {"hypercorn"},

@@ -28,14 +28,14 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_arguments_go_to_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["connect", "--help"])
+        main(["serve", "--help"])
     assert caught.value.code == 0
-    assert "ws://host:port/path" in capsys.readouterr().out
+    assert "MODULE:NAME" in capsys.readouterr().out
 
 
 def test_status_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsnursery._terminal.main", len)
-    assert main(["connect", "--option", "x", "y"]) == 3
+    monkeypatch.setattr("wsnursery.hypercorn._command.main", len)
+    assert main(["serve", "--option", "x", "y"]) == 3
 
 
 def test_without_a_command_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,15 +54,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("wsnursery._terminal", "wsnursery.trio_websocket"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "trio_websocket", None)
-    assert main(["connect", "ws://127.0.0.1"]) == 1
-    assert capsys.readouterr().err.endswith("pip install 'wsnursery[trio-websocket]'\n")
+    for name in [*sys.modules]:
+        if name.startswith("wsnursery.hypercorn"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(wsnursery, "hypercorn", raising=False)
+    monkeypatch.setitem(sys.modules, "hypercorn.config", None)
+    monkeypatch.setitem(sys.modules, "hypercorn", None)
+    assert main(["serve", "app:app"]) == 1
+    assert capsys.readouterr().err.endswith("pip install 'wsnursery[hypercorn]'\n")
 
 
 def test_run_as_a_module() -> None:
-    command = [sys.executable, "-W", "error", "-m", "wsnursery", "connect", "not a url"]
+    command = [sys.executable, "-W", "error", "-m", "wsnursery", "doctor", "no such server"]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr

@@ -10,7 +10,6 @@ from importlib import import_module
 from . import __version__
 
 COMMANDS = {
-    "connect": ("wsnursery._terminal", "talk to a WebSocket server, line by line"),
     "doctor": (
         "wsnursery._doctor.command",
         "examine an ASGI server, and test wsnursery's contract on it",

@@ -346,17 +346,6 @@ def test_example_that_comes_back():
     assert (process.returncode, errors) == (0, "")
 
 
-def test_client_in_the_terminal():
-    with serving(echo) as url, _program("wsnursery", "connect", url) as process:
-        process.stdin.write("hello\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "< hello\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
-    assert process.returncode == 0
-    assert errors.endswith("closed with 1000\n")
-
-
 @contextmanager
 def _program(*arguments: str) -> Iterator[Any]:
     with subprocess.Popen(

@@ -38,6 +38,10 @@ def row(command: str) -> Server:
     return Server(command, ("-m", *options, "-b", "fd://{fd}", app), "", "hypercorn")
 
 
+MOVES = re.compile(r"\x1b(?:\[[A-Z]|[78])|\r")
+"""How the client moves the cursor and clears a line, so that it does not tear what is typed."""
+
+
 class Terminal:
     """A client in a terminal: what was printed so far."""
 
@@ -50,12 +54,17 @@ class Terminal:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(MOVES.sub("", line.rstrip("\n")))
 
     def type(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
+
+    def end(self) -> None:
+        """Ctrl-D."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     def shows(self, line: str, after: int) -> int:
         """Wait for a line behind the first ones; return how many have been seen with it."""
@@ -90,12 +99,14 @@ def replay(opened: Terminal, lines: list[str], server: Running) -> None:
     """Type what the page has typed, and wait for what it has printed, in its order."""
     seen = 0
     for line in lines:
-        if line == "closed with 1012":
+        if line.startswith("> "):
+            opened.type(line.removeprefix("> "))
+            continue
+        if line.startswith("Connection closed: 1000"):
+            opened.end()
+        elif line.startswith("Connection closed: 1012"):
             server.process.send_signal(signal.SIGINT)
-        if line.startswith(("< ", "connected;", "closed with")):
-            seen = opened.shows(line, seen)
-        else:
-            opened.type(line)
+        seen = opened.shows(line.replace(":8000/", f":{server.port}/"), seen)
 
 
 @pytest.mark.parametrize(("step", "command"), [*SERVED, OTHER_WORKER])
@@ -112,7 +123,7 @@ def test_step(
             first, *lines = typed.splitlines()
             opened = stack.enter_context(terminal(first, server, tmp_path))
             replay(opened, lines, server)
-            if lines[-1].startswith("closed"):
+            if lines[-1].startswith("Connection closed"):
                 assert opened.process.wait(timeout=10) == 0
         if "start_soon" in step.files["app.py"]:
             # A busy machine may come to a third tick before the client is gone.
