@@ -40,7 +40,7 @@ IMPORTERS = {
     # A library, and the folders and files that may import it.
     "trio": {"trio_websocket", "hypercorn", "testing", "_doctor"},
     "trio_websocket": {"trio_websocket"},
-    "wsproto": {"trio_websocket"},  # trio-websocket speaks in its terms
+    "wsproto": {"trio_websocket", "hypercorn"},  # both speak in its terms
     "hypercorn": {"hypercorn"},
     "hiredis": {"redis"},
     "starlette": {"starlette"},

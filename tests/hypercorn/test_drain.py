@@ -1,6 +1,5 @@
 """Ending all WebSockets of an application: who is told what, when, and what is waited for."""
 
-import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -268,34 +267,55 @@ async def test_a_raw_handler_whose_peer_does_not_read_is_freed(
         assert sock.done == (["reset when closed", "closed"] if dropped else [])
 
 
-async def test_every_connection_of_the_server_can_be_dropped() -> None:
-    requests: list[Any] = []
-
+async def test_it_is_idle_when_no_request_and_no_websocket_is_served() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        requests.append(scope)
         await anyio.sleep(1)
 
-    drain = drain_of(app)
-    sockets = [Socket(), Socket(), Socket()]
-    servers = [tcp_server(TRIO, sock) for sock in sockets]
+    drain, server = drain_of(app), testing.Server()
     async with testing.no_leaks(), anyio.create_task_group() as tasks:
-        for server, kind in zip(servers, ("http", "http", "websocket"), strict=True):
-            tasks.start_soon(drain, {"type": kind}, raw_receive, send_over(server))
+        for kind in ("http", "websocket"):
+            tasks.start_soon(drain, {"type": kind}, server.receive, server.send)
         await anyio.wait_all_tasks_blocked()
         assert not drain.is_idle
     assert drain.is_idle
-    assert {"type": "http"} in requests
-    for server in servers:
-        with pytest.raises(AttributeError):  # none of them ends with one
-            await server.stream.send_eof()
-    del servers[0], server
-    gc.collect()  # Hypercorn has let go of one
-    drain.drop_all()
-    assert [bool(sock.done) for sock in sockets] == [False, True, True]
 
 
-async def raw_receive() -> Any:
-    await anyio.sleep_forever()
+async def test_the_websockets_of_a_peer_that_has_gone_are_broken_off() -> None:
+    outcomes: list[BaseException | None] = []
+
+    async def idle(scope: Any, receive: Any, send: Any) -> None:
+        ws = open_websocket(scope, receive, send)
+        if scope["path"] == "/not entered":
+            await anyio.sleep_forever()
+        with pytest.raises(WebSocketDisconnected) as caught:
+            async with ws:
+                await ws.accept()
+                await anyio.sleep_forever()
+        outcomes.append(caught.value.__cause__)
+
+    drain = drain_of(idle)
+    first, second = tcp_server(TRIO, Socket()), tcp_server(TRIO, Socket())
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        for server, path in ((first, "/"), (first, "/not entered"), (second, "/")):
+            peer = testing.Server()
+            send = Relayed(server, peer)
+            tasks.start_soon(drain, {**peer.scope, "path": path}, peer.receive, send.method)
+        await anyio.sleep(1)
+        drain.peer_has_gone(first)
+        await anyio.sleep(1)
+        assert [type(outcome) for outcome in outcomes] == [ConnectionAbortedError]
+        tasks.cancel_scope.cancel()
+
+
+class Relayed:
+    """An ASGI `send` of an in-memory server, found over a network connection of Hypercorn."""
+
+    def __init__(self, server: Any, peer: testing.Server) -> None:
+        self.send = send_over(server).__self__.send
+        self._peer = peer
+
+    async def method(self, event: Any) -> None:
+        await self._peer.send(event)
 
 
 async def test_other_scopes_go_through() -> None:

@@ -23,6 +23,7 @@ from tests.contract._bench import about
 from wsnursery import WebSocket, testing, websocket_app
 from wsnursery.hypercorn._config import Config, DeploymentError, bind
 from wsnursery.hypercorn._drain import ASGIApp, DrainPolicy
+from wsnursery.hypercorn._network import NetworkConnections
 from wsnursery.hypercorn._serving import LATE_SECONDS, drain_policy, only_leaf, serve_on
 
 POLICY = DrainPolicy(timeout=10, spread=0, code=1012, reason="")
@@ -76,7 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Hypercorn:
     """What runs in Hypercorn's place. It has started up."""
     server = Hypercorn()
     server.startup = partial(anyio.sleep, 0)
-    monkeypatch.setattr("wsnursery.hypercorn._serving._hypercorn_serve", lambda: server.serve)
+    monkeypatch.setattr(NetworkConnections, "hypercorn_serve", lambda _network: server.serve)
     return server
 
 
@@ -103,6 +104,24 @@ async def test_the_real_one_starts_and_stops(sockets: Sockets) -> None:
     assert went == ["startup", "shutdown"]
     assert config.workers == 4
     assert "create_sockets" not in vars(config)
+
+
+async def test_the_real_one_takes_connections(sockets: Sockets) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    answers: list[bytes] = []
+
+    async def trigger() -> None:
+        async with await anyio.connect_tcp(*sockets.insecure_sockets[0].getsockname()) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answers.append(await client.receive())
+
+    config = Config.from_mapping(loglevel="ERROR")
+    await serve_on(sockets, app, config, POLICY, trigger=trigger)
+    assert answers[0].startswith(b"HTTP/1.1 204")
 
 
 def test_the_addresses(tmp_path: Path) -> None:
@@ -155,13 +174,14 @@ async def test_what_does_not_end_has_hypercorns_own_time(
 
 
 async def test_what_hypercorn_waits_for_too_long_is_dropped(
-    server: Hypercorn, sockets: Sockets
+    server: Hypercorn, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times: list[float] = []
 
-    def dropped() -> None:
+    def dropped(_network: object = None) -> None:
         times.append(anyio.current_time())
 
+    monkeypatch.setattr(NetworkConnections, "drop_all", dropped)
     server.clients = [testing.Server()]
     server.send = send_over(tcp_server(TRIO, Socket(on_close=dropped)))
     server.stops_after = 2.5

@@ -1,5 +1,6 @@
 """Hypercorn as `wsnursery.hypercorn` runs it: settings, crowds of clients, and the end."""
 
+import json
 import os
 import re
 import signal
@@ -28,7 +29,9 @@ def starter(row: Server, directory: Path) -> Start:
         **settings: float | str,
     ) -> Iterator[Running]:
         config = directory / "hypercorn.toml"
-        config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+        config.write_text(
+            "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+        )
         with running(
             row,
             arguments=["-c", str(config), *arguments],

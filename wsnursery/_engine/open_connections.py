@@ -62,6 +62,13 @@ async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
     scope.cancel()
 
 
+def break_websocket(ws: WebSocket, cause: Exception) -> None:
+    """End a connection as broken, if its block is open: the server knows that the peer has gone."""
+    connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
+    if connection is not None and connection.application.group is not None:
+        connection.break_off(cause)
+
+
 async def deny_before_entry(ws: WebSocket) -> None:
     """Deny the handshake of a WebSocket that was opened but not entered yet, with 503.
 

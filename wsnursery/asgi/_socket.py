@@ -45,7 +45,7 @@ def carrier_of(send: Send) -> Carrier | None:
     owner, shared = getattr(send, "__self__", None), False
     for _ in range(STEPS):
         if type(owner).__module__ in _DROPS:
-            sock = _socket_of(owner)
+            sock = socket_of(owner)
             return None if sock is None else Carrier(owner, sock, shared)
         shared = shared or type(owner).__module__ in _MULTIPLEXED
         owner = getattr(getattr(owner, "send", None), "__self__", None)
@@ -75,7 +75,8 @@ async def _no_send_eof() -> None:
     raise AttributeError("send_eof")  # what Hypercorn meets, and expects, with TLS
 
 
-def _socket_of(server: Any) -> Any:
+def socket_of(server: Any) -> Any:
+    """The socket of the server's object for a network connection; `None` if it has been closed."""
     if hasattr(server, "writer"):
         try:
             return server.writer.get_extra_info("socket")

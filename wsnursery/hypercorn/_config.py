@@ -46,6 +46,21 @@ class Config(hypercorn.config.Config):
     `wsnursery.Options.max_message_size`, so that ours is met first: the handler hears of it, which
     it does not when Hypercorn's is met."""
 
+    websocket_compression: bool = False
+    """Whether permessage-deflate (RFC 7692) is accepted when a client offers it (Hypercorn: yes).
+
+    It is off because it costs each connection some 300 kB for the compressors and both sides their
+    time, and because a cancelled ``send`` of a handler without this library breaks it. When it is
+    on, no more than ``websocket_max_message_size`` is inflated of one message: Hypercorn by itself
+    inflates whatever it has read, 64 MB from 64 kB."""
+
+    hangup_timeout: float | None = 30.0
+    """Seconds that a handler may take nothing of what a peer has sent that has closed since. Then
+    the connection counts as broken (Linux only). `None`: for ever.
+
+    Hypercorn does not read while the handler takes nothing, so it does not see the end either. If
+    so much is unread that the end has no room behind it, the next ping finds out."""
+
     backlog: int = 1024
     """Connections that may wait to be accepted (Hypercorn: 100). After a restart all clients come
     back at the same moment."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -17,6 +16,7 @@ from wsnursery._engine.open_connections import (
     RETRY_HEADERS,
     RETRY_STATUS,
     OpenConnections,
+    break_websocket,
     cancel_websocket,
     close_websocket,
     deny_before_entry,
@@ -26,7 +26,7 @@ from wsnursery._errors import WebSocketDisconnected
 from wsnursery._types import Receive, Scope, Send
 from wsnursery.asgi._extension import EXTENSION, Link
 from wsnursery.asgi._open import open_websocket
-from wsnursery.asgi._socket import carrier_of, drop, make_end_harmless
+from wsnursery.asgi._socket import carrier_of, drop
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -81,15 +81,9 @@ class Drain:
         self._open = OpenConnections(_close, _cancel)
         self._requests = 0
         self._patience = anyio.CancelScope()
-        self._servers: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
-        """The server's objects for the network connections that it has, and their sockets."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        carrier = carrier_of(send)
-        if carrier is not None:
-            self._servers[carrier.server] = carrier.socket
-            make_end_harmless(carrier)
         if scope["type"] == "http":
             self._requests += 1
             try:
@@ -142,10 +136,16 @@ class Drain:
         """Wait no longer for the handlers."""
         self._patience.cancel()
 
-    def drop_all(self) -> None:
-        """Reset every network connection that the server still has, HTTP's too."""
-        for server, sock in tuple(self._servers.items()):
-            drop(server, sock)
+    def peer_has_gone(self, server: object) -> None:
+        """Break the WebSockets off that a network connection carries.
+
+        Args:
+            server: The server's object for it.
+        """
+        for link in self._open:
+            carrier = carrier_of(link.send)
+            if carrier is not None and carrier.server is server and link.websocket is not None:
+                break_websocket(link.websocket, ConnectionAbortedError("the peer has closed"))
 
 
 async def _close(link: Link, code: int, reason: str) -> None:

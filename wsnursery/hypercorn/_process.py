@@ -20,6 +20,7 @@ from wsnursery._backend.native import running_on_trio
 
 from ._config import DeploymentError, check_tls
 from ._drain import ASGIApp
+from ._logs import show_log
 from ._serving import Trigger, drain_policy, serve_on
 
 BACKENDS = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
@@ -80,6 +81,7 @@ def serve_process(
 ) -> None:
     """Serve in an event loop of its own until a signal comes, or the trigger returns."""
     loaded = load(app) if isinstance(app, str) else app
+    show_log(config)
     backend = BACKENDS[config.worker_class]
     options = {"use_uvloop": config.worker_class == "uvloop"} if backend == "asyncio" else {}
 

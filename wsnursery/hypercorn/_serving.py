@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import copy
-from importlib import import_module
 from socket import socket
 from typing import Any
 
@@ -16,13 +15,13 @@ import hypercorn.config
 from anyio.abc import TaskGroup
 from hypercorn.config import Sockets
 
-from wsnursery._backend.native import running_on_trio
 from wsnursery._engine.outcome import leaves
 from wsnursery._errors import LocalProtocolError
 from wsnursery._types import Receive, Scope, Send
 
 from ._config import Config, DeploymentError
 from ._drain import ASGIApp, Drain, DrainPolicy
+from ._network import NetworkConnections
 
 LATE_SECONDS = 1.0
 """Seconds that Hypercorn has after its ``graceful_timeout`` before what it still waits for is
@@ -103,6 +102,9 @@ class _Run:
         report: Callable[[list[str]], None],
     ) -> None:
         self._drain = Drain(_staying(app), policy)
+        self._network = NetworkConnections(
+            getattr(config, "hangup_timeout", Config.hangup_timeout), self._drain.peer_has_gone
+        )
         self._sockets = sockets
         self._config = copy(config)
         self._config.workers = 1  # this one
@@ -156,9 +158,11 @@ class _Run:
                 # Also when Hypercorn stops by itself, for `max_requests`.
                 tasks.start_soon(self._see_that_it_ends)
 
-        await _hypercorn_serve()(self._drain, self._config, shutdown_trigger=stopped)
+        tasks.start_soon(self._network.look_for_hangups)
+        serve = self._network.hypercorn_serve()
+        await serve(self._drain, self._config, shutdown_trigger=stopped)
         # On asyncio it does not wait for all that it has cancelled.
-        self._drain.drop_all()
+        self._network.drop_all()
         tasks.cancel_scope.cancel()
 
     async def _obey_signals(self) -> None:
@@ -179,7 +183,7 @@ class _Run:
         await anyio.sleep(self._config.graceful_timeout)
         while True:
             await anyio.sleep(LATE_SECONDS)
-            self._drain.drop_all()
+            self._network.drop_all()
 
     def _listen(self) -> Sockets:
         for sock in (*self._sockets.secure_sockets, *self._sockets.insecure_sockets):
@@ -187,13 +191,6 @@ class _Run:
         self._started = True
         self._report(list(_addresses(self._sockets)))
         return self._sockets
-
-
-def _hypercorn_serve() -> Callable[..., Awaitable[None]]:
-    """Hypercorn's own, for the backend that runs."""
-    name = "hypercorn.trio" if running_on_trio() else "hypercorn.asyncio"
-    own: Callable[..., Awaitable[None]] = import_module(name).serve
-    return own
 
 
 def only_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
