@@ -1,7 +1,7 @@
 """What the tests of single modules share."""
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,7 +17,7 @@ from wsnursery.testing import Server
 async def break_off_during(
     ws: WebSocket,
     server: Server,
-    child: Callable[[anyio.Event, anyio.CancelScope], Awaitable[None]],
+    child: Callable[[anyio.Event, anyio.CancelScope], Coroutine[Any, Any, None]],
 ) -> None:
     """A body that ends the connection and cancels a scope in the tick in which a child calls.
 

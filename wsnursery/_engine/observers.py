@@ -6,14 +6,15 @@ when nobody listens.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from wsnursery import hooks
 from wsnursery.hooks import Event, Hook
+
+from .functions import shown_name
 
 if TYPE_CHECKING:
     from wsnursery._statistics import WebSocketStatistics
@@ -56,7 +57,7 @@ class Observers:
     def task_started(self, task: int, name: object) -> None:
         """A child was started; ``name`` is its name or the function."""
         if self._hooks:
-            self._tell(hooks.TaskStarted(*self._stamp(), task, _shown_name(name)))
+            self._tell(hooks.TaskStarted(*self._stamp(), task, shown_name(name)))
 
     def message_received(self, message: Message, size: int) -> None:
         """A message came in."""
@@ -133,13 +134,6 @@ class Observers:
 
 def _wants_messages(hook: Hook) -> bool:
     return bool(getattr(hook, "messages", True))
-
-
-def _shown_name(name: Any) -> str:
-    """A task's name: as given, or that of the function."""
-    while isinstance(name, functools.partial):
-        name = name.func
-    return str(getattr(name, "__qualname__", name))
 
 
 NOBODY = Observers((), UUID(int=0), float)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    final,
+    overload,
+)
 from uuid import UUID
 
 import anyio
 import anyio.lowlevel
+from anyio import TaskHandle
 
 from wsnursery._codes import check_close
 from wsnursery._errors import InvalidPayload, LocalProtocolError, UnexpectedMessage, shown
@@ -27,6 +38,7 @@ from wsnursery._statistics import WebSocketStatistics
 from wsnursery._types import Headers, Message, Scope
 
 from .block import running
+from .children import Child, StartingChild
 from .connection import Connection
 from .events import Accept, Reject
 from .transport import Transport
@@ -35,6 +47,9 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 logger = logging.getLogger("wsnursery")
+
+T = TypeVar("T")
+PosArgs = TypeVarTuple("PosArgs")
 
 WebSocketState = Literal[
     "connecting", "requested", "accepting", "open", "closing", "rejected", "closed"
@@ -383,8 +398,11 @@ class WebSocket:
         return self._group().cancel_scope
 
     def start_soon(
-        self, func: Callable[..., Awaitable[object]], *args: object, name: object = None
-    ) -> None:
+        self,
+        func: Callable[[*PosArgs], Coroutine[Any, Any, T]],
+        *args: *PosArgs,
+        name: object = None,
+    ) -> TaskHandle[T]:
         """Start a child: a task that ends with this connection.
 
         As in any task group, a child that fails cancels the others, and the block raises an
@@ -393,10 +411,16 @@ class WebSocket:
 
         Args:
             func: An async function.
-            *args: Its arguments.
+            *args: Its arguments. A type checker compares them with those of the function.
             name: The task's name, for debuggers.
 
+        Returns:
+            anyio's handle of the task: ``await handle`` waits for what the function returns,
+            ``handle.cancel()`` cancels this child alone, which is not a failure.
+
         Raises:
+            TypeError: It is not an async function, or the arguments do not fit. Nothing was
+                started.
             anyio.ClosedResourceError: After the block.
 
         *Checkpoint*: no.
@@ -404,23 +428,55 @@ class WebSocket:
         group = self._group()
         connection = self._connection
         name = func if name is None else name
-        child = connection.application.join(name)
-        group.start_soon(connection.application.run_child, child, func, args, name=name)
+        child = Child(func, args, name)
+        handle = child.handle
+        try:
+            task = connection.application.join(name)
+            group.start_soon(connection.application.run_child, task, child.begin, (), name=name)
+        except BaseException:
+            child.drop()
+            raise
+        return handle
+
+    @overload
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, object]],
+        *args: object,
+        name: object = None,
+        return_handle: Literal[False] = ...,
+    ) -> Any: ...
+
+    @overload
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, T]],
+        *args: object,
+        name: object = None,
+        return_handle: Literal[True],
+    ) -> TaskHandle[T, Any]: ...
 
     async def start(
-        self, func: Callable[..., Awaitable[object]], *args: object, name: object = None
+        self,
+        func: Callable[..., Coroutine[Any, Any, Any]],
+        *args: object,
+        name: object = None,
+        return_handle: bool = False,
     ) -> Any:
         """Start a child and wait until it calls ``task_status.started(value)``.
 
         Args:
             func: An async function that takes a keyword argument ``task_status``.
-            *args: Its positional arguments.
+            *args: Its positional arguments. Python's types cannot say what a function takes in
+                addition to a keyword argument, so type checkers accept any, as with anyio.
             name: The task's name, for debuggers.
+            return_handle: Return the handle of the task, see `start_soon`, in place of the value.
 
         Returns:
-            The value passed to ``started``.
+            The value passed to ``started``, or anyio's handle, whose ``start_value`` it is.
 
         Raises:
+            TypeError: It is not an async function, or the arguments do not fit.
             Exception: What the child raised before it had started.
             RuntimeError: The child returned without calling ``started``.
             anyio.ClosedResourceError: After the block.
@@ -430,15 +486,19 @@ class WebSocket:
         group = self._group()
         connection = self._connection
         name = func if name is None else name
-        child = connection.application.join(name)
-        return await group.start(
-            connection.application.run_started_child,
-            child,
-            func,
-            args,
-            connection.own_exception,
-            name=name,
-        )
+        child = StartingChild(func, args, name)
+        try:
+            value = await group.start(
+                connection.application.run_started_child,
+                connection.application.join(name),
+                child.begin,
+                (),
+                connection.own_exception,
+                name=name,
+            )
+            return child.started(value) if return_handle else value
+        finally:
+            child.handle = None
 
     def _group(self) -> TaskGroup:
         group = self._connection.application.group

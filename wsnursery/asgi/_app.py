@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import update_wrapper
 from typing import overload
 
 import anyio
 
 from wsnursery._codes import check_close
+from wsnursery._engine.functions import called, check_handler, shown_name
 from wsnursery._engine.open_connections import (
     OpenConnections,
     cancel_websocket,
@@ -34,17 +36,22 @@ class WebSocketApp:
     """An ASGI application around a handler. `websocket_app` makes it.
 
     It serves ``websocket`` scopes, answers ``http`` with 426 (RFC 9110 §15.5.22) and acknowledges
-    ``lifespan``.
+    ``lifespan``. It has the name and the docstring of the handler, which is ``__wrapped__``.
     """
 
+    __name__: str
+    __wrapped__: Handler
+
     def __init__(self, handler: Handler, options: Options) -> None:
+        check_handler(handler)
         self._handler = handler
         self._options = options
         self._open = OpenConnections(close_websocket, cancel_websocket)
+        self.__name__ = self.__qualname__ = shown_name(handler)
+        update_wrapper(self, handler, updated=())
 
     def __repr__(self) -> str:
-        name = getattr(self._handler, "__qualname__", repr(self._handler))
-        return f"<WebSocketApp {name}: {len(self._open)} open>"
+        return f"<WebSocketApp {self.__qualname__}: {len(self._open)} open>"
 
     @property
     def connections(self) -> tuple[WebSocket, ...]:
@@ -72,7 +79,7 @@ class WebSocketApp:
         try:
             async with ws:
                 self._open.add(ws)
-                await self._handler(ws)
+                await called(self._handler, ws)
         except WebSocketDisconnected as exc:
             # Servers log what leaves an application as an error; a client that leaves is none.
             if not is_about(exc, ws):
@@ -130,17 +137,17 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 @overload
-def websocket_app(handler: Handler, *, options: Options = ...) -> WebSocketApp: ...
+def websocket_app(handler: Handler, /, *, options: Options = ...) -> WebSocketApp: ...
 
 
+# Without a parameter for the handler: a type checker shows the mistake in a handler by the overload
+# above only if this one cannot be meant.
 @overload
-def websocket_app(
-    handler: None = None, *, options: Options = ...
-) -> Callable[[Handler], WebSocketApp]: ...
+def websocket_app(*, options: Options = ...) -> Callable[[Handler], WebSocketApp]: ...
 
 
 def websocket_app(
-    handler: Handler | None = None, *, options: Options = Options()
+    handler: Handler | None = None, /, *, options: Options = Options()
 ) -> WebSocketApp | Callable[[Handler], WebSocketApp]:
     """Make an ASGI application of a handler.
 
@@ -157,11 +164,15 @@ def websocket_app(
     the server.
 
     Args:
-        handler: An async function of one `WebSocket`.
+        handler: An async function of one `WebSocket`; a bound method, a ``functools.partial`` or an
+            object with an async ``__call__`` is one too.
         options: Limits and mode of every connection.
 
     Returns:
         The application; its `WebSocketApp.close_all` ends all open connections.
+
+    Raises:
+        TypeError: The handler is not a function of one argument.
     """
 
     def decorate(handler: Handler) -> WebSocketApp:

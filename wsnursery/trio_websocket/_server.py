@@ -11,6 +11,7 @@ import trio
 from trio_websocket import WebSocketRequest
 
 from wsnursery._codes import CloseCode
+from wsnursery._engine.functions import called, check_handler
 from wsnursery._engine.open_connections import (
     OpenConnections,
     cancel_websocket,
@@ -62,6 +63,7 @@ class Server:
     """
 
     def __init__(self, handler: Handler, options: Options) -> None:
+        check_handler(handler)
         self._handler = handler
         self._options = options
         self._open = OpenConnections(close_websocket, cancel_websocket)
@@ -112,7 +114,7 @@ class Server:
         try:
             async with ws:
                 self._open.add(ws)
-                await self._handler(ws)
+                await called(self._handler, ws)
         except WebSocketDisconnected as exc:
             if not is_about(exc, ws):
                 raise

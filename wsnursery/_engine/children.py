@@ -1,0 +1,144 @@
+"""A child that has not begun: what `WebSocket.start_soon` and `WebSocket.start` check and return.
+
+The handle is anyio's. anyio makes one for each task that it starts, but such a task is the engine's
+own: it notes what the child raises and ends without an exception, because the block raises that. So
+a child gets a handle of its own, which says what became of the child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+from anyio import TaskHandle
+
+from .functions import shown_name
+
+T = TypeVar("T")
+
+
+class Child:
+    """A child that is started with `WebSocket.start_soon`.
+
+    The function is called at once, because a call that does not fit is best seen where it stands;
+    nothing of an async function runs before its task does.
+
+    Args:
+        func: The user's function.
+        args: Its arguments.
+        name: The name of the task.
+
+    Raises:
+        TypeError: It is not an async function, or the arguments do not fit.
+    """
+
+    __slots__ = ("_coroutine", "handle")
+
+    def __init__(self, func: Any, args: tuple[Any, ...], name: object) -> None:
+        _check_function("start_soon", func)
+        self._coroutine = _called("start_soon", func, args)
+        self.handle: TaskHandle[Any, Any] = _handle_of(self._coroutine, name)
+
+    def begin(self) -> Coroutine[Any, Any, None]:
+        """What the task of the child awaits."""
+        handle = self.handle
+        # The handle keeps the exception, whose traceback has the frame that holds this object.
+        del self.handle
+        return _run(handle)
+
+    def drop(self) -> None:
+        """The child will not begin: Python warns of coroutines that are not awaited."""
+        self.handle.coro.close()
+        self._coroutine.close()
+
+
+class StartingChild:
+    """A child that is started with `WebSocket.start`, and calls ``task_status.started()``.
+
+    Args:
+        func: The user's function.
+        args: Its positional arguments.
+        name: The name of the task.
+
+    Raises:
+        TypeError: It is not an async function.
+    """
+
+    __slots__ = ("_call", "_name", "handle")
+
+    def __init__(self, func: Any, args: tuple[Any, ...], name: object) -> None:
+        _check_function("start", func)
+        self._call = partial(_called, "start", func, args)
+        self._name = name
+        self.handle: TaskHandle[Any, Any] | None = None
+
+    def begin(self, *, task_status: Any) -> Coroutine[Any, Any, None]:
+        """What the task of the child awaits."""
+        self.handle = _handle_of(self._call(task_status=task_status), self._name)
+        return _run(self.handle)
+
+    def started(self, value: object) -> TaskHandle[Any, Any]:
+        """The handle, with the value that the child has passed to ``started``."""
+        handle = self.handle
+        assert handle is not None
+        handle._start_value = value  # pyright: ignore[reportPrivateUsage]
+        return handle
+
+
+def _check_function(call: str, func: Any) -> None:
+    """Refuse what cannot be called, above all a coroutine.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if isinstance(func, Coroutine):
+        name = shown_name(func)
+        func.close()
+        raise TypeError(
+            f"{call}() needs the async function and its arguments, got a coroutine of {name}(): "
+            f"write {call}({name}, ...) instead of {call}({name}(...))"
+        )
+    if not callable(func):
+        raise TypeError(f"{call}() needs an async function, got {type(func).__name__}")
+
+
+def _called(
+    call: str, func: Callable[..., Any], args: tuple[Any, ...], **status: Any
+) -> Coroutine[Any, Any, Any]:
+    """Call an async function, or say why the function is none."""
+    made = func(*args, **status)
+    if isinstance(made, Coroutine):
+        return made  # pyright: ignore[reportUnknownVariableType]
+    name = shown_name(func)
+    if hasattr(made, "__aiter__"):
+        advice = "read it with `async for` in an async function, and start that"
+    else:
+        advice = f"write `async def {name}`, or run it with anyio.to_thread.run_sync if it blocks"
+    raise TypeError(
+        f"{call}() needs an async function, but {name}() returned {type(made).__name__}: {advice}"
+    )
+
+
+def _handle_of(coroutine: Coroutine[Any, Any, T], name: object) -> TaskHandle[T, Any]:
+    scope = anyio.CancelScope()
+    return TaskHandle(_sealed(coroutine, scope), shown_name(name), scope)
+
+
+async def _sealed(coroutine: Coroutine[Any, Any, T], scope: anyio.CancelScope) -> T:
+    """Await it; a scope that `TaskHandle.cancel` cancelled ends its own cancellation.
+
+    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
+    has asked for to the scopes around it, the last of which belongs to another task.
+    """
+    try:
+        return await coroutine
+    finally:
+        if scope.cancel_called:
+            scope.shield = True
+
+
+def _run(handle: TaskHandle[Any, Any]) -> Coroutine[Any, Any, None]:
+    # anyio has no public way to run what a handle is about.
+    return handle._run_coro()  # pyright: ignore[reportPrivateUsage]
