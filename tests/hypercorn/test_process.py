@@ -150,3 +150,34 @@ def test_a_bug_is_no_sentence() -> None:
 def test_complaints_go_to_the_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     complain("the port is taken\n")
     assert capsys.readouterr() == ("", "the port is taken\n")
+
+
+def test_that_no_descriptor_is_left_is_said_seldom(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("wsnursery.hypercorn._listening.time.monotonic", lambda: now[0])
+    trios = logging.getLogger("trio.serve_listeners")
+    error = OSError(24, "Too many open files")
+
+    async def trigger() -> None:
+        loop = asyncio.get_running_loop()
+        for seconds in (0, 1, 9.5):
+            now[0] += seconds
+            text = "socket.accept() out of system resource"
+            loop.call_exception_handler({"message": text, "exception": error})
+            try:
+                raise error
+            except OSError:
+                trios.error("accept returned %s", "EMFILE", exc_info=True)
+        trios.error("something else")
+        trios.error("accept returned %s", "EMFILE")
+
+    with caplog.at_level(logging.ERROR):
+        serve_process(app, Config.from_mapping(loglevel="ERROR"), sockets(), trigger)
+    said = [record.getMessage() for record in caplog.records]
+    assert [text[:42] for text in said] == [
+        "cannot accept connections: [Errno 24] Too ",
+        "cannot accept connections: [Errno 24] Too ",
+        "something else",
+    ]

@@ -125,7 +125,7 @@ async def test_the_real_one_takes_connections(sockets: Sockets) -> None:
 
 
 def test_the_addresses(tmp_path: Path) -> None:
-    from wsnursery.hypercorn._serving import _addresses
+    from wsnursery.hypercorn._listening import addresses
 
     with (
         socket.create_server(("127.0.0.1", 0)) as plain,
@@ -137,7 +137,7 @@ def test_the_addresses(tmp_path: Path) -> None:
             six.bind(("::1", 0))
         except OSError:
             pytest.skip("no IPv6 here")
-        assert list(_addresses(Sockets([plain, six], [unix], []))) == [
+        assert list(addresses(Sockets([plain, six], [unix], []))) == [
             f"https://127.0.0.1:{plain.getsockname()[1]}",
             f"https://[::1]:{six.getsockname()[1]}",
             f"http://unix:{tmp_path / 'socket'}",

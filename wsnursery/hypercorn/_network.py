@@ -62,8 +62,15 @@ class NetworkConnections:
         async def run(server: Any) -> None:
             await network._guard(server, inner)
 
+        async def read_data(server: Any) -> None:
+            await base._read_data(server)
+            # The peer has closed. The task that waits for its next request would keep the
+            # connection, and the descriptor, for `keep_alive_timeout`.
+            await server.idle_task.stop()
+
         # Of Hypercorn's module, by whose name `wsnursery.asgi` knows it.
-        guarded = type("TCPServer", (base,), {"run": run, "__module__": base.__module__})
+        members = {"run": run, "_read_data": read_data, "__module__": base.__module__}
+        guarded = type("TCPServer", (base,), members)
         worker_serve = rebound(import_module(f"{name}.run").worker_serve, TCPServer=guarded)
 
         async def serve(app: ASGIApp, config: hypercorn.config.Config, **options: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import ssl
 import sys
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,7 @@ from wsnursery._backend.native import running_on_trio
 
 from ._config import DeploymentError, check_tls
 from ._drain import ASGIApp
+from ._listening import Exhaustion
 from ._logs import show_log
 from ._serving import Trigger, drain_policy, serve_on
 
@@ -85,21 +87,34 @@ def serve_process(
     backend = BACKENDS[config.worker_class]
     options = {"use_uvloop": config.worker_class == "uvloop"} if backend == "asyncio" else {}
 
+    exhaustion = Exhaustion()
+
     async def main() -> None:
         if not running_on_trio():
-            asyncio.get_running_loop().set_exception_handler(_without_noise)
+            handler = partial(_without_noise, exhaustion)
+            asyncio.get_running_loop().set_exception_handler(handler)
         await serve_on(sockets, loaded, config, drain_policy(config), trigger=trigger)
 
-    anyio.run(main, backend=backend, backend_options=options)
+    trios = logging.getLogger("trio.serve_listeners")
+    trios.addFilter(exhaustion)
+    try:
+        anyio.run(main, backend=backend, backend_options=options)
+    finally:
+        trios.removeFilter(exhaustion)
 
 
-def _without_noise(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _without_noise(
+    exhaustion: Exhaustion, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
     """Log what asyncio reports, except what is no fault.
 
     A TLS handshake that failed is the peer's business, as in Hypercorn's own workers; and asyncio's
     streams report the connections that Hypercorn cancels when it stops.
     """
-    if not isinstance(context.get("exception"), ssl.SSLError | asyncio.CancelledError):
+    exc = context.get("exception")
+    if "out of system resource" in context.get("message", ""):
+        exhaustion.report(exc)
+    elif not isinstance(exc, ssl.SSLError | asyncio.CancelledError):
         loop.default_exception_handler(context)
 
 

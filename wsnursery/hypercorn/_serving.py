@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
-from socket import socket
 from typing import Any
 
 import anyio
@@ -15,12 +15,14 @@ import hypercorn.config
 from anyio.abc import TaskGroup
 from hypercorn.config import Sockets
 
+from wsnursery._backend.native import running_on_trio
 from wsnursery._engine.outcome import leaves
 from wsnursery._errors import LocalProtocolError
 from wsnursery._types import Receive, Scope, Send
 
 from ._config import Config, DeploymentError
 from ._drain import ASGIApp, Drain, DrainPolicy
+from ._listening import ACCEPT_BATCH, addresses, make_patient
 from ._network import NetworkConnections
 
 LATE_SECONDS = 1.0
@@ -186,10 +188,15 @@ class _Run:
             self._network.drop_all()
 
     def _listen(self) -> Sockets:
+        if not running_on_trio() and isinstance(
+            asyncio.get_running_loop(), asyncio.SelectorEventLoop
+        ):
+            make_patient(self._sockets, self._config.backlog)
+            self._config.backlog = ACCEPT_BATCH
         for sock in (*self._sockets.secure_sockets, *self._sockets.insecure_sockets):
             sock.listen(self._config.backlog)
         self._started = True
-        self._report(list(_addresses(self._sockets)))
+        self._report(list(addresses(self._sockets)))
         return self._sockets
 
 
@@ -255,19 +262,3 @@ class _Lifespan:
             if self._phase == "lifespan.shutdown":
                 return
             await self.receive()
-
-
-def _addresses(sockets: Sockets) -> Iterator[str]:
-    """Where they listen, in the form that Hypercorn uses."""
-    for sock in sockets.secure_sockets:
-        yield f"https://{_address(sock)}"
-    for sock in sockets.insecure_sockets:
-        yield f"http://{_address(sock)}"
-
-
-def _address(sock: socket) -> str:
-    name: Any = sock.getsockname()
-    if not isinstance(name, str):
-        host, port = name[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f"unix:{name}"
