@@ -19,6 +19,9 @@ FENCE = re.compile(
     r"^```(?:python|\{code-block\} python\n(?::\w+:[^\n]*\n)+)\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+PATHS = {"frameworks.md": "/rooms/lobby"}
+"""Where the application of a page is, if it is not at the root."""
+
 DEFINES_APP = re.compile(r"^(async def app\b|app = )", re.MULTILINE)
 
 
@@ -48,24 +51,24 @@ APPS = [
 ]
 
 
+SCOPE = {
+    "type": "websocket",
+    "asgi": {"version": "3.0", "spec_version": "2.4"},
+    "query_string": b"",
+    "headers": [],
+    "subprotocols": [],
+    "extensions": {"websocket.http.response": {}},
+}
+
+
 class Visitor:
     """An ASGI server with one client: it connects, says hello when accepted, and leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self.scope = {**SCOPE, "path": path, "raw_path": path.encode()}
         self.sent: list[dict[str, Any]] = []
         self._answered = anyio.Event()
         self._calls = 0
-
-    scope = {  # noqa: RUF012 (a constant)
-        "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "headers": [],
-        "subprotocols": [],
-        "extensions": {"websocket.http.response": {}},
-    }
 
     async def receive(self) -> dict[str, Any]:
         self._calls += 1
@@ -89,13 +92,15 @@ def test_blocks_run(page: Path) -> None:
 
 
 @pytest.fixture(params=APPS)
-def app(request: pytest.FixtureRequest) -> Any:
-    """An application of a page; no event loop runs yet, for the page may run some itself."""
-    return run(*request.param)["app"]
+def app(request: pytest.FixtureRequest) -> tuple[Any, str]:
+    """An application of a page and its path; the page may run an event loop, so none runs yet."""
+    page, line = request.param
+    return run(page, line)["app"], PATHS.get(page.name, "/")
 
 
-async def test_app_serves_a_client(app: Any) -> None:
-    visitor = Visitor()
+async def test_app_serves_a_client(app: tuple[Any, str]) -> None:
+    application, path = app
+    visitor = Visitor(path)
     with anyio.fail_after(5):
-        await app(visitor.scope, visitor.receive, visitor.send)
+        await application(visitor.scope, visitor.receive, visitor.send)
     assert visitor.sent[0]["type"] in {"websocket.accept", "websocket.http.response.start"}

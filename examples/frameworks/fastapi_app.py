@@ -1,15 +1,15 @@
-"""An endpoint of FastAPI. Run it with ``hypercorn -k trio examples.frameworks.fastapi_app:app``."""
+"""A router of FastAPI. Run it with ``hypercorn -k trio examples.frameworks.fastapi_app:app``."""
 
-from contextlib import suppress
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, WebSocket
+from fastapi import APIRouter, Cookie, Depends, FastAPI
 
 from examples.frameworks.feed import OPTIONS, talk
-from wsnursery import WebSocketDisconnected
-from wsnursery.starlette import open_websocket
+from wsnursery import WebSocket
+from wsnursery.starlette import endpoint
 
 app = FastAPI()
+router = APIRouter(prefix="/feed")
 
 
 @app.get("/")
@@ -17,15 +17,17 @@ async def page() -> str:
     return "a page"
 
 
-async def is_known(token: str = "") -> bool:
-    return token == "secret"
+async def is_known(token: str = "", session: Annotated[str, Cookie()] = "") -> bool:
+    return "secret" in (token, session)
 
 
-@app.websocket("/feed/{name}")
-async def feed(websocket: WebSocket, known: Annotated[bool, Depends(is_known)]) -> None:
-    with suppress(WebSocketDisconnected):
-        async with open_websocket(websocket, options=OPTIONS) as ws:
-            if known:
-                await talk(ws)
-            else:
-                await ws.reject(401)
+@router.websocket("/{name}")
+@endpoint(options=OPTIONS)
+async def feed(ws: WebSocket, name: str, known: Annotated[bool, Depends(is_known)]) -> None:
+    if known:
+        await talk(ws)
+    else:
+        await ws.reject(401)
+
+
+app.include_router(router)

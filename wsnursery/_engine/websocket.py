@@ -91,6 +91,15 @@ class WebSocket:
             "send) as ws`, or websocket_app"
         )
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
+        # FastAPI asks pydantic about the parameters that it does not know.
+        raise TypeError(
+            "FastAPI cannot fill in a parameter of the type wsnursery.WebSocket: write "
+            "@wsnursery.starlette.endpoint between @app.websocket(...) and the function, without "
+            "@websocket_app"
+        )
+
     async def __aenter__(self) -> WebSocket:
         """Start the receiver. No checkpoint, unless the origin is denied."""
         if self._connection_or_none is not None:
