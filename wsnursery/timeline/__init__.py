@@ -1,4 +1,4 @@
-"""What happened to a connection: recorded by a hook, as data, as text and as a picture.
+"""What happened to a connection: recorded by a hook, as data, text, a picture or a trace.
 
 ::
 
@@ -17,9 +17,10 @@ from ._entries import Entry
 from ._recorder import Recorder, Timeline
 from ._svg import svg
 from ._text import text
+from ._trace import trace
 
-__all__ = ["Entry", "Recorder", "Timeline", "svg", "text"]
+__all__ = ["Entry", "Recorder", "Timeline", "svg", "text", "trace"]
 
 # Show the public path in reprs, tracebacks and pickles, not the private module.
-for _public in (Entry, Recorder, Timeline, svg, text):
+for _public in (Entry, Recorder, Timeline, svg, text, trace):
     _public.__module__ = __name__

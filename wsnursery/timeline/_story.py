@@ -50,7 +50,7 @@ class Lane:
     spans: list[Span] = field(default_factory=list[Span])
     """Of the connection, or of tasks of one name that ran one after the other."""
     messages: list[At] = field(default_factory=list[At])
-    size: int = 0
+    sizes: list[int] = field(default_factory=list[int])
     """Of the messages, in bytes."""
 
 
@@ -117,7 +117,7 @@ class _Teller:
             case "received" | "sent":
                 lane = self._way(entry)
                 lane.messages.append(_at(entry))
-                lane.size += entry.size
+                lane.sizes.append(entry.size)
             case "buffer_full" | "dropped":
                 self._repeat(entry)
             case "task_started":
@@ -131,7 +131,7 @@ class _Teller:
         """The lanes, from top to bottom; a way that nothing went has none."""
         for lane in self._ways.values():
             if lane.messages:
-                lane.note = amount(len(lane.messages), lane.size)
+                lane.note = amount(len(lane.messages), sum(lane.sizes))
         for lane in self._tasks:
             if len(lane.spans) > 1:
                 lane.note = counted(len(lane.spans), "task")

@@ -1,0 +1,100 @@
+"""A timeline in Chrome's Trace Event Format, for Perfetto and other trace viewers.
+
+The format is described in "Trace Event Format" (Google, 2016): events are JSON objects, times are
+microseconds, and ``pid`` and ``tid`` name the rows. Perfetto reads it among its legacy formats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from ._recorder import Timeline
+from ._story import At, Lane, Span, Story, story
+from ._words import amount
+
+_Event = dict[str, Any]
+
+
+def trace(*timelines: Timeline) -> str:
+    """Write what happened to connections as a trace, for https://ui.perfetto.dev.
+
+    Every connection is a process there, and each of its tasks a thread. A slice is the time that a
+    task ran, with its winding down inside: from its cancellation, or the end of the connection, to
+    its own end. Messages and everything else are instants. What peers sent is escaped. Equal input
+    gives equal output.
+
+    Args:
+        timelines: Of `Recorder.timeline` or `Recorder.timelines`, of one recorder; time 0 is when
+            the first of them was opened.
+
+    Returns:
+        A JSON object in Chrome's Trace Event Format, with an event on each line.
+    """
+    stories = [story(timeline) for timeline in timelines]
+    start = min((told.begin.time for told in stories), default=0.0)
+    # No two rows have the same number, so that viewers which go by `tid` alone keep them apart.
+    numbers = count(1)
+    events = [
+        json.dumps(event)
+        for told, timeline in zip(stories, timelines, strict=True)
+        for event in _Process(told, timeline, start, numbers).events()
+    ]
+    return '{{"displayTimeUnit": "ms", "traceEvents": [\n{}\n]}}\n'.format(",\n".join(events))
+
+
+class _Process:
+    """The events of one connection."""
+
+    def __init__(
+        self, told: Story, timeline: Timeline, start: float, numbers: Iterator[int]
+    ) -> None:
+        self._story = told
+        self._connection = str(timeline.connection)
+        self._start = start
+        self._pid = next(numbers)
+        self._threads = {id(lane): next(numbers) for lane in told.lanes}
+
+    def events(self) -> Iterator[_Event]:
+        """All of them: the names of the rows, then row by row."""
+        first, *_ = self._story.lanes
+        named = {"name": first.title, "connection": self._connection}
+        yield {"ph": "M", "name": "process_name", "pid": self._pid, "args": named}
+        for position, lane in enumerate(self._story.lanes):
+            yield self._row("thread_name", lane, name=lane.title)
+            yield self._row("thread_sort_index", lane, sort_index=position)
+            for span in lane.spans:
+                yield from self._span(lane, span)
+            for at, size in zip(lane.messages, lane.sizes, strict=True):
+                yield self._instant(lane, at, amount(1, size), size=size)
+        for moment in self._story.moments:
+            yield self._instant(moment.lane, moment.at, moment.text, details=[*moment.details])
+
+    def _row(self, name: str, lane: Lane, /, **arguments: object) -> _Event:
+        place = {"pid": self._pid, "tid": self._threads[id(lane)]}
+        return {"ph": "M", "name": name, **place, "args": arguments}
+
+    def _span(self, lane: Lane, span: Span) -> Iterator[_Event]:
+        """A slice, and a second one in it, which begins when it is to end."""
+        yield self._slice(lane, lane.title, span.begin, span.end)
+        if span.told is not None:
+            yield self._slice(lane, "winding down", span.told, span.end)
+
+    def _slice(self, lane: Lane, name: str, begin: At, end: At | None) -> _Event:
+        event = self._event(lane, begin, name)
+        if end is None:
+            return {"ph": "B", **event}  # viewers show that it did not end
+        return {"ph": "X", **event, "dur": self._time(end) - event["ts"]}
+
+    def _instant(self, lane: Lane, at: At, name: str, /, **arguments: object) -> _Event:
+        return {"ph": "i", "s": "t", **self._event(lane, at, name), "args": arguments}
+
+    def _event(self, lane: Lane, at: At, name: str) -> _Event:
+        place = {"pid": self._pid, "tid": self._threads[id(lane)]}
+        return {"name": name, "cat": "wsnursery", **place, "ts": self._time(at)}
+
+    def _time(self, at: At) -> int:
+        """In microseconds: finer than an event loop is."""
+        return round((at.time - self._start) * 1e6)
