@@ -261,7 +261,12 @@ def make_member(
     return Member(connection_of(ws), room, overflow, code, metadata)
 
 
-def check_replay(replay: int) -> None:
-    """Refuse a negative number of messages."""
+def check_replay(replay: int, history: int) -> None:
+    """Refuse a replay of messages that a room does not keep."""
     if replay < 0:
         raise ValueError(f"replay must be a number of messages from 0 up, got {replay}")
+    if replay and not history:
+        raise ValueError(
+            f"replay must be 0 in a room that keeps no messages, got {replay}: "
+            "make the room with history=..., as in Room(name, history=100)"
+        )

@@ -10,6 +10,7 @@ from typing import Any, Unpack, final
 from wsnursery._engine.websocket import WebSocket, json_text, payload
 
 from ._member import JoinOptions, Member
+from ._membership import Block
 from ._memberships import DEFAULT_LIMIT, Memberships
 from ._room import Room
 
@@ -103,18 +104,20 @@ class Rooms(Mapping[str, Room]):
         return self.publish(name, json_text(obj), key=key)
 
 
-class _Membership:
-    """The ``with`` block of one member; see the class of this name in `_room`."""
+class _Membership(Block):
+    """The ``with`` block of one member; it makes its room when it is entered."""
 
     __slots__ = ("_inner", "_name", "_options", "_rooms", "_ws")
 
     def __init__(self, rooms: Rooms, name: str, ws: WebSocket, options: JoinOptions) -> None:
+        super().__init__()
         self._rooms = rooms
         self._name = name
         self._ws = ws
         self._options = options
 
     def __enter__(self) -> Member:
+        self._entered = True
         room = self._rooms.enter(self._name)
         try:
             self._inner = room.joined(self._ws, **self._options)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any, final
 
 from wsnursery._codes import CloseCode
 from wsnursery._engine.websocket import WebSocket, json_text, payload
-from wsnursery._errors import LocalProtocolError
 
 from ._fanout import Fanout, JoinRequest, RoomStatistics
 from ._home import Home
 from ._member import Member, Overflow, check_replay, make_member
+from ._membership import Membership
 from ._position import Position, Stamp
 from ._presence import Presence, Watchers
 from ._unshared import number_of_workers, warn_unshared
@@ -54,6 +53,7 @@ class Room:
         local: bool = False,
     ) -> None:
         self.name: str = name
+        self._history = history
         self._fanout = Fanout(name, secrets.token_hex(8), history, history_bytes, stamp)
         self._watchers = Watchers[Member]()
         self._home = Home("room.publish, message")
@@ -105,15 +105,16 @@ class Room:
             LocalProtocolError: The connection is not accepted yet, or is in the room already, or
                 the code may not be sent.
             WebSocketDisconnected, anyio.ClosedResourceError: The connection has ended.
-            ValueError: The overflow policy is none of the four, or ``replay`` is negative.
+            ValueError: The overflow policy is none of the four, or ``replay`` is negative, or the
+                room has no history to replay.
             RuntimeError: Called from another thread, or another event loop, than that of the other
                 members.
 
         *Checkpoint*: no, neither entering nor leaving.
         """
-        check_replay(replay)
+        check_replay(replay, self._history)
         member = make_member(self.name, ws, overflow=overflow, code=code, metadata=metadata)
-        return _Membership(self, member, JoinRequest(replay, after))
+        return Membership(self, member, JoinRequest(replay, after))
 
     def enter(self, member: Member, request: JoinRequest) -> None:
         """Take a member in; the block of `joined` does."""
@@ -205,31 +206,3 @@ class Room:
     def _check_home(self) -> None:
         if self._fanout.members:  # without any, it moves to the loop of the next one
             self._home.check()
-
-
-class _Membership:
-    """The ``with`` block of one member. A class: a generator would cost several times as much."""
-
-    __slots__ = ("_member", "_request", "_room")
-
-    def __init__(self, room: Room, member: Member, request: JoinRequest) -> None:
-        self._room = room
-        self._member = member
-        self._request: JoinRequest | None = request
-
-    def __enter__(self) -> Member:
-        if self._request is None:
-            raise LocalProtocolError(
-                "this membership has been entered before: call joined() again for another one"
-            )
-        self._room.enter(self._member, self._request)
-        self._request = None
-        return self._member
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._room.leave(self._member)

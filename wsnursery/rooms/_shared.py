@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, final
 
 import anyio
@@ -26,6 +25,7 @@ from ._engine import (
 from ._fanout import Fanout, JoinRequest
 from ._home import Home
 from ._member import JoinOptions, Member, Overflow, check_replay, make_member
+from ._membership import Membership
 from ._memberships import DEFAULT_LIMIT, Memberships
 from ._position import Position, Stamp
 from ._presence import Presence
@@ -223,9 +223,9 @@ class SharedRooms:
         """
         payload(name)
         json_text(metadata)
-        check_replay(replay)
+        check_replay(replay, self._history)
         member = make_member(name, ws, overflow=overflow, code=code, metadata=metadata)
-        return _Membership(self, member, JoinRequest(replay, after))
+        return Membership(self, member, JoinRequest(replay, after))
 
     def memberships(
         self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
@@ -434,34 +434,6 @@ class SharedRooms:
                 del self._unneeded[name]
                 if not self._rooms[name].is_needed:
                     self._forget(name)
-
-
-class _Membership:
-    """The ``with`` block of one member; see the class of this name in `_room`."""
-
-    __slots__ = ("_member", "_request", "_rooms")
-
-    def __init__(self, rooms: SharedRooms, member: Member, request: JoinRequest) -> None:
-        self._rooms = rooms
-        self._member = member
-        self._request: JoinRequest | None = request
-
-    def __enter__(self) -> Member:
-        if self._request is None:
-            raise LocalProtocolError(
-                "this membership has been entered before: call joined() again for another one"
-            )
-        self._rooms.enter(self._member, self._request)
-        self._request = None
-        return self._member
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._rooms.leave(self._member)
 
 
 class _Answer:
