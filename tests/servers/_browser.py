@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,7 +51,28 @@ class NavigatedError(Exception):
     """The page in which something was being evaluated is no longer there."""
 
 
-class Tab:
+class Page(ABC):
+    """A page in any browser."""
+
+    @abstractmethod
+    def evaluate(self, expression: str, timeout: float = 30) -> Any:
+        """The value of a JavaScript expression, awaited if it is a promise."""
+
+    def wait_for(self, condition: str, timeout: float = 10) -> None:
+        """Wait until a JavaScript expression is true."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.evaluate(condition))
+            except NavigatedError:
+                return False
+
+        assert wait_until(holds, timeout), (
+            f"not in {timeout} s: {condition}\n{self.evaluate('document.body.innerText')}"
+        )
+
+
+class Tab(Page):
     """One tab with a page in a process of its own."""
 
     def __init__(self, devtools: ClientConnection) -> None:
@@ -59,7 +81,6 @@ class Tab:
         self._events: list[dict[str, Any]] = []
 
     def evaluate(self, expression: str, timeout: float = 30) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise."""
         answer = self._call(
             "Runtime.evaluate",
             {"expression": expression, "awaitPromise": True, "returnByValue": True},
@@ -133,19 +154,6 @@ class Tab:
                 result: dict[str, Any] = answer["result"]
                 return result
             self._events.append(answer)
-
-    def wait_for(self, condition: str, timeout: float = 10) -> None:
-        """Wait until a JavaScript expression is true."""
-
-        def holds() -> bool:
-            try:
-                return bool(self.evaluate(condition))
-            except NavigatedError:
-                return False
-
-        assert wait_until(holds, timeout), (
-            f"not in {timeout} s: {condition}\n{self.evaluate('document.body.innerText')}"
-        )
 
 
 _KEYS = {

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from tests.servers._browser import Browser, Tab
+from tests.servers._browser import Browser, Page, Tab
+from tests.servers._firefox import find_firefox, in_firefox
 from tests.servers._harness import ROOT, wait_until
 
 BACKENDS = ("trio", "asyncio")
@@ -107,12 +108,12 @@ IS_IN = "document.querySelector('#people').textContent.startsWith('Here: ')"
 OPEN_CARDS = "[...document.querySelectorAll('.card')].filter(card => card.dataset.state == 'open')"
 
 
-def text_of(tab: Tab, selector: str) -> str:
+def text_of(tab: Page, selector: str) -> str:
     text: str = tab.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")
     return text
 
 
-def choose_test(tab: Tab) -> str:
+def choose_test(tab: Page) -> str:
     """Choose the test connection of this page, and give its name."""
     own = f"({OPEN_CARDS}).find(card => /^Test/.test(card.innerText))"
     tab.evaluate(f"{own}.querySelector('input').click()")
@@ -121,7 +122,7 @@ def choose_test(tab: Tab) -> str:
     return name
 
 
-def press(tab: Tab, action: str) -> None:
+def press(tab: Page, action: str) -> None:
     tab.evaluate(f"document.querySelector('[data-action={action}]').click()")
 
 
@@ -133,7 +134,7 @@ def card(name: str) -> str:
     )
 
 
-def moments(tab: Tab) -> list[str]:
+def moments(tab: Page) -> list[str]:
     """The story as text, without its times."""
     found: list[str] = tab.evaluate(
         "[...document.querySelectorAll('#entries li')].map(item => item.lastChild.textContent)"
@@ -141,7 +142,7 @@ def moments(tab: Tab) -> list[str]:
     return found
 
 
-def wait_for_story(tab: Tab, title: str, last: str) -> list[str]:
+def wait_for_story(tab: Page, title: str, last: str) -> list[str]:
     tab.wait_for(
         f"document.querySelector('#story-what').textContent == {json.dumps(title)}"
         f" && document.querySelector('#entries').lastElementChild?.dataset.kind == {last!r}",
@@ -258,7 +259,7 @@ def test_the_own_chat_is_broken_and_comes_back(open_page: Any) -> None:
         assert said.count("before") == said.count("after") == 1
 
 
-def submit_buttons(tab: Tab) -> list[str]:
+def submit_buttons(tab: Page) -> list[str]:
     """Whether Rename and Send are disabled."""
     found: list[str] = tab.evaluate(
         "[...document.querySelectorAll('[type=submit]')].map(each => each.ariaDisabled)"
@@ -451,6 +452,31 @@ def test_the_button_that_stops_the_server(chromium: Browser, backend: str) -> No
             assert submit_buttons(tab) == ["false", "false"]
             assert tab.evaluate("document.querySelector('#down').hidden")
             assert text_of(tab, "#line") == "Live"
+
+
+def test_in_firefox() -> None:
+    """What it shows, and that it comes back, in the other engine."""
+    path = find_firefox()
+    if path is None:
+        pytest.skip("there is no Firefox")
+    with demonstrated("trio") as server, in_firefox(path, server.url) as page:
+        page.wait_for(f"({OPEN_CARDS}).length == 2")
+        name = choose_test(page)
+        press(page, "reset")
+        told = wait_for_story(page, f"{name}: the next send failed", "closed")
+        assert_in_order(told, "send failed", "broken", "cancelled tick", "tick", "closed")
+        page.wait_for(
+            "document.querySelector('#picture').clientHeight"
+            " == document.querySelector('#picture img').clientHeight"
+        )
+        press(page, "stop")
+        server.assert_ends(within=10)
+        page.wait_for("!document.querySelector('#down').hidden")
+        assert submit_buttons(page) == ["true", "true"]
+        with demonstrated("trio", server.port):
+            page.evaluate("document.querySelector('#retry').click()")
+            page.wait_for(f"({OPEN_CARDS}).length == 2")
+            assert submit_buttons(page) == ["false", "false"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
