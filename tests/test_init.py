@@ -9,9 +9,11 @@ import wsnursery
 
 PUBLIC = [
     "CloseCode",
+    "Codec",
     "InvalidPayload",
     "LocalProtocolError",
     "Options",
+    "QueryParams",
     "RemoteProtocolError",
     "Room",
     "Rooms",

@@ -13,7 +13,7 @@ import wsnursery
 
 PACKAGE = Path(wsnursery.__file__).parent
 
-GROUND = {"_codes", "_errors", "_handshake", "_options", "_statistics", "_types", "hooks"}
+GROUND = {"_codec", "_codes", "_errors", "_handshake", "_options", "_statistics", "_types", "hooks"}
 """Single files at the top of the package that import nothing but one another."""
 
 MAY_IMPORT = {

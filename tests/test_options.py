@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from wsnursery import Options, _options, hooks
+from wsnursery._codec import STANDARD
 
 COUNTS = (
     "receive_buffer",
@@ -53,6 +54,7 @@ def test_the_defaults() -> None:
         "incoming": "buffer",
         "max_message_size": 1024 * 1024,
         "allowed_origins": None,
+        "codec": STANDARD,
         "strict": False,
         "hooks": (),
     }

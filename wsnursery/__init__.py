@@ -1,6 +1,8 @@
 """Structured concurrency for WebSockets: one task group per connection, on trio and asyncio."""
 
+from ._codec import Codec as Codec
 from ._codes import CloseCode as CloseCode
+from ._engine.request import QueryParams as QueryParams
 from ._engine.websocket import WebSocket as WebSocket
 from ._errors import InvalidPayload as InvalidPayload
 from ._errors import LocalProtocolError as LocalProtocolError
@@ -18,9 +20,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CloseCode",
+    "Codec",
     "InvalidPayload",
     "LocalProtocolError",
     "Options",
+    "QueryParams",
     "RemoteProtocolError",
     "Room",
     "Rooms",

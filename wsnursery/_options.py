@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
+from ._codec import STANDARD, Codec
 from ._handshake import parse_origin
 from .hooks import Hook
 
@@ -87,6 +88,11 @@ class Options:
     port must match. Others are denied with 403 before the handler runs. `None` allows all. A
     request without an ``Origin`` header does not come from a browser's page and passes."""
 
+    codec: Codec = STANDARD
+    """Writes and reads JSON for `WebSocket.send_json`, `receive_json` and `receive_as`. The default
+    is the standard library's, because the package needs no other. Rooms have one of their own,
+    because a message is written once for all members."""
+
     strict: bool = False
     """Hold the server to ASGI 2.4: only `OSError` from ``send`` means that the client is gone,
     everything else leaves as itself. For rolling out and for testing servers."""
@@ -148,6 +154,19 @@ def _check_flag(name: str, value: Any) -> None:
         raise TypeError(f"Options.{name} is True or False, not {value!r}")
 
 
+def _check_codec(name: str, value: Any) -> None:
+    if not isinstance(value, Codec):
+        raise TypeError(
+            f"Options.{name} must have the methods encode and decode, got {value!r}: "
+            "use msgspec.json, for instance"
+        )
+    if isinstance(value, type):
+        raise TypeError(
+            f"Options.{name} must be an object, got a class: write {value.__name__}(), not "
+            f"{value.__name__}"
+        )
+
+
 def _check_hooks(name: str, value: Any) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TypeError(f"Options.{name} is a list of hooks, not {type(value).__name__}")
@@ -176,6 +195,7 @@ _CHECKS = {
     "incoming": _check_incoming,
     "max_message_size": _check_count,
     "allowed_origins": _check_origins,
+    "codec": _check_codec,
     "strict": _check_flag,
     "hooks": _check_hooks,
 }

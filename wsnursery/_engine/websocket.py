@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import (
@@ -12,20 +11,15 @@ from typing import (
     Any,
     Literal,
     NoReturn,
-    TypeVar,
-    TypeVarTuple,
-    cast,
     final,
-    overload,
 )
 from uuid import UUID
 
 import anyio
 import anyio.lowlevel
-from anyio import TaskHandle
 
 from wsnursery._codes import check_close
-from wsnursery._errors import InvalidPayload, LocalProtocolError, UnexpectedMessage, shown
+from wsnursery._errors import LocalProtocolError, shown
 from wsnursery._handshake import (
     check_body,
     check_headers,
@@ -35,21 +29,20 @@ from wsnursery._handshake import (
 )
 from wsnursery._options import Options
 from wsnursery._statistics import WebSocketStatistics
-from wsnursery._types import Headers, Message, Scope
+from wsnursery._types import Headers, Message
 
 from .block import running
-from .children import Child, StartingChild
 from .connection import Connection
 from .events import Accept, Reject
+from .messages import Messages
+from .nursery import Nursery
+from .request import Request
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+    pass
 
 logger = logging.getLogger("wsnursery")
-
-T = TypeVar("T")
-PosArgs = TypeVarTuple("PosArgs")
 
 WebSocketState = Literal[
     "connecting", "requested", "accepting", "open", "closing", "rejected", "closed"
@@ -67,7 +60,7 @@ def make_websocket(transport: Transport, options: Options) -> WebSocket:
 
 
 @final
-class WebSocket:
+class WebSocket(Request, Messages, Nursery):
     """One WebSocket connection with a task group of its own.
 
     ``open_websocket``, ``websocket_app`` and the other transports make it.
@@ -89,15 +82,6 @@ class WebSocket:
         raise TypeError(
             "a WebSocket is made by the library: use `async with open_websocket(scope, receive, "
             "send) as ws`, or websocket_app"
-        )
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
-        # FastAPI asks pydantic about the parameters that it does not know.
-        raise TypeError(
-            "FastAPI cannot fill in a parameter of the type wsnursery.WebSocket: write "
-            "@wsnursery.starlette.endpoint between @app.websocket(...) and the function, without "
-            "@websocket_app"
         )
 
     async def __aenter__(self) -> WebSocket:
@@ -167,21 +151,6 @@ class WebSocket:
         return self._connection_or_none
 
     # ------------------------------------------------------------------------------ the handshake
-
-    @property
-    def scope(self) -> Scope:
-        """The handshake as an ASGI scope: ``path``, ``headers``, ``query_string``, ``state``..."""
-        return self._transport.scope
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The request's headers as in the ASGI scope: lower-case names and values, in bytes."""
-        return cast("Sequence[tuple[bytes, bytes]]", self.scope.get("headers", ()))
-
-    @property
-    def subprotocols(self) -> tuple[str, ...]:
-        """The subprotocols that the client offered, in its order of preference."""
-        return tuple(self.scope.get("subprotocols") or ())
 
     @property
     def subprotocol(self) -> str | None:
@@ -281,17 +250,6 @@ class WebSocket:
         """
         self._connection.send_nowait(payload(message))
 
-    async def send_json(self, obj: Any) -> None:
-        """Send an object as JSON text. As `send` otherwise.
-
-        Args:
-            obj: What `json.dumps` takes; NaN and infinity are refused, for JSON has none.
-
-        Raises:
-            TypeError, ValueError: It cannot be written as JSON. Nothing was queued.
-        """
-        await self.send(json_text(obj))
-
     async def flush(self) -> None:
         """Wait until the server has taken everything that was queued before this call.
 
@@ -320,40 +278,6 @@ class WebSocket:
         the message.
         """
         return await self._connection.next_message(iterating=False)
-
-    async def receive_text(self) -> str:
-        """Wait for the next message, which must be text. As `receive` otherwise.
-
-        Raises:
-            UnexpectedMessage: It was binary; it is on the exception, the connection stays usable.
-        """
-        message = await self.receive()
-        if not isinstance(message, str):
-            raise UnexpectedMessage("expected text, but the peer sent a binary message", message)
-        return message
-
-    async def receive_bytes(self) -> bytes:
-        """Wait for the next message, which must be binary. As `receive` otherwise.
-
-        Raises:
-            UnexpectedMessage: It was text; it is on the exception, the connection stays usable.
-        """
-        message = await self.receive()
-        if not isinstance(message, bytes):
-            raise UnexpectedMessage("expected a binary message, but the peer sent text", message)
-        return message
-
-    async def receive_json(self) -> Any:
-        """Wait for the next message and parse it as JSON. As `receive` otherwise.
-
-        Raises:
-            InvalidPayload: It was not JSON; it is on the exception, the connection stays usable.
-        """
-        message = await self.receive()
-        try:
-            return json.loads(message)
-        except (ValueError, RecursionError) as exc:
-            raise InvalidPayload("the peer sent a message that is not JSON", message) from exc
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages: ``async for message in ws``.
@@ -391,131 +315,6 @@ class WebSocket:
         """
         check_close(code, reason)
         await self._connection.close(code, reason)
-
-    # ---------------------------------------------------------------------------------- the tasks
-
-    @property
-    def cancel_scope(self) -> anyio.CancelScope:
-        """The cancel scope of the body and the children.
-
-        Cancelling it ends the connection like a normal end: the queue is flushed, the close is
-        1000, and the block raises nothing.
-
-        Raises:
-            anyio.ClosedResourceError: After the block.
-        """
-        return self._group().cancel_scope
-
-    def start_soon(
-        self,
-        func: Callable[[*PosArgs], Coroutine[Any, Any, T]],
-        *args: *PosArgs,
-        name: object = None,
-    ) -> TaskHandle[T]:
-        """Start a child: a task that ends with this connection.
-
-        As in any task group, a child that fails cancels the others, and the block raises an
-        `ExceptionGroup`. A child that lets this connection's `WebSocketDisconnected` escape has
-        simply ended.
-
-        Args:
-            func: An async function.
-            *args: Its arguments. A type checker compares them with those of the function.
-            name: The task's name, for debuggers.
-
-        Returns:
-            anyio's handle of the task: ``await handle`` waits for what the function returns,
-            ``handle.cancel()`` cancels this child alone, which is not a failure.
-
-        Raises:
-            TypeError: It is not an async function, or the arguments do not fit. Nothing was
-                started.
-            anyio.ClosedResourceError: After the block.
-
-        *Checkpoint*: no.
-        """
-        group = self._group()
-        connection = self._connection
-        name = func if name is None else name
-        child = Child(func, args, name)
-        handle = child.handle
-        try:
-            task = connection.application.join(name)
-            group.start_soon(connection.application.run_child, task, child.begin, (), name=name)
-        except BaseException:
-            child.drop()
-            raise
-        return handle
-
-    @overload
-    async def start(
-        self,
-        func: Callable[..., Coroutine[Any, Any, object]],
-        *args: object,
-        name: object = None,
-        return_handle: Literal[False] = ...,
-    ) -> Any: ...
-
-    @overload
-    async def start(
-        self,
-        func: Callable[..., Coroutine[Any, Any, T]],
-        *args: object,
-        name: object = None,
-        return_handle: Literal[True],
-    ) -> TaskHandle[T, Any]: ...
-
-    async def start(
-        self,
-        func: Callable[..., Coroutine[Any, Any, Any]],
-        *args: object,
-        name: object = None,
-        return_handle: bool = False,
-    ) -> Any:
-        """Start a child and wait until it calls ``task_status.started(value)``.
-
-        Args:
-            func: An async function that takes a keyword argument ``task_status``.
-            *args: Its positional arguments. Python's types cannot say what a function takes in
-                addition to a keyword argument, so type checkers accept any, as with anyio.
-            name: The task's name, for debuggers.
-            return_handle: Return the handle of the task, see `start_soon`, in place of the value.
-
-        Returns:
-            The value passed to ``started``, or anyio's handle, whose ``start_value`` it is.
-
-        Raises:
-            TypeError: It is not an async function, or the arguments do not fit.
-            Exception: What the child raised before it had started.
-            RuntimeError: The child returned without calling ``started``.
-            anyio.ClosedResourceError: After the block.
-
-        *Checkpoint*: yes. *Cancellation*: cancels the child, as long as it has not started.
-        """
-        group = self._group()
-        connection = self._connection
-        name = func if name is None else name
-        child = StartingChild(func, args, name)
-        try:
-            value = await group.start(
-                connection.application.run_started_child,
-                connection.application.join(name),
-                child.begin,
-                (),
-                connection.own_exception,
-                name=name,
-            )
-            return child.started(value) if return_handle else value
-        finally:
-            child.handle = None
-
-    def _group(self) -> TaskGroup:
-        group = self._connection.application.group
-        if group is None:
-            raise anyio.ClosedResourceError(
-                "the `async with` block of this WebSocket has been left"
-            )
-        return group
 
     # ---------------------------------------------------------------------------------- the facts
 
@@ -570,11 +369,6 @@ def is_about(exc: BaseException, ws: WebSocket) -> bool:
     """Whether an exception speaks of the end of this very connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
     return connection is not None and connection.application.is_own(exc)
-
-
-def json_text(obj: Any) -> str:
-    """An object as JSON text, or the `TypeError` or `ValueError` that says why it is none."""
-    return json.dumps(obj, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def payload(message: Any) -> Message:

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Unpack, final
 
-from wsnursery._engine.websocket import WebSocket, json_text, payload
+from wsnursery._codec import STANDARD, Codec, encoded
+from wsnursery._engine.websocket import WebSocket, payload
 
 from ._member import JoinOptions, Member
 from ._membership import Block
@@ -26,10 +27,13 @@ class Rooms(Mapping[str, Room]):
 
     Args:
         make: Makes a room of a name, such as ``lambda name: Room(name, history=50)``.
+        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
+            library's.
     """
 
-    def __init__(self, make: Callable[[str], Room] = Room) -> None:
+    def __init__(self, make: Callable[[str], Room] = Room, *, codec: Codec = STANDARD) -> None:
         self._make = make
+        self._codec = codec
         self._rooms: dict[str, Room] = {}
 
     def __repr__(self) -> str:
@@ -101,7 +105,7 @@ class Rooms(Mapping[str, Room]):
 
     def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> int:
         """Publish an object as JSON text to the room of a name; as `publish` otherwise."""
-        return self.publish(name, json_text(obj), key=key)
+        return self.publish(name, encoded(self._codec, obj), key=key)
 
 
 class _Membership(Block):

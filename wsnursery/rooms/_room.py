@@ -6,8 +6,9 @@ import secrets
 from contextlib import AbstractContextManager
 from typing import Any, final
 
+from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
-from wsnursery._engine.websocket import WebSocket, json_text, payload
+from wsnursery._engine.websocket import WebSocket, payload
 
 from ._fanout import Fanout, JoinRequest, RoomStatistics
 from ._home import Home
@@ -38,6 +39,8 @@ class Room:
             are sent, so that clients know the positions. `None` sends the message as it is.
         local: Do not warn when several worker processes serve the application, and each has a room
             of this name with its own members.
+        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
+            library's.
 
     Raises:
         ValueError: A bound is negative.
@@ -51,8 +54,10 @@ class Room:
         history_bytes: int = 1024 * 1024,
         stamp: Stamp | None = None,
         local: bool = False,
+        codec: Codec = STANDARD,
     ) -> None:
         self.name: str = name
+        self._codec = codec
         self._history = history
         self._fanout = Fanout(name, secrets.token_hex(8), history, history_bytes, stamp)
         self._watchers = Watchers[Member]()
@@ -189,10 +194,10 @@ class Room:
         """Publish an object as JSON text, encoded once. As `publish` otherwise.
 
         Args:
-            obj: As for `WebSocket.send_json`.
+            obj: What the codec can write.
             key: As for `publish`.
         """
-        return self.publish(json_text(obj), key=key)
+        return self.publish(encoded(self._codec, obj), key=key)
 
     @property
     def position(self) -> Position:

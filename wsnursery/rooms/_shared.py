@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack, final
 import anyio
 import anyio.lowlevel
 
+from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
-from wsnursery._engine.websocket import WebSocket, json_text, payload
+from wsnursery._engine.websocket import WebSocket, payload
 from wsnursery._errors import LocalProtocolError
 
 from ._engine import (
@@ -82,6 +83,8 @@ class SharedRooms:
         stamp: As for `wsnursery.Room`; every worker calls it once per message.
         linger: Seconds for which a room that everybody here has left is still followed, so that a
             client that comes back soon finds it in step.
+        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
+            library's.
 
     Raises:
         ValueError: A bound is negative.
@@ -95,11 +98,13 @@ class SharedRooms:
         history_bytes: int = 1024 * 1024,
         stamp: Stamp | None = None,
         linger: float = 5.0,
+        codec: Codec = STANDARD,
     ) -> None:
         if linger < 0:
             raise ValueError(f"linger must be 0 or more seconds, got {linger}")
         Fanout("", "", history, history_bytes, stamp)  # checks the bounds
         self._engine = engine
+        self._codec = codec
         self._history = history
         self._history_bytes = history_bytes
         self._stamp = stamp
@@ -222,7 +227,7 @@ class SharedRooms:
         *Checkpoint*: no, neither entering nor leaving.
         """
         payload(name)
-        json_text(metadata)
+        encoded(STANDARD, metadata)
         check_replay(replay, self._history)
         member = make_member(name, ws, overflow=overflow, code=code, metadata=metadata)
         return Membership(self, member, JoinRequest(replay, after))
@@ -312,7 +317,7 @@ class SharedRooms:
 
     def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> bool:
         """Publish an object as JSON text; as `publish` otherwise."""
-        return self.publish(name, json_text(obj), key=key)
+        return self.publish(name, encoded(self._codec, obj), key=key)
 
     async def publish_confirmed(
         self, name: str, message: str | bytes | bytearray | memoryview, *, key: str | None = None

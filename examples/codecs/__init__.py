@@ -1,0 +1,1 @@
+"""JSON by other libraries than the standard one, and messages with types."""

@@ -1,0 +1,167 @@
+"""The calls of a `WebSocket` that look into messages: text, bytes, JSON and types."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from wsnursery._codec import ReadsJSON, decoded, encoded, reader, shown_type
+from wsnursery._errors import InvalidPayload, UnexpectedMessage
+from wsnursery._types import Message
+
+if TYPE_CHECKING:
+    from wsnursery._options import Options
+
+T = TypeVar("T")
+
+OnInvalid = Callable[[InvalidPayload], Awaitable[object]]
+"""What `WebSocket.iter_as` calls with a message that is not what was asked for."""
+
+
+class Messages:
+    """What `WebSocket` does on top of `send`, `receive` and iteration."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _options: Options
+
+        async def send(self, message: Message) -> None: ...
+
+        async def receive(self) -> Message: ...
+
+        def __anext__(self) -> Awaitable[Message]: ...
+
+    async def send_json(self, obj: Any) -> None:
+        """Send an object as JSON text. As `send` otherwise.
+
+        Args:
+            obj: What ``Options.codec`` can write. The default is the standard library's
+                `json.dumps`; NaN and infinity are refused, because JSON has none.
+
+        Raises:
+            TypeError, ValueError: It cannot be written as JSON. Nothing was queued.
+        """
+        await self.send(encoded(self._options.codec, obj))
+
+    async def receive_text(self) -> str:
+        """Wait for the next message, which must be text. As `receive` otherwise.
+
+        Raises:
+            UnexpectedMessage: It was binary; it is on the exception, the connection stays usable.
+        """
+        message = await self.receive()
+        if not isinstance(message, str):
+            raise UnexpectedMessage("expected text, but the peer sent a binary message", message)
+        return message
+
+    async def receive_bytes(self) -> bytes:
+        """Wait for the next message, which must be binary. As `receive` otherwise.
+
+        Raises:
+            UnexpectedMessage: It was text; it is on the exception, the connection stays usable.
+        """
+        message = await self.receive()
+        if not isinstance(message, bytes):
+            raise UnexpectedMessage("expected a binary message, but the peer sent text", message)
+        return message
+
+    async def receive_json(self) -> Any:
+        """Wait for the next message and read it as JSON. As `receive` otherwise.
+
+        Raises:
+            InvalidPayload: It was not JSON; it is on the exception, the connection stays usable.
+        """
+        return decoded(self._options.codec.decode, await self.receive())
+
+    @overload
+    async def receive_as(self, wanted: type[T] | ReadsJSON[T], /) -> T: ...
+
+    @overload
+    async def receive_as(self, wanted: Any, /) -> Any: ...
+
+    async def receive_as(self, wanted: Any, /) -> Any:
+        """Wait for the next message and read it as JSON of a type. As `receive` otherwise.
+
+        Args:
+            wanted: A pydantic model or ``TypeAdapter``, or whatever ``Options.codec`` takes as a
+                type: with ``msgspec.json`` a struct, a dataclass, a ``TypedDict`` or a union.
+
+        Returns:
+            An object of that type.
+
+        Raises:
+            InvalidPayload: It was something else. The text says what is wrong with it, the message
+                is on the exception, and the connection stays usable.
+            TypeError: Neither the type nor the codec can read JSON as it. Nothing was received.
+        """
+        read = reader(self._options.codec, wanted)
+        return decoded(read, await self.receive(), f"a valid {shown_type(wanted)}")
+
+    @overload
+    def iter_as(
+        self, wanted: type[T] | ReadsJSON[T], /, *, on_invalid: OnInvalid | None = None
+    ) -> TypedMessages[T]: ...
+
+    @overload
+    def iter_as(
+        self, wanted: Any, /, *, on_invalid: OnInvalid | None = None
+    ) -> TypedMessages[Any]: ...
+
+    def iter_as(self, wanted: Any, /, *, on_invalid: OnInvalid | None = None) -> TypedMessages[Any]:
+        """Iterate over messages of a type; the loop ends as ``async for message in ws`` does.
+
+        ::
+
+            async def complain(exc: InvalidPayload) -> None:
+                await ws.send_json({"error": str(exc)})
+
+            async for command in ws.iter_as(Command, on_invalid=complain):
+                ...
+
+        Args:
+            wanted: As for `receive_as`.
+            on_invalid: An async function that is called with the `InvalidPayload` of a message that
+                is something else; the loop goes on. Without it the loop raises, and another
+                ``async for`` over the same object goes on.
+
+        Raises:
+            TypeError: As for `receive_as`.
+
+        *Checkpoint*: no; each turn of the loop is one.
+        """
+        read = reader(self._options.codec, wanted)
+        return TypedMessages(self, read, f"a valid {shown_type(wanted)}", on_invalid)
+
+
+class TypedMessages(Generic[T]):
+    """The messages of a connection as objects of a type. `WebSocket.iter_as` makes it."""
+
+    __slots__ = ("_kind", "_messages", "_on_invalid", "_read")
+
+    def __init__(
+        self,
+        messages: Messages,
+        read: Callable[[Message], T],
+        kind: str,
+        on_invalid: OnInvalid | None,
+    ) -> None:
+        self._messages = messages
+        self._read = read
+        self._kind = kind
+        self._on_invalid = on_invalid
+
+    def __aiter__(self) -> TypedMessages[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            message = await anext(self._messages)
+            try:
+                return decoded(self._read, message, self._kind)  # type: ignore[no-any-return]
+            except InvalidPayload as exc:
+                if self._on_invalid is None:
+                    raise
+                invalid = exc
+            await self._on_invalid(invalid)
+            del invalid  # it holds this frame

@@ -1,0 +1,153 @@
+"""The calls of a `WebSocket` that concern its tasks: `start_soon`, `start` and `cancel_scope`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
+
+import anyio
+from anyio import TaskHandle
+
+from .children import Child, StartingChild
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from .connection import Connection
+
+T = TypeVar("T")
+PosArgs = TypeVarTuple("PosArgs")
+
+
+class Nursery:
+    """The task group in `WebSocket`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def _connection(self) -> Connection: ...
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The cancel scope of the body and the children.
+
+        Cancelling it ends the connection like a normal end: the queue is flushed, the close is
+        1000, and the block raises nothing.
+
+        Raises:
+            anyio.ClosedResourceError: After the block.
+        """
+        return self._group().cancel_scope
+
+    def start_soon(
+        self,
+        func: Callable[[*PosArgs], Coroutine[Any, Any, T]],
+        *args: *PosArgs,
+        name: object = None,
+    ) -> TaskHandle[T]:
+        """Start a child: a task that ends with this connection.
+
+        As in any task group, a child that fails cancels the others, and the block raises an
+        `ExceptionGroup`. A child that lets this connection's `WebSocketDisconnected` escape has
+        simply ended.
+
+        Args:
+            func: An async function.
+            *args: Its arguments. A type checker compares them with those of the function.
+            name: The task's name, for debuggers.
+
+        Returns:
+            anyio's handle of the task: ``await handle`` waits for what the function returns,
+            ``handle.cancel()`` cancels this child alone, which is not a failure.
+
+        Raises:
+            TypeError: It is not an async function, or the arguments do not fit. Nothing was
+                started.
+            anyio.ClosedResourceError: After the block.
+
+        *Checkpoint*: no.
+        """
+        group = self._group()
+        connection = self._connection
+        name = func if name is None else name
+        child = Child(func, args, name)
+        handle = child.handle
+        try:
+            task = connection.application.join(name)
+            group.start_soon(connection.application.run_child, task, child.begin, (), name=name)
+        except BaseException:
+            child.drop()
+            raise
+        return handle
+
+    @overload
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, object]],
+        *args: object,
+        name: object = None,
+        return_handle: Literal[False] = ...,
+    ) -> Any: ...
+
+    @overload
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, T]],
+        *args: object,
+        name: object = None,
+        return_handle: Literal[True],
+    ) -> TaskHandle[T, Any]: ...
+
+    async def start(
+        self,
+        func: Callable[..., Coroutine[Any, Any, Any]],
+        *args: object,
+        name: object = None,
+        return_handle: bool = False,
+    ) -> Any:
+        """Start a child and wait until it calls ``task_status.started(value)``.
+
+        Args:
+            func: An async function that takes a keyword argument ``task_status``.
+            *args: Its positional arguments. Python's types cannot say what a function takes in
+                addition to a keyword argument, so type checkers accept any, as with anyio.
+            name: The task's name, for debuggers.
+            return_handle: Return the handle of the task, see `start_soon`, in place of the value.
+
+        Returns:
+            The value passed to ``started``, or anyio's handle, whose ``start_value`` it is.
+
+        Raises:
+            TypeError: It is not an async function, or the arguments do not fit.
+            Exception: What the child raised before it had started.
+            RuntimeError: The child returned without calling ``started``.
+            anyio.ClosedResourceError: After the block.
+
+        *Checkpoint*: yes. *Cancellation*: cancels the child, as long as it has not started.
+        """
+        group = self._group()
+        connection = self._connection
+        name = func if name is None else name
+        child = StartingChild(func, args, name)
+        try:
+            value = await group.start(
+                connection.application.run_started_child,
+                connection.application.join(name),
+                child.begin,
+                (),
+                connection.own_exception,
+                name=name,
+            )
+            return child.started(value) if return_handle else value
+        finally:
+            child.handle = None
+
+    def _group(self) -> TaskGroup:
+        group = self._connection.application.group
+        if group is None:
+            raise anyio.ClosedResourceError(
+                "the `async with` block of this WebSocket has been left"
+            )
+        return group
