@@ -8,10 +8,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
+import anyio
+import anyio.abc
 import pytest
+from anyio.abc import SocketStream
 
 REDIS = shutil.which("redis-server")
 
@@ -53,7 +57,8 @@ class RedisServer:
         command += ["--databases", "4", "--logfile", str(self.directory / "log"), *self._options]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 10
-        while "PONG" not in self.cli("PING"):
+        # (It may want a password first.)
+        while not self.cli("PING").startswith(("+PONG", "-NOAUTH")):
             assert self.process.poll() is None, (self.directory / "log").read_text()
             assert time.monotonic() < until, "redis-server does not start"
             time.sleep(0.01)
@@ -95,3 +100,91 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.kill()
+
+
+class Proxy:
+    """A TCP proxy in front of a server, which does to the connections what a test wants."""
+
+    def __init__(self, port: int) -> None:
+        self._server_port = port
+        self.delay = 0.0
+        """Seconds before each piece goes on."""
+        self._pairs: set[tuple[SocketStream, SocketStream]] = set()
+        self._cut_after: int | None = None
+        self._refuses = False
+        self._delivers = anyio.Event()
+        self._delivers.set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        self.port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
+        await self._stack.enter_async_context(listener)
+        self._group = await self._stack.enter_async_context(anyio.create_task_group())
+        self._group.start_soon(listener.serve, self._serve)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._group.cancel_scope.cancel()
+        await self._stack.aclose()
+
+    def refuse(self) -> None:
+        """End all connections, and every new one at once."""
+        self._refuses = True
+        self._close_all()
+
+    def accept(self) -> None:
+        self._refuses = False
+
+    def cut_after(self, size: int) -> None:
+        """End the connections once so many more bytes have come from the server."""
+        self._cut_after = size
+
+    def swallow(self) -> None:
+        """Deliver nothing any more, and say nothing."""
+        self._delivers = anyio.Event()
+
+    def deliver(self) -> None:
+        """New connections work again; what was swallowed is gone with the old ones."""
+        self._close_all()
+        self._delivers.set()
+
+    def _close_all(self) -> None:
+        pairs, self._pairs = self._pairs, set()
+        for pair in pairs:
+            for stream in pair:
+                self._group.start_soon(anyio.aclose_forcefully, stream)
+
+    async def _serve(self, client: SocketStream) -> None:
+        async with client:
+            if self._refuses:
+                return
+            with suppress(OSError):
+                async with await anyio.connect_tcp("127.0.0.1", self._server_port) as server:
+                    self._pairs.add((client, server))
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._carry, client, server, group.cancel_scope, False)
+                        group.start_soon(self._carry, server, client, group.cancel_scope, True)
+                    self._pairs.discard((client, server))
+
+    async def _carry(
+        self, source: SocketStream, target: SocketStream, both: anyio.CancelScope, back: bool
+    ) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                data = await source.receive()
+                await self._delivers.wait()
+                await anyio.sleep(self.delay)
+                if back and self._cut_after is not None:
+                    data, rest = data[: self._cut_after], data[self._cut_after :]
+                    self._cut_after -= len(data)
+                    if rest:
+                        self._cut_after = None
+                        await target.send(data)
+                        break
+                await target.send(data)
+        both.cancel()

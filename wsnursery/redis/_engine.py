@@ -42,6 +42,10 @@ LASTING_SECONDS: Final = 5.0
 not be tried again and again without a pause."""
 
 
+PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO")
+"""Codes of refusals that no waiting ends."""
+
+
 @final
 class RedisEngine:
     """Redis 7 or newer, or Valkey, as the engine of `wsnursery.rooms.SharedRooms`.
@@ -153,7 +157,7 @@ class RedisEngine:
                 "this engine is running already: make one RedisEngine for each SharedRooms"
             )
         self._is_running = True
-        failure: EngineMisconfigured | None = None
+        failure: Exception | None = None
         try:
             self._hold.start_clock(native().now)
             async with anyio.create_task_group() as group:
@@ -174,11 +178,10 @@ class RedisEngine:
             began = now()
             try:
                 await self._have_session(sink)
-            except (OSError, RedisError) as exc:
-                self._complain(exc)
-            except EngineMisconfigured as exc:
-                if not self._sessions:
-                    raise
+            except (OSError, RedisError, EngineMisconfigured) as exc:
+                # Once it has worked, a new password or a new rule is an outage like any other.
+                if not self._sessions and _is_permanent(exc):
+                    raise EngineMisconfigured(f"Redis refuses the connection: {exc}") from exc
                 self._complain(exc)
             if now() - began >= LASTING_SECONDS:
                 pause = FIRST_PAUSE
@@ -249,6 +252,14 @@ class RedisEngine:
         """Somebody is no longer present in a room."""
         if self._session is not None:
             self._session.announcements.retract(room, person)
+
+
+def _is_permanent(exc: Exception) -> bool:
+    """Whether no waiting ends this refusal."""
+    if isinstance(exc, RedisError):
+        sentence = str(exc)
+        return exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence
+    return isinstance(exc, EngineMisconfigured)
 
 
 def _fixed(address: Address) -> Callable[[], Awaitable[Address]]:

@@ -68,11 +68,11 @@ class Follower:
         """Synchronize the rooms that are entered, until cancelled."""
         while True:
             await self._has_wanted.wait()
+            self._has_wanted = anyio.Event()
             await self.synchronize()
 
     async def synchronize(self) -> None:
         """Synchronize all rooms that have been entered, one batch after the other."""
-        self._has_wanted = anyio.Event()
         while self._wanted:
             batch = {room: self._wanted.pop(room) for room in list(self._wanted)[:BATCH]}
             self._subscribe([room for room in batch if room not in self._followed])

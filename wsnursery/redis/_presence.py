@@ -54,11 +54,11 @@ class Announcements:
         """Tell Redis of every change, until cancelled."""
         while True:
             await self._has_changes.wait()
+            self._has_changes = anyio.Event()
             self.flush()
 
     def flush(self) -> None:
         """Tell Redis of the changes until now."""
-        self._has_changes = anyio.Event()
         changes, self._changes = self._changes, {}
         for room, people in changes.items():
             joined = {id_: metadata for id_, metadata in people.items() if metadata is not GONE}

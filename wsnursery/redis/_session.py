@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 OLDEST_VERSION: Final = 7
 """The first major version whose scripts may write after they have read the clock or INFO."""
 
-PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO")
-"""Codes of refusals that no waiting ends."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -152,12 +149,9 @@ class Session:
     async def _greet(self) -> None:
         address = self._address
         login = [] if address.password is None else ["AUTH", address.user, address.password]
-        try:
-            server = await self._connection.call("HELLO", "3", *login)
-            if address.database:
-                await self._connection.call("SELECT", address.database)
-        except RedisError as exc:
-            raise _refusal(exc, address) from None
+        server = await self._connection.call("HELLO", "3", *login)
+        if address.database:
+            await self._connection.call("SELECT", address.database)
         version = server[b"version"].decode()
         if int(version.split(".")[0]) < OLDEST_VERSION:
             raise EngineMisconfigured(
@@ -174,12 +168,3 @@ class Session:
             self.upkeep.hear_probe()
         else:
             self.follower.hear(channel, data)
-
-
-def _refusal(exc: RedisError, address: Address) -> Exception:
-    """What a refusal of the first commands means."""
-    sentence = str(exc)
-    permanent = exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence
-    if permanent:
-        return EngineMisconfigured(f"Redis at {address} refuses the connection: {sentence}")
-    return exc

@@ -68,7 +68,8 @@ class Upkeep:
         return self._commands.keys.probe(self._worker)
 
     def subscribe(self) -> None:
-        """Hear the probes."""
+        """Hear the probes. Their time begins now: logging in may have taken a while."""
+        self._probe_returned = self._now()
         self._commands.connection.send("SUBSCRIBE", self.probe_channel)
 
     def hear_probe(self) -> None:

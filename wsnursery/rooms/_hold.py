@@ -90,11 +90,12 @@ class Hold:
         held.is_settled = True
         del self._held[held.number]
         self.bytes -= held.size
+        self._changed.set()
         if held.outgoing.settle is not None:
             held.outgoing.settle(outcome)
 
     async def changed(self) -> None:
-        """Wait until a message was put since the last call."""
+        """Wait until a message was put or settled since the last call."""
         await self._changed.wait()
         self._changed = anyio.Event()
 
