@@ -7,7 +7,6 @@ Open the page in two tabs. Run it with ``python -m examples.chat`` or with
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import anyio
 
@@ -45,7 +44,7 @@ async def tell_what_is_missing(ws: WebSocket, member: Member) -> None:
 
 @websocket_app(options=Options(max_message_size=8192))
 async def chat(ws: WebSocket) -> None:
-    query = dict(parse_qsl(str(ws.scope["query_string"], "latin-1")))
+    query = ws.query_params
     name = query.get("name", "somebody")[:MAX_NAME]
     await ws.accept()
     # A client whose queue is full is closed with 1013. The page then comes back with the position

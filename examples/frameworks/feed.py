@@ -24,7 +24,7 @@ async def talk(ws: WebSocket) -> None:
 
 @websocket_app(options=OPTIONS)
 async def feed(ws: WebSocket) -> None:
-    if ws.scope["query_string"] == b"token=secret":
+    if ws.query_params.get("token") == "secret":
         await talk(ws)
     else:
         await ws.reject(401)

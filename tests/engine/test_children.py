@@ -205,3 +205,49 @@ async def test_a_child_that_is_not_started_leaves_nothing_behind() -> None:
             await ws.accept()
             ws.start_soon(ticker, ws)
     assert server.transcript.from_app == []
+
+
+async def test_a_handler_that_returns_waits_for_its_children() -> None:
+    server = testing.Server()
+
+    async def child(ws: WebSocket) -> None:
+        await anyio.sleep(100)
+        await ws.send("the last word")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(child, ws)
+
+    assert (await block(server, body)).error is None
+    assert server.transcript.from_app == ["the last word"]
+    assert server.transcript.app_close == (1000, "")
+
+
+@pytest.mark.parametrize("way", ["close", "cancel_scope", "handle"])
+async def test_how_to_leave_while_a_child_runs(way: str) -> None:
+    server = testing.Server()
+    cleaned: list[str] = []
+
+    async def child() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cleaned.append("clean")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        handle = ws.start_soon(child)
+        await anyio.sleep(1)
+        ws.send_nowait("queued")
+        match way:
+            case "close":
+                await ws.close(4000, "mine")
+            case "cancel_scope":
+                ws.cancel_scope.cancel()
+            case _:
+                handle.cancel()
+
+    assert (await block(server, body)).error is None
+    assert cleaned == ["clean"]
+    assert server.transcript.from_app == ["queued"]
+    assert server.transcript.app_close == ((4000, "mine") if way == "close" else (1000, ""))
