@@ -1,6 +1,7 @@
 """What all tests share: both backends, on virtual time."""
 
 import gc
+import os
 import signal
 from typing import Any
 
@@ -14,6 +15,24 @@ def pytest_sessionstart() -> None:
     """A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: half of a test of a real server is waiting.
+
+    Not more than 8: each collects all the tests.
+    """
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min((mine or 1) + 1, 8)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """What shares a server runs in one process."""
+    from tests._scheduling import Scheduling  # pytest-xdist may be missing
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -28,7 +28,9 @@ class Middleware:
         pass
 
 
-@pytest.mark.parametrize("unknown", [send, partial(send), Middleware().send], ids=repr)
+@pytest.mark.parametrize(
+    "unknown", [send, partial(send), Middleware().send], ids=["function", "partial", "method"]
+)
 def test_nothing_is_found_below_what_is_not_known(unknown: Any) -> None:
     assert carrier_of(unknown) is None
 

@@ -484,7 +484,8 @@ async def test_send_nowait_in_a_cancelled_scope_still_queues() -> None:
     assert server.transcript.from_app == ["x"]
 
 
-WRONG: list[Any] = [None, 5, True, 1.5, object(), ["a"], {"a": 1}, (b"a",)]
+AN_OBJECT = pytest.param(object(), id="object")
+WRONG: list[Any] = [None, 5, True, 1.5, AN_OBJECT, ["a"], {"a": 1}, (b"a",)]
 
 
 # contract: S6

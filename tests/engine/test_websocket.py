@@ -193,8 +193,8 @@ async def test_flush_waits_for_the_server() -> None:
         (b"", b""),
         (b"\xff", b"\xff"),
         (bytearray(b"ab"), b"ab"),
-        (memoryview(b"abcd")[::2], b"ac"),
-        (memoryview(b""), b""),
+        pytest.param(memoryview(b"abcd")[::2], b"ac", id="memoryview"),
+        pytest.param(memoryview(b""), b"", id="memoryview, empty"),
     ],
     ids=repr,
 )
@@ -284,7 +284,7 @@ async def test_json_both_ways(obj: object, text: str) -> None:
     [
         (float("nan"), ValueError),
         (float("inf"), ValueError),
-        (object(), TypeError),
+        pytest.param(object(), TypeError, id="object"),
         ({(1, 2): 3}, TypeError),
         ("\ud800", ValueError),
     ],
