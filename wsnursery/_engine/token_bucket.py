@@ -1,0 +1,36 @@
+"""How many messages a peer may send: a token bucket. Pure; the caller has the clock."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Allows a rate in the long run, and so many at once.
+
+    It begins full. Each message takes a token; tokens come back at the rate, up to the burst.
+
+    Args:
+        rate: Tokens that come back, per second.
+        burst: The most tokens that it holds.
+        now: The time, in seconds.
+    """
+
+    __slots__ = ("_burst", "_rate", "_time", "_tokens")
+
+    def __init__(self, rate: float, burst: int, now: float) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens = self._burst
+        self._time = now
+
+    def take(self, now: float) -> bool:
+        """Take a token, and say whether there was one.
+
+        Args:
+            now: The time, in seconds; it does not run backwards.
+        """
+        self._tokens = min(self._burst, self._tokens + (now - self._time) * self._rate)
+        self._time = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
