@@ -22,6 +22,7 @@ from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
+from ._lifespan import Lifespan, live
 from ._open import open_websocket
 
 _logger = logging.getLogger("wsnursery")
@@ -35,17 +36,20 @@ _UPGRADE_REQUIRED = b"This is a WebSocket endpoint: connect with ws:// or wss://
 class WebSocketApp:
     """An ASGI application around a handler. `websocket_app` makes it.
 
-    It serves ``websocket`` scopes, answers ``http`` with 426 (RFC 9110 §15.5.22) and acknowledges
-    ``lifespan``. It has the name and the docstring of the handler, which is ``__wrapped__``.
+    It serves ``websocket`` scopes, answers ``http`` with 426 (RFC 9110 §15.5.22) and runs the
+    lifespan. It has the name and the docstring of the handler, which is ``__wrapped__``.
     """
 
     __name__: str
     __wrapped__: Handler
 
-    def __init__(self, handler: Handler, options: Options) -> None:
+    def __init__(
+        self, handler: Handler, options: Options, lifespan: Lifespan | None = None
+    ) -> None:
         check_handler(handler)
         self._handler = handler
         self._options = options
+        self._lifespan = lifespan
         self._open = OpenConnections(close_websocket, cancel_websocket)
         self.__name__ = self.__qualname__ = shown_name(handler)
         update_wrapper(self, handler, updated=())
@@ -70,7 +74,7 @@ class WebSocketApp:
         elif kind == "http":
             await _upgrade_required(scope, send)
         elif kind == "lifespan":
-            await _live(receive, send)
+            await live(receive, send, self._lifespan)
         else:
             raise RuntimeError(f"websocket_app cannot serve a scope of type {kind!r}")
 
@@ -126,28 +130,26 @@ async def _upgrade_required(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": _UPGRADE_REQUIRED})
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """Stay until the shutdown: Hypercorn's trio worker dies of an early return."""
-    while True:
-        kind = (await receive())["type"]
-        if kind in ("lifespan.startup", "lifespan.shutdown"):
-            await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return
-
-
 @overload
-def websocket_app(handler: Handler, /, *, options: Options = ...) -> WebSocketApp: ...
+def websocket_app(
+    handler: Handler, /, *, options: Options = ..., lifespan: Lifespan | None = ...
+) -> WebSocketApp: ...
 
 
 # Without a parameter for the handler: a type checker shows the mistake in a handler by the overload
 # above only if this one cannot be meant.
 @overload
-def websocket_app(*, options: Options = ...) -> Callable[[Handler], WebSocketApp]: ...
+def websocket_app(
+    *, options: Options = ..., lifespan: Lifespan | None = ...
+) -> Callable[[Handler], WebSocketApp]: ...
 
 
 def websocket_app(
-    handler: Handler | None = None, /, *, options: Options = Options()
+    handler: Handler | None = None,
+    /,
+    *,
+    options: Options = Options(),
+    lifespan: Lifespan | None = None,
 ) -> WebSocketApp | Callable[[Handler], WebSocketApp]:
     """Make an ASGI application of a handler.
 
@@ -167,6 +169,9 @@ def websocket_app(
         handler: An async function of one `WebSocket`; a bound method, a ``functools.partial`` or an
             object with an async ``__call__`` is one too.
         options: Limits and mode of every connection.
+        lifespan: A function without arguments that gives an async context manager. The block is
+            entered before the first connection and left when the server stops: for a task that
+            feeds all connections, a pool, shared rooms. Its exceptions go to the server.
 
     Returns:
         The application; its `WebSocketApp.close_all` ends all open connections.
@@ -176,6 +181,6 @@ def websocket_app(
     """
 
     def decorate(handler: Handler) -> WebSocketApp:
-        return WebSocketApp(handler, options)
+        return WebSocketApp(handler, options, lifespan)
 
     return decorate if handler is None else decorate(handler)
