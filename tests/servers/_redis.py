@@ -48,6 +48,11 @@ class RedisServer:
 
     @property
     def tcp_url(self) -> str:
+        """For what breaks connections: on asyncio, anyio's unix sockets complain of some of that.
+
+        A cancellation that meets a readable socket in one turn is an `InvalidStateError` there, in
+        the loop's exception handler.
+        """
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:

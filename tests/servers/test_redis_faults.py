@@ -53,7 +53,7 @@ async def populate(here, url, **options):
 
 async def test_connections_are_killed(redis, rng):
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             for _ in range(4):
                 await anyio.sleep(rng.uniform(0.02, 0.3))
@@ -66,7 +66,7 @@ async def test_connections_are_killed(redis, rng):
 async def test_one_worker_is_away_for_longer_than_the_history(redis, rng):
     async with Proxy(redis.port) as proxy, world() as here:
         away = await here.worker(proxy.url, history=20)
-        here_all_along = await here.worker(redis.url, history=20)
+        here_all_along = await here.worker(redis.tcp_url, history=20)
         for rooms in (away, here_all_along):
             await here.member(rooms)
         async with here.publishing(here_all_along):
@@ -117,7 +117,7 @@ async def test_a_half_open_connection_is_noticed(redis):
 async def test_the_server_is_killed_and_started_again(options, rng):
     with redis_server(*options) as redis:
         async with world() as here:
-            await populate(here, redis.url)
+            await populate(here, redis.tcp_url)
             async with here.publishing():
                 for _ in range(2):
                     await anyio.sleep(rng.uniform(0.1, 0.4))
@@ -136,7 +136,7 @@ async def test_the_server_is_killed_and_started_again(options, rng):
 
 async def test_the_server_stands_still(redis):
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             redis.signal(signal.SIGSTOP)
             began = anyio.current_time()
@@ -150,7 +150,7 @@ async def test_the_server_stands_still(redis):
 
 async def test_everything_is_flushed(redis):
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             await anyio.sleep(0.1)
             redis.cli("FLUSHALL")
@@ -163,7 +163,7 @@ async def test_everything_is_flushed(redis):
 
 async def test_scripts_are_flushed(redis):
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             await anyio.sleep(0.1)
             redis.cli("SCRIPT", "FLUSH")
@@ -175,7 +175,7 @@ async def test_scripts_are_flushed(redis):
 async def test_keys_are_evicted(redis, rng):
     """As with ``maxmemory-policy allkeys-random``: told, and the others are well."""
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             for kind in ("m", "h", "p"):
                 await anyio.sleep(0.1)
@@ -187,7 +187,7 @@ async def test_keys_are_evicted(redis, rng):
 
 async def test_out_of_memory(redis, caplog):
     async with world() as here:
-        await populate(here, redis.url)
+        await populate(here, redis.tcp_url)
         async with here.publishing():
             redis.cli("CONFIG", "SET", "maxmemory", "1")
             await here.until(lambda: all(rooms.state == "away" for rooms in here.workers))
@@ -200,7 +200,7 @@ async def test_out_of_memory(redis, caplog):
 async def test_a_replica_that_lags_is_promoted(redis):
     """What the members of one worker saw of the old primary is gone; the others miss nothing."""
     with redis_server("--replicaof", "127.0.0.1", str(redis.port)) as replica:
-        address = [redis.url]
+        address = [redis.tcp_url]
 
         async def locate():
             return address[0]
@@ -220,7 +220,7 @@ async def test_a_replica_that_lags_is_promoted(redis):
                 here.sent.append(f"old{number}")
                 await other.publish_confirmed(ROOM, here.sent[-1])
             await here.until(lambda: len(member.got) == 13)
-            address[0] = replica.url
+            address[0] = replica.tcp_url
             redis.kill()
             for number in range(5):
                 here.sent.append(f"new{number}")
@@ -238,7 +238,7 @@ async def test_a_replica_that_lags_is_promoted(redis):
 async def test_a_replica_is_refused(redis, caplog):
     with redis_server("--replicaof", "127.0.0.1", str(redis.port)) as replica:
         async with world() as here:
-            rooms = await here.worker(replica.url, live=False)
+            rooms = await here.worker(replica.tcp_url, live=False)
             await here.until(lambda: "is a replica" in caplog.text)
             assert rooms.state == "connecting"
             replica.cli("REPLICAOF", "NO", "ONE")
@@ -270,11 +270,11 @@ async def test_a_worker_that_is_too_slow_is_cut_off(redis):
     """Its loop stands still, Redis ends the connection, and what is lost is counted exactly."""
     redis.cli("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
     async with world() as here:
-        slow = await here.worker(redis.url, history=50)
+        slow = await here.worker(redis.tcp_url, history=50)
         member = await here.member(slow)
 
         # In another process, and waited for without awaiting: this loop is to stand still.
-        command = [sys.executable, "-c", FLOOD, redis.url, ROOM]
+        command = [sys.executable, "-c", FLOOD, redis.tcp_url, ROOM]
         subprocess.run(command, check=True, timeout=60)  # noqa: ASYNC221
         await here.until(lambda: bool(member.got) and member.texts[-1] == "end")
         await anyio.sleep(0.05)
@@ -288,7 +288,7 @@ async def test_a_worker_that_is_too_slow_is_cut_off(redis):
 
 async def test_a_worker_dies_and_its_people_are_gone_within_the_lease(redis):
     async with Proxy(redis.port) as proxy, world() as here:
-        stays = await here.worker(redis.url)
+        stays = await here.worker(redis.tcp_url)
         dies = await here.worker(proxy.url)
         await here.member(stays, metadata="stays")
         await here.member(dies, metadata="dies")
@@ -305,7 +305,7 @@ async def test_a_worker_dies_and_its_people_are_gone_within_the_lease(redis):
 
 async def test_a_short_interruption_does_not_flap(redis):
     async with world() as here:
-        await populate(here, redis.url, lease=5)
+        await populate(here, redis.tcp_url, lease=5)
         await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
         with here.workers[0].presence(ROOM) as changes:
             for _ in range(2):
@@ -320,7 +320,7 @@ async def test_a_short_interruption_does_not_flap(redis):
 
 async def test_who_left_while_redis_was_away_is_not_present_afterwards(redis):
     async with Proxy(redis.port) as proxy, world() as here:
-        watches = await here.worker(redis.url, lease=60)
+        watches = await here.worker(redis.tcp_url, lease=60)
         rooms = await here.worker(proxy.url, lease=60)
         await here.member(watches, metadata="watches")
         async with anyio.create_task_group() as group:
