@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from wsnursery import (
     testing,
 )
 from wsnursery.rooms import Position, RoomStatistics
+from wsnursery.rooms._home import running_loop
 
 # membership
 
@@ -512,3 +514,9 @@ def test_a_room_of_one_of_several_workers_says_so_once(monkeypatch, caplog):
         "room 'lobby 4' has the members of this one of 4 workers, because it has no engine: use "
         "wsnursery.rooms.SharedRooms, or Room(name, local=True) if that is what you want"
     )
+
+
+def test_where_no_loop_runs(monkeypatch):
+    assert running_loop() is None
+    monkeypatch.delitem(sys.modules, "trio", raising=False)
+    assert running_loop() is None

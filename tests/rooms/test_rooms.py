@@ -14,7 +14,7 @@ def test_names():
     assert wsnursery.Room is rooms.Room
     for name in rooms.__all__:
         assert hasattr(rooms, name)
-    assert rooms.Rooms.__module__ == "wsnursery.rooms"
+    assert rooms.SharedRooms.__module__ == "wsnursery.rooms"
     assert rooms.Room.__module__ == "wsnursery"
 
 

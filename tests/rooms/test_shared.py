@@ -506,9 +506,41 @@ async def test_the_hold_gives_up_what_is_held_for_too_long():
         assert second.outgoing.message == "b"
         hold.settle(second, Position("e", 1))
         assert outcomes[1] == Position("e", 1)
+        assert hold.put(Outgoing("r", "c"))
+        await anyio.sleep(31)  # it is given up before it is taken
         assert hold.take() is None
         group.cancel_scope.cancel()
     with suppress(TimeoutError):
         with anyio.fail_after(1):
             while True:
                 await hold.changed()
+
+
+async def test_an_engine_that_ends_by_itself_ends_the_run():
+    class Ends(ScriptedEngine):
+        async def run(self, sink):
+            await anyio.lowlevel.checkpoint()
+
+    await SharedRooms(Ends()).run()
+
+
+async def test_people_of_an_engine_that_does_not_run_are_not_announced():
+    engine = MemoryEngine()
+    engine.announce("r", "p", None)
+    assert engine._store.rooms == {}
+
+
+async def test_a_stamp_may_publish_to_another_room():
+    def stamp(message, position):
+        if message != "logged":
+            rooms.publish("log", "logged")
+        return message
+
+    rooms = SharedRooms(MemoryEngine(), stamp=stamp)
+    async with anyio.create_task_group() as group, opened() as (ws, peer):
+        await group.start(rooms.run)
+        await rooms.wait_live()
+        with rooms.joined("r", ws), rooms.joined("log", ws):
+            rooms.publish("r", "a")
+            assert await received(peer) == ["a", "logged"]
+        group.cancel_scope.cancel()

@@ -49,7 +49,10 @@ class Address:
         if not self.tls:
             return await anyio.connect_tcp(self.host, self.port)
         context = ssl_context or ssl.create_default_context()
-        return await anyio.connect_tcp(self.host, self.port, tls=True, ssl_context=context)
+        try:
+            return await anyio.connect_tcp(self.host, self.port, tls=True, ssl_context=context)
+        except anyio.BrokenResourceError as exc:  # the handshake; anyio does not make it an OSError
+            raise ConnectionError(f"the TLS handshake with {self} has failed") from exc
 
 
 def parse_address(url: str) -> Address:

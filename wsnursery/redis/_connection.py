@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Reply: TypeAlias = Any
 """What RESP3 has: bytes, int, list, dict, None, or a `RedisError`."""
 
-Argument: TypeAlias = str | bytes | int | float
+Argument: TypeAlias = str | bytes | float
 """What a command is made of."""
 
 READ_AT_ONCE = 64 * 1024
@@ -57,14 +57,12 @@ class RedisConnection:
         self._outgoing = bytearray()
         self._has_outgoing = anyio.Event()
 
-    def send(self, *command: str | bytes | float) -> None:
+    def send(self, *command: Argument) -> None:
         """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
         self._outgoing += hiredis.pack_command(cast("Any", command))
         self._has_outgoing.set()
 
-    def request(
-        self, *command: str | bytes | float, then: Callable[[Reply], None] | None = None
-    ) -> None:
+    def request(self, *command: Argument, then: Callable[[Reply], None]) -> None:
         """Send a command. Never waits.
 
         Args:
@@ -72,10 +70,10 @@ class RedisConnection:
             then: Is called with the reply, in order with the pushes; it must not wait or raise. It
                 is never called if the connection is lost before.
         """
-        self._answered.append(then or _ignore)
+        self._answered.append(then)
         self.send(*command)
 
-    async def call(self, *command: str | bytes | float) -> Reply:
+    async def call(self, *command: Argument) -> Reply:
         """Send a command and wait for its reply.
 
         Raises:
@@ -134,10 +132,6 @@ class RedisConnection:
                 await self._has_outgoing.wait()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
             raise ConnectionLost(f"the connection to Redis is broken: {_cause(exc)}") from exc
-
-
-def _ignore(_: Reply) -> None:
-    pass
 
 
 def _cause(exc: Exception) -> object:

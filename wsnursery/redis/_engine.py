@@ -169,8 +169,8 @@ class RedisEngine:
                 group.cancel_scope.cancel()
         finally:
             self._is_running = False
-        if failure is not None:
-            raise failure
+        assert failure is not None, "sessions go on until something ends them"
+        raise failure
 
     async def _come_back(self, sink: Sink) -> None:
         now, pause = native().now, FIRST_PAUSE

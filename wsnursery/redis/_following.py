@@ -105,7 +105,7 @@ class Follower:
             try:
                 snapshot = _snapshot(reply)
             except ValueError as exc:
-                self._complain(room, exc)
+                self._complain(self._commands.keys.channel(room), exc)
             else:
                 self._sink.synchronize(room, snapshot)
         self._unanswered -= 1
@@ -119,7 +119,7 @@ class Follower:
             if room in self._followed:
                 self._hear(room, data[:1], data[1:])
         except ValueError as exc:
-            self._complain(repr(channel), exc)
+            self._complain(repr(channel)[2:-1], exc)
 
     def _hear(self, room: str, kind: bytes, data: bytes) -> None:
         if kind == b"m":
@@ -132,9 +132,9 @@ class Follower:
         else:
             raise ValueError(f"unknown kind of push: {kind!r}")
 
-    def _complain(self, room: str, exc: Exception) -> None:
-        # Somebody else uses our names. One room may be harmed by it, the others must not.
-        logger.warning("Redis has data of room %s that are not from wsnursery: %s", room, exc)
+    def _complain(self, name: str, exc: Exception) -> None:
+        # Something else uses our names. It may harm one room, but not the others.
+        logger.warning("Redis has data under %s that are not from wsnursery: %s", name, exc)
 
 
 def _snapshot(reply: Reply) -> Snapshot:

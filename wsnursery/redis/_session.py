@@ -109,13 +109,12 @@ class Session:
                 await self._guarded(partial(self._work, group, began, retired))
                 await anyio.sleep_forever()
         failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        assert failure is not None, "only a failure cancels this scope"
+        raise failure
 
     def fail(self, failure: Exception) -> None:
         """End the session. The first failure counts."""
-        if self._failure is None:
-            self._failure = failure
+        self._failure = self._failure or failure
         self._scope.cancel()
 
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,197 @@
+"""A Redis in memory that answers what the test says, for one connection after the other."""
+
+from collections import deque
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.abc
+import hiredis
+
+from wsnursery.redis import RedisEngine, _scripts
+from wsnursery.redis._address import Address
+from wsnursery.rooms import SharedRooms
+
+NAMES = {
+    _scripts.PUBLISH: "publish",
+    _scripts.SYNCHRONIZE: "synchronize",
+    _scripts.ANNOUNCE: "announce",
+    _scripts.RETRACT: "retract",
+    _scripts.BEAT: "beat",
+}
+
+
+class Error(str):
+    """An error reply."""
+
+    __slots__ = ()
+
+
+class Push(list[object]):
+    """What is pushed."""
+
+
+def encode(value) -> bytes:
+    """A reply in RESP3."""
+    match value:
+        case Error():
+            return b"-%b\r\n" % value.encode()
+        case Push():
+            return b">%d\r\n" % len(value) + b"".join(map(encode, value))
+        case int():
+            return b":%d\r\n" % value
+        case str():
+            return encode(value.encode())
+        case bytes():
+            return b"$%d\r\n%b\r\n" % (len(value), value)
+        case list():
+            return b"*%d\r\n" % len(value) + b"".join(map(encode, value))
+        case dict():
+            pairs = [encode(key) + encode(item) for key, item in value.items()]
+            return b"%%%d\r\n" % len(value) + b"".join(pairs)
+        case _:
+            return b"_\r\n"
+
+
+class MemoryStream(anyio.abc.ByteStream):
+    """The worker's end of a connection in memory."""
+
+    def __init__(self, peer: "Peer") -> None:
+        self._peer = peer
+        self._incoming = bytearray()
+        self._news = anyio.Event()
+        self.eof = self.is_closed = self.is_broken = False
+
+    def put(self, data: bytes) -> None:
+        self._incoming += data
+        self._news.set()
+
+    def end(self) -> None:
+        self.eof = True
+        self._news.set()
+
+    def break_(self) -> None:
+        self.is_broken = True
+        self._news.set()
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        while not self._incoming:
+            if self.is_broken:
+                raise anyio.BrokenResourceError from ConnectionResetError("reset")
+            if self.eof:
+                raise anyio.EndOfStream
+            self._news = anyio.Event()
+            await self._news.wait()
+        data = bytes(self._incoming[:max_bytes])
+        del self._incoming[:max_bytes]
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self.is_broken:
+            raise anyio.BrokenResourceError from BrokenPipeError("pipe")
+        self._peer.hear(item)
+
+    async def send_eof(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await anyio.lowlevel.checkpoint()
+
+
+class Peer:
+    """What Redis does. `answers` has what the test wants otherwise, by name: a value or a call."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.answers: dict[str, object] = {}
+        self.failures: deque[Exception] = deque()
+        """What the next attempts to connect raise."""
+        self.streams: list[MemoryStream] = []
+        self.answers_nothing = False
+        self.number = 0
+
+    @property
+    def stream(self) -> MemoryStream:
+        return self.streams[-1]
+
+    async def connect(self, *_: object) -> MemoryStream:
+        await anyio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.popleft()
+        self._parser = hiredis.Reader()
+        self.streams.append(MemoryStream(self))
+        return self.stream
+
+    def named(self, name: str) -> list[list[str]]:
+        """The commands of a name, or the runs of a script."""
+        return [command for command in self.commands if command[0] == name]
+
+    def push(self, *parts: object) -> None:
+        self.stream.put(encode(Push(parts)))
+
+    def message(self, room: str, text: str, prefix: str = "wsnursery:") -> None:
+        self.push("message", f"{prefix}{{{room}}}", text)
+
+    def hear(self, data: bytes) -> None:
+        self._parser.feed(data)
+        while (parts := self._parser.gets()) is not False:
+            command = [part.decode() for part in parts]
+            if command[0] == "EVALSHA":
+                command = [command[1], *command[3:]]
+            self.commands.append(command)
+            if not self.answers_nothing:
+                self._answer(command)
+
+    def _answer(self, command: list[str]) -> None:
+        name = command[0]
+        answer = self.answers.get(name, getattr(self, f"_{name.lower()}", None))
+        reply = answer(command) if callable(answer) else answer
+        if reply is not ...:
+            self.stream.put(encode(reply))
+
+    def _hello(self, _: list[str]) -> object:
+        return {"server": "redis", "version": "7.0.15", "proto": 3, "role": "master"}
+
+    def _script(self, command: list[str]) -> object:
+        return NAMES[command[2]]
+
+    def _subscribe(self, command: list[str]) -> object:
+        for channel in command[1:]:
+            self.push("subscribe", channel, 1)
+        return ...
+
+    def _unsubscribe(self, _: list[str]) -> object:
+        return ...
+
+    def _publish(self, command: list[str]) -> object:
+        if command[0] == "PUBLISH":  # a probe
+            self.push("message", command[1], command[2])
+            return 1
+        self.number += 1
+        return f"e {self.number}"
+
+    def _synchronize(self, _: list[str]) -> object:
+        return ["e", self.number, "", [], []]
+
+    def _exists(self, command: list[str]) -> object:
+        return len(command) - 1
+
+    def _beat(self, _: list[str]) -> object:
+        return 0
+
+
+@asynccontextmanager
+async def connected(monkeypatch, *, live=True, history=10, url="redis://localhost", **options):
+    """Shared rooms over a Redis in memory."""
+    peer = Peer()
+    monkeypatch.setattr(Address, "connect", peer.connect)
+    rooms = SharedRooms(RedisEngine(url, **options), history=history, linger=0)
+    async with anyio.create_task_group() as group:
+        await group.start(rooms.run)
+        if live:
+            await rooms.wait_live()
+        yield rooms, peer
+        group.cancel_scope.cancel()
+    assert all(stream.is_closed for stream in peer.streams)
