@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "opentelemetry": set[str](),
     "timeline": set[str](),
     "wsnursery": {"_engine", "asgi", "rooms"},
-    "testing": {"wsnursery", "rooms", "timeline"},
+    "testing": {"wsnursery", "rooms", "timeline", "_backend"},
     "_doctor": {"_engine", "asgi"},
     "__main__": {"_doctor", "hypercorn", "wsnursery"},
 }

@@ -1,53 +1,10 @@
-"""Say where a task waits: the file, the line and the function of the user's own code."""
+"""Where the tasks of a test wait that wait for ever."""
 
 from __future__ import annotations
 
-import sysconfig
 from collections.abc import Mapping
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
-_LIBRARIES = (
-    sysconfig.get_path("stdlib"),
-    sysconfig.get_path("purelib"),
-    str(Path(__file__).parent.parent),
-)
-
-
-def where_it_waits(awaitable: object) -> str:
-    """Describe where a suspended coroutine waits, as ``"in handler (app.py:12)"``.
-
-    The innermost frame outside the standard library, the installed packages and wsnursery; the
-    innermost frame of all where there is no such.
-
-    Returns:
-        An empty string if it is not suspended in a coroutine.
-    """
-    frames = list(_frames(awaitable))
-    if not frames:
-        return ""
-    own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)]
-    frame = (own or frames)[-1]
-    name = frame.f_code.co_qualname
-    return f"in {name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
-
-
-def _frames(awaitable: Any) -> list[FrameType]:
-    """The frames of a chain of awaits, the outermost first."""
-    frames: list[FrameType] = []
-    while awaitable is not None:
-        for prefix in ("cr", "ag", "gi"):
-            frame = getattr(awaitable, f"{prefix}_frame", None)
-            if frame is not None:
-                frames.append(frame)
-                awaitable = getattr(awaitable, f"{prefix}_await", None) or getattr(
-                    awaitable, f"{prefix}_yieldfrom", None
-                )
-                break
-        else:
-            return frames
-    return frames
+from wsnursery._backend.where import where_it_waits as where_it_waits
 
 
 def describe_deadlock(tasks: Mapping[str, object]) -> str:
