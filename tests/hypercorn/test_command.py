@@ -16,7 +16,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """What would have been served."""
     calls: list[tuple[Any, Any]] = []
 
-    def run(app: Any, config: Any) -> int:
+    def run(app: Any, config: Any, *, factory: bool) -> int:
+        assert factory is (app == "x:make")
         calls.append((app, config))
         return 5
 
@@ -50,6 +51,13 @@ def test_a_file_and_what_overrides_it(served: list[tuple[str, Config]], tmp_path
     (_, first), (_, second) = served
     assert (first.bind, first.worker_class, first.workers) == (["localhost:1"], "uvloop", 7)
     assert (second.bind, second.worker_class, second.workers) == (["a:1", "b:2"], "trio", 3)
+
+
+def test_a_factory_and_the_logs(served: list[tuple[str, Config]]) -> None:
+    arguments = ["--factory", "--log-level", "debug", "--access-log", "-"]
+    assert main([*arguments, "x:make"]) == 5
+    ((_, config),) = served
+    assert (config.loglevel, config.accesslog) == ("debug", "-")
 
 
 def test_a_file_that_is_wrong(

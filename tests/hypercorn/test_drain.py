@@ -280,6 +280,37 @@ async def test_it_is_idle_when_no_request_and_no_websocket_is_served() -> None:
     assert drain.is_idle
 
 
+async def test_waiting_until_it_is_idle() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await anyio.sleep(float(scope["path"]))
+
+    drain, server = drain_of(app), testing.Server()
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        await drain.until_idle()
+        began = anyio.current_time()
+        for path in ("1", "2"):
+            scope = {"type": "http", "path": path}
+            tasks.start_soon(drain, scope, server.receive, server.send)
+        await anyio.sleep(0.1)
+        await drain.until_idle()
+        assert anyio.current_time() == about(began + 2)
+
+
+async def test_handlers_are_described() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await anyio.sleep_forever()
+
+    drain, server = drain_of(app), testing.Server()
+    async with testing.no_leaks(), anyio.create_task_group() as tasks:
+        for scope in ({"type": "http", "path": "/a\n", "client": ("::1", 7)}, {"type": "http"}):
+            tasks.start_soon(drain, scope, server.receive, server.send)
+        await anyio.sleep(0.1)
+        second, first = sorted(drain.describe_handlers())
+        assert first.startswith("http '/a\\n' of ::1:7, in test_handlers_are_described")
+        assert second.startswith("http '', in test_handlers_are_described")
+        tasks.cancel_scope.cancel()
+
+
 async def test_the_websockets_of_a_peer_that_has_gone_are_broken_off() -> None:
     outcomes: list[BaseException | None] = []
 

@@ -66,7 +66,9 @@ async def test_what_cannot_be_started() -> None:
 
 def test_run_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Any] = []
-    monkeypatch.setattr(wsnursery.hypercorn, "serve_process", lambda *call: served.append(call))
+    monkeypatch.setattr(
+        wsnursery.hypercorn, "serve_process", lambda *call, factory: served.append(call)
+    )
     chosen = config()
     assert run(app, chosen) == 0
     ((what, how, sockets),) = served
@@ -77,7 +79,8 @@ def test_run_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_run_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
     class Workers:
-        def __init__(self, app: str, config: Config, sockets: Any) -> None:
+        def __init__(self, app: str, config: Config, sockets: Any, *, factory: bool) -> None:
+            assert not factory
             assert (app, config.workers) == ("module:app", 3)
             (listener,) = sockets.insecure_sockets
             listener.close()

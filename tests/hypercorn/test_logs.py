@@ -1,6 +1,7 @@
 """Where the library's log lines go when it runs the server process."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wsnursery.hypercorn._config import Config
-from wsnursery.hypercorn._logs import logger, show_log
+from wsnursery.hypercorn._logs import log_start, logger, show_log
 
 
 @contextmanager
@@ -65,3 +66,17 @@ def test_without_a_log_of_hypercorn_there_is_none() -> None:
     with nothing_set_up():
         show_log(Config.from_mapping(errorlog=None))
         assert logging.getLogger("wsnursery").handlers == []
+
+
+async def test_the_start_is_logged_with_the_limits(
+    anyio_backend_name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config.from_mapping(workers=3)
+    with caplog.at_level(logging.INFO, "wsnursery.hypercorn"):
+        log_start(config, ["http://127.0.0.1:8000"])
+        monkeypatch.setitem(sys.modules, "resource", None)
+        log_start(config, ["http://127.0.0.1:8000"])
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("started on http://127.0.0.1:8000: wsnursery ")
+    assert f"{anyio_backend_name} worker, 3 process(es), messages up to 2097152 bytes" in first
+    assert second.endswith("unlimited descriptors")

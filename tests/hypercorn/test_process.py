@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import ssl
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from hypercorn.utils import LifespanFailureError
 
 from wsnursery import websocket_app
 from wsnursery.hypercorn._config import Config, DeploymentError, bind
-from wsnursery.hypercorn._process import check, complain, load, serve_process, status_of
+from wsnursery.hypercorn._process import check, complain, serve_process, status_of
 
 app = websocket_app(lambda ws: ws.accept())
 
@@ -49,42 +48,6 @@ def test_a_library_that_is_missing(worker: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("wsnursery.hypercorn._process.find_spec", lambda _name: None)
     with pytest.raises(DeploymentError, match=f"the {worker} worker needs {worker}: pip install"):
         check(app, Config.from_mapping(worker_class=worker))
-
-
-@pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of modules that can be imported."""
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
-def test_the_application_is_found(modules: Path) -> None:
-    (modules / "deployed_here.py").write_text("class site:\n    app = len\napp = max\n")
-    inner: Any = load("deployed_here:site.app")
-    assert inner is len
-    outer: list[Any] = [load("deployed_here:app"), load("deployed_here")]
-    assert outer == [max, max]
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("no_such_module_anywhere:app", "No module named 'no_such_module_anywhere'"),
-        ("tests.no_such_module.inner:app", "No module named 'tests.no_such_module'"),
-        ("tests:application", "has no attribute 'application'"),
-    ],
-)
-def test_an_application_that_is_not_there(name: str, problem: str) -> None:
-    with pytest.raises(DeploymentError) as caught:
-        load(name)
-    assert str(caught.value).startswith(f"cannot load the application {name!r}: ")
-    assert problem in str(caught.value)
-
-
-def test_an_application_that_lacks_something_itself(modules: Path) -> None:
-    (modules / "deployed_badly.py").write_text("import no_such_module_anywhere\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_module_anywhere"):
-        load("deployed_badly:app")
 
 
 def sockets() -> Sockets:

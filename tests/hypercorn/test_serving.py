@@ -24,7 +24,9 @@ from wsnursery import WebSocket, testing, websocket_app
 from wsnursery.hypercorn._config import Config, DeploymentError, bind
 from wsnursery.hypercorn._drain import ASGIApp, DrainPolicy
 from wsnursery.hypercorn._network import NetworkConnections
-from wsnursery.hypercorn._serving import LATE_SECONDS, drain_policy, only_leaf, serve_on
+from wsnursery.hypercorn._run import LATE_SECONDS
+from wsnursery.hypercorn._serving import drain_policy, only_leaf, serve_on
+from wsnursery.hypercorn._signals import ProcessSignals
 
 POLICY = DrainPolicy(timeout=10, spread=0, code=1012, reason="")
 
@@ -148,7 +150,7 @@ async def run(sockets: Sockets, app: ASGIApp = echo, **options: Any) -> float:
     """Serve until the trigger; how long it took."""
     config = Config.from_mapping(graceful_timeout=3)
     began = anyio.current_time()
-    options.setdefault("obeys_signals", False)
+    options.setdefault("signals", False)
     async with testing.no_leaks():
         await serve_on(sockets, app, config, POLICY, **options)
     return anyio.current_time() - began
@@ -204,6 +206,14 @@ async def test_hypercorn_stops_by_itself(server: Hypercorn, sockets: Sockets) ->
     assert await run(sockets) == about(7)
 
 
+async def test_hypercorn_that_takes_its_time_without_a_handler_is_waited_for(
+    server: Hypercorn, sockets: Sockets, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.stops_after = 40
+    assert await run(sockets, trigger=partial(at, 1)) == about(41)
+    assert "does not end" not in caplog.text
+
+
 async def test_a_cancellation_stops_it_too(server: Hypercorn, sockets: Sockets) -> None:
     server.clients = [testing.Server()]
     began = anyio.current_time()
@@ -240,7 +250,7 @@ async def test_signals_stop_it(server: Hypercorn, sockets: Sockets, number: sign
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(send_signals)
-        took = await run(sockets, websocket_app(slow), obeys_signals=True)
+        took = await run(sockets, websocket_app(slow), signals=True)
         tasks.cancel_scope.cancel()
     assert took == about(3)
 
@@ -256,7 +266,7 @@ async def test_a_signal_that_the_process_ignores_stays_ignored(
             os.kill(os.getpid(), signal.SIGINT)
             await anyio.sleep(1)
 
-        assert await run(sockets, trigger=trigger, obeys_signals=True) == about(2)
+        assert await run(sockets, trigger=trigger, signals=True) == about(2)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -265,7 +275,92 @@ async def test_in_another_thread_there_are_no_signals(
     server: Hypercorn, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading, "main_thread", lambda: None)
-    assert await run(sockets, trigger=partial(at, 1), obeys_signals=True) == about(1)
+    assert await run(sockets, trigger=partial(at, 1), signals=True) == about(1)
+
+
+@pytest.mark.parametrize("ends_the_process", [False, True])
+async def test_handlers_that_do_not_end_are_named(
+    server: Hypercorn,
+    sockets: Sockets,
+    ends_the_process: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended = anyio.Event()
+    abandoned: list[float] = []
+
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stubborn_child)
+
+    async def stubborn_child() -> None:
+        with anyio.CancelScope(shield=True):
+            await ended.wait()
+
+    def abandon() -> None:
+        abandoned.append(anyio.current_time())
+        ended.set()
+
+    monkeypatch.setattr("wsnursery.hypercorn._run.abandon", abandon)
+    server.clients = [testing.Server(path="/there")]
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        if not ends_the_process:
+
+            async def let_go() -> None:
+                await anyio.sleep(40)
+                ended.set()
+
+            tasks.start_soon(let_go)
+        with ProcessSignals(20) as signals:
+            given = signals if ends_the_process else False
+            await run(sockets, stubborn, trigger=partial(at, 5), signals=given)
+    (line,) = [record.getMessage() for record in caplog.records if "does not" in record.msg]
+    assert line.startswith("a handler does not end: websocket '/there' of ")
+    assert "in test_handlers_that_do_not_end_are_named.<locals>.stubborn_child (test_serv" in line
+    # The drain, its cancellations, and Hypercorn's grace twice with what is late.
+    bound = 10 + 1 + 2 * (3 + 1)
+    assert abandoned == ([about(began + 5 + bound)] if ends_the_process else [])
+
+
+async def test_a_second_signal_gives_them_a_moment(
+    server: Hypercorn, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = anyio.Event()
+    abandoned: list[float] = []
+
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        with anyio.CancelScope(shield=True):
+            await ended.wait()
+
+    def abandon() -> None:
+        abandoned.append(anyio.current_time())
+        ended.set()
+
+    monkeypatch.setattr("wsnursery.hypercorn._run.abandon", abandon)
+    server.clients = [testing.Server()]
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+
+        async def twice() -> None:
+            for _ in range(2):
+                await anyio.sleep(2)
+                signal.raise_signal(signal.SIGTERM)
+
+        tasks.start_soon(twice)
+        with ProcessSignals(20) as signals:
+            await run(sockets, stubborn, signals=signals)
+    assert abandoned == [about(began + 4 + 1.5)]
+
+
+async def test_what_the_application_raises_at_its_start_is_raised(sockets: Sockets) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise LookupError("no database")
+
+    config = Config.from_mapping(loglevel="ERROR")
+    with pytest.raises(LookupError, match="no database"):
+        await serve_on(sockets, app, config, POLICY, signals=False)
 
 
 async def test_what_hypercorn_raises_is_bare(server: Hypercorn, sockets: Sockets) -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,13 @@ from hypercorn.config import Sockets
 
 from wsnursery.hypercorn import _workers as _hypercorn_workers
 from wsnursery.hypercorn._config import Config, DeploymentError
-from wsnursery.hypercorn._workers import Workers, _parent_gone, _work
+from wsnursery.hypercorn._workers import (
+    FIRST_BACKOFF,
+    MOST_DEATHS,
+    Workers,
+    _parent_gone,
+    _work,
+)
 from wsnursery.testing import no_leaks
 
 APP = "module:app"
@@ -24,10 +31,12 @@ NO_SOCKETS = Sockets([], [], [])
 class Process:
     """A process that does what the test says."""
 
-    def __init__(self, *, target: Any) -> None:
+    def __init__(self, *, target: Any, kwargs: Any) -> None:
         self.target = target
+        self.serves = kwargs["serves"]
         self.exitcode: int | None = None
         self.sentinel = self
+        self.pid = 0
         self.signals: list[str] = []
 
     def start(self) -> None:
@@ -48,15 +57,22 @@ class World:
         self.processes: list[Process] = []
         self.steps: list[Callable[[], None]] = []
         self.timer = SimpleNamespace(seconds=0.0, action=lambda: None, done=list[str]())
+        self.now = 1000.0
+        self.pauses: list[float] = []
 
     def new(self, **options: Any) -> Process:
         self.processes.append(Process(**options))
+        self.processes[-1].pid = len(self.processes)
         return self.processes[-1]
 
-    def wait(self, sentinels: list[Process]) -> None:
-        """The next thing happens."""
-        assert all(process.exitcode is None for process in sentinels)
-        self.steps.pop(0)()
+    def wait(self, sentinels: list[Any], pause: float | None) -> None:
+        """The next thing happens, or the pause is over."""
+        assert all(getattr(it, "exitcode", None) is None for it in sentinels)
+        if pause is None:
+            self.steps.pop(0)()
+        else:
+            self.pauses.append(pause)
+            self.now += pause
 
     def make_timer(self, seconds: float, action: Callable[[], None]) -> Any:
         timer = self.timer
@@ -71,6 +87,11 @@ class World:
 
         return step
 
+    def serve(self) -> None:
+        """Every worker has started up."""
+        for process in self.processes:
+            process.serves.set()
+
     def signals(self) -> list[list[str]]:
         return [process.signals for process in self.processes]
 
@@ -78,10 +99,17 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    context = SimpleNamespace(Process=world.new, Semaphore=multiprocessing.Semaphore)
+    context = SimpleNamespace(
+        Process=world.new,
+        Semaphore=multiprocessing.Semaphore,
+        Event=threading.Event,
+        Pipe=multiprocessing.Pipe,
+    )
     monkeypatch.setattr(multiprocessing, "get_context", lambda _method: context)
     monkeypatch.setattr(_hypercorn_workers, "wait", world.wait)
     monkeypatch.setattr("wsnursery.hypercorn._workers.threading.Timer", world.make_timer)
+    clock = SimpleNamespace(monotonic=lambda: world.now)
+    monkeypatch.setattr(_hypercorn_workers, "time", clock)
     return world
 
 
@@ -101,8 +129,9 @@ def test_a_signal_is_passed_on(world: World, number: signal.Signals) -> None:
     world.steps = [sends(number), world.exits(0, 0), world.exits(1, 0)]
     assert run() == 0
     assert world.signals() == [["start", "terminate"]] * 2
-    # The drain, Hypercorn's grace twice, what is late, and something to spare.
-    assert world.timer.seconds == 10 + 2 * 3 + 1 + 5
+    # The drain, its cancellations, Hypercorn's grace twice with what is late, the lifespan, and
+    # something to spare.
+    assert world.timer.seconds == 10 + 1 + 2 * (3 + 1) + 5 + 5
     assert world.timer.done == ["start", "cancel"]
 
 
@@ -118,16 +147,67 @@ def test_one_that_has_ended_by_itself_is_replaced(world: World) -> None:
     world.steps = [world.exits(1, 0), sends(signal.SIGTERM), world.exits(0, 0), world.exits(2, 0)]
     assert run() == 0
     assert world.signals() == [["start", "terminate"], ["start"], ["start", "terminate"]]
+    assert world.pauses == []
 
 
-@pytest.mark.parametrize("status", [1, -signal.SIGSEGV, -signal.SIGTERM])
-def test_one_that_fails_takes_the_others_with_it(world: World, status: int) -> None:
-    world.steps = [world.exits(0, status), world.exits(1, 0)]
+@pytest.mark.parametrize("status", [1, -signal.SIGSEGV, -signal.SIGTERM, -63])
+def test_one_that_dies_is_replaced_after_a_pause(
+    world: World, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends = [world.exits(1, 0), world.exits(2, 0)]
+    world.steps = [world.serve, world.exits(0, status), sends(signal.SIGTERM), *ends]
+    assert run() == 0
+    assert world.signals() == [["start"], ["start", "terminate"], ["start", "terminate"]]
+    assert world.pauses == [FIRST_BACKOFF]
+    assert "worker 1 has died (" in caplog.text
+    assert "another one starts in 0.5 s" in caplog.text
+
+
+def test_the_pauses_grow_and_shrink_again(world: World) -> None:
+    def later() -> None:
+        world.now += 100
+
+    deaths = [world.exits(index, -9) for index in (1, 2, 3)]
+    rest = [sends(signal.SIGTERM), world.exits(0, 0), world.exits(5, 0)]
+    world.steps = [world.serve, *deaths, later, world.exits(4, -9), *rest]
+    assert run() == 0
+    assert world.pauses == [0.5, 1, 2, 0.5]
+
+
+def test_deaths_that_follow_one_another_end_the_service(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaths = [world.exits(index, -9) for index in range(1, MOST_DEATHS + 1)]
+    world.steps = [world.serve, *deaths, world.exits(0, 0)]
     assert run() == 1
+    assert world.pauses == [0.5, 1, 2, 4, 8]
+    assert world.signals()[0] == ["start", "terminate"]
+    assert "has died (SIGKILL), the 6th in a row: the service ends" in caplog.text
+
+
+def test_an_application_that_cannot_start_ends_the_service(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.steps = [world.exits(0, 1), world.exits(1, 1)]
+    assert run() == 1
+    assert world.signals() == [["start"], ["start", "terminate"]]
+    assert "worker 1 cannot start: the service ends" in caplog.text
+
+
+def test_a_signal_ends_a_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(sentinels: list[Any], pause: float | None) -> None:
+        if pause is None:
+            world.steps.pop(0)()
+        else:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(_hypercorn_workers, "wait", waits)
+    world.steps = [world.serve, world.exits(0, -9), world.exits(1, 0)]
+    assert run() == 0
     assert world.signals() == [["start"], ["start", "terminate"]]
 
 
-def test_one_that_does_not_end_is_killed(world: World) -> None:
+def test_one_that_does_not_end_is_killed(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def too_late() -> None:
         world.timer.action()
         world.exits(0, -signal.SIGKILL)()
@@ -136,6 +216,7 @@ def test_one_that_does_not_end_is_killed(world: World) -> None:
     world.steps = [sends(signal.SIGTERM), too_late]
     assert run() == 1
     assert [done[:3] for done in world.signals()] == [["start", "terminate", "kill"]] * 2
+    assert "killed worker 1, which did not end" in caplog.text
 
 
 def test_what_a_worker_does(
@@ -143,20 +224,38 @@ def test_what_a_worker_does(
 ) -> None:
     served: list[Any] = []
 
-    def serve_process(*arguments: Any) -> None:
-        served.append(arguments)
+    def serve_process(*arguments: Any, factory: bool, report: Any) -> None:
+        served.append((*arguments, factory))
+        report(["http://127.0.0.1:8000"])
         if len(served) > 1:
             raise DeploymentError("the application is missing")
 
     monkeypatch.setattr(_hypercorn_workers, "serve_process", serve_process)
     first = multiprocessing.Semaphore(1)
     for status in (0, 1, 1):
+        serves: Any = threading.Event()
         with pytest.raises(SystemExit) as caught:
-            _work(APP, CONFIG, NO_SOCKETS, first)
+            _work(APP, CONFIG, NO_SOCKETS, first, serves=serves, factory=True)
         assert caught.value.code == status
-    assert served == [(APP, CONFIG, NO_SOCKETS, _parent_gone)] * 3
+        assert serves.is_set()
+    assert served == [(APP, CONFIG, NO_SOCKETS, _parent_gone, True)] * 3
     # They all stumble over the same thing: it is said once.
     assert capsys.readouterr().err == "the application is missing\n"
+
+
+def test_what_the_application_raises_is_written_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve_process(*arguments: Any, **options: Any) -> None:
+        raise LookupError("no database")
+
+    monkeypatch.setattr(_hypercorn_workers, "serve_process", serve_process)
+    first = multiprocessing.Semaphore(1)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as caught:
+            _work(APP, CONFIG, NO_SOCKETS, first, serves=multiprocessing.Event())
+        assert caught.value.code == 1
+    assert capsys.readouterr().err.count("LookupError: no database") == 1
 
 
 async def test_it_notices_that_the_parent_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:

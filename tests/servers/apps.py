@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,21 @@ async def slow_to_leave(ws: WebSocket, conn: Connection) -> None:
     async for _ in ws:
         pass
     await conn.released.wait()
+
+
+@ours()
+async def shielded(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+    conn.report("accepted")
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(1000)
+
+
+@ours()
+async def stuck(ws: WebSocket, conn: Connection) -> None:
+    await ws.accept()
+    conn.report("accepted")
+    time.sleep(1000)  # noqa: ASYNC251 - the event loop stands still
 
 
 @ours()

@@ -140,27 +140,123 @@ def test_several_workers(start: Start) -> None:
         assert_ends(server, began, within=2)
 
 
-@pytest.mark.parametrize("who", ["worker", "parent"])
-def test_a_process_is_killed(start: Start, who: str) -> None:
-    """The others drain: nobody could restart them, or tell them to stop."""
-    with start(workers=2) as server, ExitStack() as stack:
+def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
+    with start(workers=2, graceful_timeout=0.5) as server, ExitStack() as stack:
         crowd = Crowd(server, stack)
         first, second = workers_of(server, 2)
-        crowd.join_each((first, second), "/ours/echo", 10)
-        began = time.monotonic()
-        os.kill(first if who == "worker" else server.process.pid, signal.SIGKILL)
+        crowd.join_each((first, second), "/ours/echo", 5)
+        os.kill(first, signal.SIGKILL)
+        (third,) = set(workers_of(server, 3)) - {first, second}
+        assert f"worker {first} has died (SIGKILL): another one starts in 0.5 s" in server.log
         for connection, client in crowd.clients.items():
-            if who == "parent" or server.wait_for(connection, "accepted")["process"] == second:
-                assert client.read_close() == (1012, "")
-                client.close(1012)
-        assert_ends(server, began, within=2, status=1 if who == "worker" else -signal.SIGKILL)
+            if server.wait_for(connection, "accepted")["process"] == second:
+                client.send("still here")
+                while client.read()[1] != b"still here":
+                    pass
+                client.close(1000)
+        newcomers = Crowd(server, stack)
+        newcomers.join_each((second, third), "/ours/echo", 2)
+        began = stop(server)
+        for client in newcomers.clients.values():
+            assert client.read_close() == (1012, "")
+            client.close(1012)
+        assert_ends(server, began, within=3)
+
+
+def test_the_parent_is_killed(start: Start) -> None:
+    """The workers drain: nobody could restart them, or tell them to stop."""
+    with start(workers=2) as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        crowd.join_each(workers_of(server, 2), "/ours/echo", 10)
+        began = time.monotonic()
+        os.kill(server.process.pid, signal.SIGKILL)
+        for client in crowd.clients.values():
+            assert client.read_close() == (1012, "")
+            client.close(1012)
+        assert_ends(server, began, within=2, status=-signal.SIGKILL)
+
+
+SHORT = {
+    "drain_timeout": 0.5,
+    "drain_spread": 0.0,
+    "graceful_timeout": 0.2,
+    "shutdown_timeout": 0.5,
+}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("shielded", "a handler does not end: websocket '/ours/shielded' of 127.0.0.1"),
+        ("stuck", "the event loop does not end: it stands in stuck (apps.py:"),
+    ],
+)
+def test_it_ends_in_time_whatever_a_handler_does(
+    start: Start, how: signal.Signals, name: str, line: str
+) -> None:
+    with start(**SHORT) as server, ExitStack() as stack:
+        Crowd(server, stack).join(f"/ours/{name}")
+        began = stop(server, how)
+        bound = 0.5 + 1 + 2 * (0.2 + 1) + 0.5
+        took = assert_ends(server, began, within=bound + 3, status=None)
+        if server.process.returncode == 0:
+            # The cancellations of asyncio go through any shield of anyio's.
+            assert (name, "asyncio" in server.log) == ("shielded", True)
+        else:
+            assert server.process.returncode == 1
+            assert line in server.log
+            assert took > 1
+
+
+@pytest.mark.parametrize("name", ["shielded", "stuck"])
+def test_a_second_signal_ends_it_soon_and_a_third_at_once(start: Start, name: str) -> None:
+    for count, within in ((2, 3.5), (3, 0.5)):
+        with start() as server, ExitStack() as stack:
+            Crowd(server, stack).join(f"/ours/{name}")
+            began = stop(server)
+            for _ in range(count - 1):
+                time.sleep(0.2)
+                began = stop(server)
+            assert_ends(server, began, within=within, status=None)
+
+
+def test_it_says_what_it_does(start: Start) -> None:
+    with start() as server, ExitStack() as stack:
+        crowd = Crowd(server, stack)
+        for _ in range(3):
+            crowd.join("/ours/echo")
+        began = stop(server)
+        for client in crowd.clients.values():
+            client.read_close()
+            client.close(1012)
+        assert_ends(server, began, within=2)
+        assert "[INFO] started on http://127.0.0.1:" in server.log
+        assert "[INFO] draining 3 WebSockets for at most 15 s" in server.log
+        assert "s: 3 closed, 0 cancelled, 0 still there" in server.log
+
+
+def test_what_the_application_raises_at_its_start_is_shown_once(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    raise LookupError('no database')\n"
+    )
+    for arguments in ([], ["-w", "2"]):
+        for worker in ("trio", "asyncio"):
+            done = serve_command(
+                *arguments, "-k", worker, "-b", "127.0.0.1:0", "broken:app", cwd=tmp_path
+            )
+            assert done.returncode == 1
+            assert done.stderr.count("LookupError: no database") == 1
+            assert 'broken.py", line 3, in app' in done.stderr
 
 
 # What a deployer gets wrong: one sentence, no traceback, and a status that is not 0.
 
 
-def complaint(*arguments: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run(
+def serve_command(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [sys.executable, "-m", "wsnursery", "serve", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -169,10 +265,16 @@ def complaint(*arguments: str, cwd: Path = ROOT) -> str:
         timeout=30,
         check=False,
     )
+
+
+def complaint(*arguments: str, cwd: Path = ROOT) -> str:
+    done = serve_command(*arguments, cwd=cwd)
     assert done.returncode == 1
     assert done.stdout == ""
-    *before, sentence = done.stderr.splitlines()
-    assert all("Running on" in line for line in before), done.stderr
+    logged = ("Running on", "the service ends")
+    (sentence,) = [
+        line for line in done.stderr.splitlines() if not any(text in line for text in logged)
+    ]
     return sentence
 
 
@@ -204,6 +306,20 @@ def test_what_a_deployer_gets_wrong(tmp_path: Path) -> None:
         "cannot load the application 'nothing:app': No module named 'nothing'"
     )
     assert "nothing:app" in complaint(*free, "-w", "2", "nothing:app")
+    (tmp_path / "wrong.py").write_text(
+        "import asyncio, trio\n"
+        "app = {}\n"
+        "async def uses_trio(scope, receive, send):\n"
+        "    await trio.sleep(0)\n"
+        "async def uses_asyncio(scope, receive, send):\n"
+        "    await asyncio.sleep(1)\n"
+    )
+    assert "'wrong:app' is a dict" in complaint(*free, "wrong:app", cwd=tmp_path)
+    for worker, other in (("trio", "asyncio"), ("asyncio", "trio")):
+        assert complaint("-k", worker, *free, f"wrong:uses_{other}", cwd=tmp_path) == (
+            f"the application uses {other}, but this worker runs {worker}: "
+            f"start it with `-k {other}`, or worker_class = {other!r} in the configuration"
+        )
     for worker in ("trio", "asyncio"):
         assert complaint("-k", worker, *free, "no_start:app", cwd=tmp_path) == (
             "Lifespan failure in startup. 'no database'"

@@ -27,6 +27,11 @@ def where_it_waits(awaitable: object) -> str:
     return describe_place(_frames(awaitable))
 
 
+def where_users_code_waits(awaitable: object) -> str:
+    """As `where_it_waits`, but an empty string where none of the frames is the user's own."""
+    return describe_place(frame for frame in _frames(awaitable) if is_users(frame))
+
+
 def describe_place(frames: Iterable[FrameType]) -> str:
     """Describe where code stands, given its frames, the outermost first; as `where_it_waits`."""
     found = list(frames)

@@ -17,8 +17,11 @@ from anyio.abc import TaskStatus
 
 from ._config import Config, DeploymentError, bind, check_tls
 from ._drain import ASGIApp
+from ._loading import check_app
+from ._logs import show_log
 from ._process import check, complain, serve_process, status_of
-from ._serving import Trigger, drain_policy, serve_on
+from ._run import Trigger
+from ._serving import drain_policy, serve_on
 from ._workers import Workers
 
 __all__ = ["Config", "DeploymentError", "run", "serve"]
@@ -48,9 +51,12 @@ async def serve(  # noqa: ASYNC128 - `serve_on` calls `started`
     When it is time to stop, it drains. New handshakes are answered with 503. The open WebSockets
     are closed, in batches spread over some seconds; their handlers have time to end, and those that
     have not are cancelled. Then Hypercorn stops as it always does: requests that are under way
-    have its ``graceful_timeout``. What is still waiting for a peer after that is reset. It returns
-    after at most ``drain_timeout + 2 * graceful_timeout + 3`` seconds, however stubborn the
-    peers, unless handlers shield themselves from their cancellation.
+    have its ``graceful_timeout``. What is still waiting for a peer after that is reset. All this
+    takes at most ``drain_timeout + 2 * graceful_timeout + 3`` seconds, however stubborn the peers.
+    Handlers that shield themselves from their cancellation are then named in the log, each with the
+    line at which it stands. On asyncio this returns without them; on trio it waits for them,
+    because no task can be left behind there. The shutdown of the lifespan has ``shutdown_timeout``
+    more.
 
     The application may be anything, such as a framework's. In it, every WebSocket of this library
     is closed as by `wsnursery.WebSocket.close`; to a handler written against bare ``receive`` and
@@ -84,16 +90,21 @@ async def serve(  # noqa: ASYNC128 - `serve_on` calls `started`
     check_tls(config)
     await serve_on(
         bind(config),
-        app,
+        check_app(app),
         config,
         policy,
         trigger=shutdown_trigger,
-        obeys_signals=shutdown_trigger is None,
+        signals=shutdown_trigger is None,
         report=task_status.started,
     )
 
 
-def run(app: ASGIApp | str, config: hypercorn.config.Config | None = None) -> int:
+def run(
+    app: ASGIApp | str,
+    config: hypercorn.config.Config | None = None,
+    *,
+    factory: bool = False,
+) -> int:
     """Serve until SIGINT or SIGTERM, in as many processes as the configuration says.
 
     A script ends with it::
@@ -103,15 +114,21 @@ def run(app: ASGIApp | str, config: hypercorn.config.Config | None = None) -> in
     What keeps the server from starting (a port that is taken, a certificate that cannot be read, an
     unknown worker class, ...) is written to the standard error in one sentence.
 
-    With one worker, this process serves. With several, it starts and watches them. One that fails
-    takes the others with it, after a drain, so that whatever supervises this process starts all of
-    them afresh. A script that asks for several needs ``if __name__ == "__main__":`` around this
-    call, for the workers import it.
+    With one worker, this process serves. With several, it starts and watches them: one that dies is
+    replaced after a pause, and the others go on. When the deaths follow one another, or the first
+    workers cannot start, the service ends. A script that asks for several needs
+    ``if __name__ == "__main__":`` around this call, because the workers import it.
+
+    Handlers that do not end within the time of `serve` are named in the log, each with the line at
+    which it stands, and the process ends without them, with status 1. A second signal gives them
+    one second, and a third none.
 
     Args:
-        app: The application, or where it is: ``"module:name"``, which several workers need.
+        app: The application, or where it is: ``"module:name"``, which several workers need, or
+            ``"module:name()"`` for a function that makes it.
         config: ``worker_class`` is asyncio, trio or uvloop; `None` for the defaults.
-            Hypercorn's reloader, ``daemon`` and ``pid_path`` are not for this.
+            Hypercorn's reloader, ``daemon`` and ``pid_path`` are ignored.
+        factory: ``app`` names a function that makes the application, also without parentheses.
 
     Returns:
         The exit status, 0 after a signal and 1 if it could not start, or a worker failed.
@@ -122,8 +139,9 @@ def run(app: ASGIApp | str, config: hypercorn.config.Config | None = None) -> in
         check(app, chosen)
         sockets = bind(chosen)
         if chosen.workers > 1:
-            return Workers(str(app), chosen, sockets).run()
-        serve_process(app, chosen, sockets)
+            show_log(chosen)
+            return Workers(str(app), chosen, sockets, factory=factory).run()
+        serve_process(app, chosen, sockets, factory=factory)
         return 0
 
     return status_of(work, complain)

@@ -35,13 +35,30 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("-k", "--worker-class", metavar="CLASS", help="asyncio, trio or uvloop")
     parser.add_argument("-w", "--workers", type=int, metavar="N", help="how many processes")
+    parser.add_argument(
+        "--factory",
+        action="store_true",
+        help="MODULE:NAME is a function that makes the application",
+    )
+    parser.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        dest="loglevel",
+        help="debug, info (the default), warning...",
+    )
+    parser.add_argument(
+        "--access-log",
+        metavar="FILE",
+        dest="accesslog",
+        help="one line for each request; - is stdout",
+    )
     chosen = parser.parse_args(arguments)
     try:
         config = Config() if chosen.config is None else Config.from_toml(chosen.config)
     except DeploymentError as exc:
         sys.stderr.write(f"{exc}\n")
         return 1
-    for name in ("bind", "worker_class", "workers"):
+    for name in ("bind", "worker_class", "workers", "loglevel", "accesslog"):
         value = getattr(chosen, name)
         if value is not None:
             setattr(config, name, value)
@@ -49,4 +66,4 @@ def main(arguments: Sequence[str]) -> int:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    return run(chosen.app, config)
+    return run(chosen.app, config, factory=chosen.factory)

@@ -69,10 +69,13 @@ class Config(hypercorn.config.Config):
     """Seconds for the TLS handshake (Hypercorn: 60). A peer that says nothing holds a task and a
     descriptor so long."""
 
+    shutdown_timeout: float = 5.0
+    """Seconds that the application has for the shutdown of its lifespan (Hypercorn: 60)."""
+
     drain_timeout: float = 15.0
     """Seconds from the signal to stop until the handlers that still run are cancelled. With
-    ``graceful_timeout`` (3 s, twice) and 3 s for the rest it stays below the 30 s that Kubernetes
-    grants."""
+    ``graceful_timeout`` (3 s, twice), ``shutdown_timeout`` and 3 s for the rest it stays below the
+    30 s that Kubernetes grants."""
 
     drain_spread: float = 5.0
     """Seconds over which the closes are spread, so that the clients do not all come back at once.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from wsnursery._backend.where import where_users_code_waits
 from wsnursery._codes import check_close
 from wsnursery._engine.open_connections import (
     RETRY_BODY,
@@ -22,11 +23,13 @@ from wsnursery._engine.open_connections import (
     deny_before_entry,
     is_entered,
 )
-from wsnursery._errors import WebSocketDisconnected
+from wsnursery._errors import WebSocketDisconnected, shown
 from wsnursery._types import Receive, Scope, Send
 from wsnursery.asgi._extension import EXTENSION, Link
 from wsnursery.asgi._open import open_websocket
 from wsnursery.asgi._socket import carrier_of, drop
+
+from ._logs import logger
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -79,23 +82,29 @@ class Drain:
         self._policy = policy
         self._begun = False
         self._open = OpenConnections(_close, _cancel)
-        self._requests = 0
+        self._handlers: dict[int, Scope] = {}
+        """What is being served, by the id of the task that runs the application for it."""
+        self._idle = anyio.Event()
         self._patience = anyio.CancelScope()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if scope["type"] == "http":
-            self._requests += 1
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._requests -= 1
-        elif scope["type"] != "websocket":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-        elif self._begun:
-            await _refuse(scope, receive, send)
-        else:
-            await self._serve(scope, receive, send)
+            return
+        task = anyio.get_current_task().id
+        self._handlers[task] = scope
+        try:
+            if scope["type"] == "http":
+                await self._app(scope, receive, send)
+            elif self._begun:
+                await _refuse(scope, receive, send)
+            else:
+                await self._serve(scope, receive, send)
+        finally:
+            del self._handlers[task]
+            if self.is_idle:
+                self._idle.set()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         link = Link(send)
@@ -109,7 +118,26 @@ class Drain:
     @property
     def is_idle(self) -> bool:
         """Whether no request and no WebSocket is being served."""
-        return not self._open and not self._requests
+        return not self._handlers
+
+    async def until_idle(self) -> None:
+        """Wait until no request and no WebSocket is being served."""
+        while not self.is_idle:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def describe_handlers(self) -> list[str]:
+        """Which handlers have not ended, and where they stand. Call it in their event loop."""
+        children: dict[int | None, list[anyio.TaskInfo]] = {}
+        for task in anyio.get_running_tasks():
+            children.setdefault(task.parent_id, []).append(task)
+            if task.id in self._handlers:
+                children[-task.id] = [task]
+        return [
+            f"{scope['type']} {shown(str(scope.get('path', '')))}{_client(scope)}, "
+            f"{'; '.join(_places(children, children.get(-task, []))) or 'in a library'}"
+            for task, scope in self._handlers.items()
+        ]
 
     async def run(self, tasks: TaskGroup) -> None:
         """Refuse new handshakes, close what is open and wait until the handlers have ended.
@@ -121,8 +149,11 @@ class Drain:
             tasks: Runs the closes, each of which may outlast this call by its own timeout.
         """
         self._begun = True
-        self._patience.deadline = anyio.current_time() + self._policy.timeout
-        await self._open.end_all(
+        began = anyio.current_time()
+        count, timeout = len(self._open), self._policy.timeout
+        self._patience.deadline = began + timeout
+        logger.info("draining %d WebSockets for at most %g s", count, timeout)
+        cancelled = await self._open.end_all(
             tasks.start_soon,
             self._policy.code,
             self._policy.reason,
@@ -131,6 +162,13 @@ class Drain:
         )
         with anyio.move_on_after(CUT_SECONDS):
             await self._open.until_empty()
+        logger.info(
+            "drained in %.1f s: %d closed, %d cancelled, %d still there",
+            anyio.current_time() - began,
+            count - cancelled,
+            cancelled - len(self._open),
+            len(self._open),
+        )
 
     def hurry(self) -> None:
         """Wait no longer for the handlers."""
@@ -178,6 +216,22 @@ async def _cancel(link: Link, code: int, reason: str) -> None:
         await cancel_websocket(link.websocket, code, reason)
     elif carrier is not None and not carrier.shared:
         drop(carrier.server, carrier.socket)
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return f" of {client[0]}:{client[1]}" if client else ""
+
+
+def _places(
+    children: dict[int | None, list[anyio.TaskInfo]], tasks: list[anyio.TaskInfo]
+) -> list[str]:
+    """Where tasks stand, and those below them, in the code of the application."""
+    places: dict[str, None] = {}
+    for task in tasks:
+        places[where_users_code_waits(task.coro)] = None
+        places.update(dict.fromkeys(_places(children, children.get(task.id, []))))
+    return [place for place in places if place]
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

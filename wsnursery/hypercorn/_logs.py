@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
+from importlib.metadata import version
 
 import hypercorn.config
+
+from wsnursery._backend.native import running_on_trio
 
 logger = logging.getLogger("wsnursery.hypercorn")
 """What `serve` and `run` say themselves."""
@@ -20,7 +24,8 @@ def show_log(config: hypercorn.config.Config) -> None:
         config: Its ``errorlog`` is the place, its ``loglevel`` the level.
     """
     own, root = logging.getLogger("wsnursery"), logging.getLogger()
-    target = config.log.error_logger
+    # Of a copy: a configuration that has made its logger cannot be given to another process.
+    target = copy(config).log.error_logger
     is_set_up = any(isinstance(handler, logging.StreamHandler) for handler in own.handlers)
     if target is None or root.handlers or is_set_up:
         return
@@ -28,3 +33,32 @@ def show_log(config: hypercorn.config.Config) -> None:
         own.addHandler(handler)
     if own.level == logging.NOTSET:
         own.setLevel(target.level)
+
+
+def log_start(config: hypercorn.config.Config, addresses: list[str]) -> None:
+    """Say what was started, and with which limits.
+
+    Args:
+        config: As it was given.
+        addresses: Where it listens.
+    """
+    worker = "trio" if running_on_trio() else "asyncio"
+    logger.info(
+        "started on %s: wsnursery %s, Hypercorn %s, %s worker, %d process(es), "
+        "messages up to %d bytes, %s descriptors",
+        ", ".join(addresses),
+        version("wsnursery"),
+        version("hypercorn"),
+        worker,
+        config.workers,
+        config.websocket_max_message_size,
+        _descriptors(),
+    )
+
+
+def _descriptors() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "unlimited"
+    return str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import ssl
 import sys
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,14 +18,15 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from wsnursery._backend.native import running_on_trio
 
+from ._backends import BACKENDS
 from ._config import DeploymentError, check_tls
 from ._drain import ASGIApp
 from ._listening import Exhaustion
+from ._loading import check_app, load
 from ._logs import show_log
-from ._serving import Trigger, drain_policy, serve_on
-
-BACKENDS = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
-"""The worker classes, and the backends on which they run."""
+from ._run import Trigger, seconds_to_end
+from ._serving import drain_policy, serve_on
+from ._signals import ProcessSignals
 
 REMEDIES = {"trio": "pip install 'wsnursery[hypercorn]'", "uvloop": "pip install uvloop"}
 """How to get what a worker class needs besides this library."""
@@ -51,54 +51,47 @@ def check(app: ASGIApp | str, config: hypercorn.config.Config) -> None:
     check_tls(config)
 
 
-def load(name: str) -> ASGIApp:
-    """Import an application.
-
-    Args:
-        name: ``"module:name"``; the name may have dots and is ``app`` if it is left out.
-
-    Raises:
-        DeploymentError: There is no such module, or it has no such name.
-        Exception: What the module raised.
-    """
-    module, _, attributes = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
-            raise  # the application is there, and lacks something itself
-        raise DeploymentError(f"cannot load the application {name!r}: {exc}") from exc
-    try:
-        app: ASGIApp = reduce(getattr, (attributes or "app").split("."), found)
-    except AttributeError as exc:
-        raise DeploymentError(f"cannot load the application {name!r}: {exc}") from exc
-    return app
-
-
 def serve_process(
     app: ASGIApp | str,
     config: hypercorn.config.Config,
     sockets: Sockets,
     trigger: Trigger | None = None,
+    *,
+    factory: bool = False,
+    report: Callable[[list[str]], None] = lambda _: None,
 ) -> None:
-    """Serve in an event loop of its own until a signal comes, or the trigger returns."""
-    loaded = load(app) if isinstance(app, str) else app
+    """Serve in an event loop of its own until a signal comes, or the trigger returns.
+
+    Args:
+        app: The application, or where it is.
+        config: The configuration.
+        sockets: What to listen on.
+        trigger: When to stop.
+        factory: Whether ``app`` names a function that makes the application.
+        report: Told the addresses when it listens.
+    """
+    loaded = load(app, factory=factory) if isinstance(app, str) else check_app(app)
     show_log(config)
     backend = BACKENDS[config.worker_class]
     options = {"use_uvloop": config.worker_class == "uvloop"} if backend == "asyncio" else {}
 
+    policy = drain_policy(config)
+    bound = seconds_to_end(config, policy) + config.shutdown_timeout
     exhaustion = Exhaustion()
 
     async def main() -> None:
         if not running_on_trio():
             handler = partial(_without_noise, exhaustion)
             asyncio.get_running_loop().set_exception_handler(handler)
-        await serve_on(sockets, loaded, config, drain_policy(config), trigger=trigger)
+        await serve_on(
+            sockets, loaded, config, policy, trigger=trigger, signals=signals, report=report
+        )
 
     trios = logging.getLogger("trio.serve_listeners")
     trios.addFilter(exhaustion)
     try:
-        anyio.run(main, backend=backend, backend_options=options)
+        with ProcessSignals(bound) as signals:
+            anyio.run(main, backend=backend, backend_options=options)
     finally:
         trios.removeFilter(exhaustion)
 

@@ -6,98 +6,180 @@ import multiprocessing
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Semaphore
+from multiprocessing.synchronize import Event, Semaphore
 from types import FrameType
 
 import anyio
 import hypercorn.config
 from hypercorn.config import Sockets
 
+from ._logs import logger
 from ._process import complain, serve_process, status_of
-from ._serving import LATE_SECONDS, drain_policy
+from ._run import seconds_to_end
+from ._serving import drain_policy
 
 LAST_SECONDS = 5.0
 """Seconds that a worker has, beyond what its own limits add up to, before it is killed."""
+
+FIRST_BACKOFF = 0.5
+"""Seconds until a worker that has died is started again; twice as many after each death."""
+
+LONGEST_BACKOFF = 30.0
+"""The longest of these pauses, in seconds."""
+
+QUIET_SECONDS = 60.0
+"""Seconds without a death after which the earlier ones do not count any more."""
+
+MOST_DEATHS = 6
+"""Deaths in a row after which the service ends: something is wrong that a restart does not cure."""
 
 
 class Workers:
     """The processes that serve an application.
 
-    A worker that ends by itself (``max_requests``) is replaced. One that fails takes the others
-    with it, with a drain: what starts this process is to start it again.
+    A worker that ends by itself (``max_requests``) is replaced at once, and one that dies after a
+    pause; the others go on. The service ends, with a drain of the others, when deaths follow one
+    another, and when the first workers cannot start.
 
     Args:
         app: ``"module:name"``, which each of them imports.
         config: The configuration.
         sockets: What all of them listen on.
+        factory: Whether ``app`` is a function that makes the application.
     """
 
-    def __init__(self, app: str, config: hypercorn.config.Config, sockets: Sockets) -> None:
+    def __init__(
+        self, app: str, config: hypercorn.config.Config, sockets: Sockets, *, factory: bool = False
+    ) -> None:
         self._config = config
         self._context = multiprocessing.get_context("spawn")  # no state of this process
         # They all stumble over the same thing, and one of them says what it is.
-        work = partial(_work, app, config, sockets, self._context.Semaphore(1))
-        self._new = partial(self._context.Process, target=work)
-        self._processes: list[SpawnProcess] = []
+        first = self._context.Semaphore(1)
+        self._work = partial(_work, app, config, sockets, first, factory=factory)
+        self._workers: dict[SpawnProcess, Event] = {}
+        """The processes, and what each of them sets when it serves."""
+        self._due: list[float] = []
+        """When the next workers are to be started, on the monotonic clock."""
+        self._deaths = 0
+        self._last_death = 0.0
+        self._has_served = False
         self._stopping = False
         self._failed = False
         self._killer = threading.Timer(self._bound(), self._kill)
         self._killer.daemon = True
+        self._woken, self._waker = self._context.Pipe(duplex=False)
 
     def _bound(self) -> float:
-        own = drain_policy(self._config).timeout + 2 * self._config.graceful_timeout
-        return own + LATE_SECONDS + LAST_SECONDS
+        own = seconds_to_end(self._config, drain_policy(self._config))
+        return own + self._config.shutdown_timeout + LAST_SECONDS
 
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM; give the exit status. Call it in the main thread."""
         for _ in range(self._config.workers):
             self._start()
         with _handling(self._on_signal):
-            while self._processes:
-                wait([process.sentinel for process in self._processes])
+            while self._workers or self._due:
+                pause = max(0.0, min(self._due) - time.monotonic()) if self._due else None
+                wait([self._woken, *(process.sentinel for process in self._workers)], pause)
                 self._look()
         self._killer.cancel()
         return 1 if self._failed else 0
 
     def _start(self) -> None:
-        process = self._new()
+        serves = self._context.Event()
+        process = self._context.Process(target=self._work, kwargs={"serves": serves})
         # Ctrl-C goes to every process of the terminal; the workers are told by this one.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()
         signal.signal(signal.SIGINT, before)
-        self._processes.append(process)
+        self._workers[process] = serves
 
     def _look(self) -> None:
-        for process in [process for process in self._processes if process.exitcode is not None]:
-            self._processes.remove(process)
-            if process.exitcode == 0:
-                if not self._stopping:
-                    self._start()
-            elif not self._stopping or process.exitcode != -signal.SIGTERM:
-                # (A signal may have come before the worker could listen to it.)
-                self._failed = True
-                self._stop()
+        """See which workers have ended, and start those whose time has come."""
+        while self._woken.poll():
+            self._woken.recv_bytes()
+        for process, serves in tuple(self._workers.items()):
+            self._has_served = self._has_served or serves.is_set()
+            if process.exitcode is not None:
+                del self._workers[process]
+                self._ended(process)
+        now = time.monotonic()
+        for due in [due for due in self._due if due <= now]:
+            self._due.remove(due)
+            self._start()
+
+    def _ended(self, process: SpawnProcess) -> None:
+        status = process.exitcode
+        if self._stopping:
+            # (A signal may have come before the worker could listen to it.)
+            self._failed = self._failed or status not in (0, -signal.SIGTERM)
+        elif status == 0:
+            self._start()
+        elif not self._has_served and status is not None and status > 0:
+            logger.error("worker %s cannot start: the service ends", process.pid)
+            self._fail()
+        else:
+            self._died(process)
+
+    def _died(self, process: SpawnProcess) -> None:
+        now = time.monotonic()
+        if now - self._last_death > QUIET_SECONDS:
+            self._deaths = 0
+        self._last_death = now
+        self._deaths += 1
+        how = _describe(process.exitcode)
+        if self._deaths >= MOST_DEATHS:
+            logger.error(
+                "worker %s has died (%s), the %dth in a row: the service ends",
+                process.pid,
+                how,
+                self._deaths,
+            )
+            self._fail()
+            return
+        pause = min(FIRST_BACKOFF * 2 ** (self._deaths - 1), LONGEST_BACKOFF)
+        logger.error("worker %s has died (%s): another one starts in %g s", process.pid, how, pause)
+        self._due.append(now + pause)
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._stop()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop()
+        self._waker.send_bytes(b"look")
 
     def _stop(self) -> None:
         """The first time, they drain; the second time, no longer."""
+        self._due.clear()
         if not self._stopping:
             self._stopping = True
             self._killer.start()
-        for process in self._processes:
+        for process in self._workers:
             process.terminate()
 
     def _kill(self) -> None:
         self._failed = True
-        for process in self._processes:
+        for process in self._workers:
+            logger.error("killed worker %s, which did not end", process.pid)
             process.kill()
+
+
+def _describe(status: int | None) -> str:
+    """How a process has ended."""
+    if status is None or status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
 
 
 @contextmanager
@@ -110,18 +192,33 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Generator[Non
             signal.signal(number, previous)
 
 
-def _work(app: str, config: hypercorn.config.Config, sockets: Sockets, first: Semaphore) -> None:
+def _work(
+    app: str,
+    config: hypercorn.config.Config,
+    sockets: Sockets,
+    first: Semaphore,
+    *,
+    serves: Event,
+    factory: bool = False,
+) -> None:
     """What a worker process does."""
 
     def work() -> int:
-        serve_process(app, config, sockets, _parent_gone)
+        serve_process(
+            app, config, sockets, _parent_gone, factory=factory, report=lambda _: serves.set()
+        )
         return 0
 
     def speak(sentence: str) -> None:
         if first.acquire(block=False):
             complain(sentence)
 
-    sys.exit(status_of(work, speak))
+    try:
+        status = status_of(work, speak)
+    except Exception:  # noqa: BLE001 - it is written out, once for all workers
+        speak(traceback.format_exc())
+        status = 1
+    sys.exit(status)
 
 
 async def _parent_gone() -> None:

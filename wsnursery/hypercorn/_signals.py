@@ -1,0 +1,102 @@
+"""SIGINT and SIGTERM of a server process, which ends in time whatever its handlers do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+from wsnursery._backend.native import running_on_trio
+from wsnursery._backend.where import describe_place
+
+from ._logs import logger
+
+HURRY_SECONDS = 3.0
+"""Seconds from the second signal until the process ends, if it does not by itself."""
+
+SPARE_SECONDS = 2.0
+"""Seconds beyond the bound until the process ends, if its event loop does not do so."""
+
+
+class ProcessSignals:
+    """Hears the signals of this process: the first asks it to stop, and the second not to wait.
+
+    The handlers are Python's own and not those of the event loop, because the loop may stand still
+    in the code of an application. A thread ends the process when its time is over; a third signal
+    ends it at once. What the process was started to ignore (as a background job of a shell) stays
+    ignored.
+
+    Args:
+        bound: Seconds from the first signal to the end.
+    """
+
+    def __init__(self, bound: float) -> None:
+        self._bound = bound
+        self._count = 0
+        self._ask: Callable[[], object] | None = None
+        self._timer = threading.Timer(0, abandon)
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def attach(self, ask: Callable[[], object]) -> None:
+        """Say what a signal does. It is called in the event loop that runs now."""
+        if running_on_trio():
+            import trio
+
+            token = trio.lowlevel.current_trio_token()
+            self._ask = lambda: token.run_sync_soon(ask)
+        else:
+            loop = asyncio.get_running_loop()
+            self._ask = lambda: loop.call_soon_threadsafe(ask)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._ask is None:
+            raise KeyboardInterrupt  # there is nothing to stop yet
+        if self._count > 2:
+            abandon()
+        seconds = self._bound + SPARE_SECONDS if self._count == 1 else HURRY_SECONDS
+        self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._too_late)
+        self._timer.daemon = True
+        self._timer.start()
+        self._ask()
+
+    def _too_late(self) -> NoReturn:
+        logger.error("the event loop does not end: it stands %s", describe_place(main_frames()))
+        abandon()
+
+
+def main_frames() -> Iterator[FrameType]:
+    """The frames of the main thread, the outermost first."""
+    frames: list[FrameType] = []
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        frames.insert(0, frame)
+        frame = frame.f_back
+    return iter(frames)
+
+
+def abandon() -> NoReturn:
+    """End the process now, without the clean-up of whoever does not let go."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
