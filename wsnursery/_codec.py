@@ -120,3 +120,8 @@ def decoded(read: Read, message: Message, kind: str = "JSON") -> Any:
 def shown_type(wanted: Any) -> str:
     """The name of a type, for an error."""
     return str(getattr(wanted, "__name__", wanted))
+
+
+def kind_of(wanted: Any) -> str:
+    """What a message of a type must be, for the error of one that is not."""
+    return f"a valid {wanted.__name__}" if isinstance(wanted, type) else "valid"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from wsnursery._codec import ReadsJSON, decoded, encoded, reader, shown_type
+from wsnursery._codec import ReadsJSON, decoded, encoded, kind_of, reader
 from wsnursery._errors import InvalidPayload, UnexpectedMessage
 from wsnursery._types import Message
 
@@ -96,7 +96,7 @@ class Messages:
             TypeError: Neither the type nor the codec can read JSON as it. Nothing was received.
         """
         read = reader(self._options.codec, wanted)
-        return decoded(read, await self.receive(), f"a valid {shown_type(wanted)}")
+        return decoded(read, await self.receive(), kind_of(wanted))
 
     @overload
     def iter_as(
@@ -131,7 +131,7 @@ class Messages:
         *Checkpoint*: no; each turn of the loop is one.
         """
         read = reader(self._options.codec, wanted)
-        return TypedMessages(self, read, f"a valid {shown_type(wanted)}", on_invalid)
+        return TypedMessages(self, read, kind_of(wanted), on_invalid)
 
 
 class TypedMessages(Generic[T]):
