@@ -7,7 +7,8 @@
 
 The results are in docs/servers.json. All servers at their newest: raise the pins in
 requirements/servers.txt, install them, then measure,
-WSNURSERY_SERVERS_REPORT=report.json python -m pytest tests/servers, contract report.json, render.
+WSNURSERY_NIGHTLY=1 WSNURSERY_SERVERS_REPORT=report.json python -m pytest tests/servers,
+contract report.json, render.
 """
 
 import json

@@ -1,6 +1,5 @@
 """Hypothesis writes the programs: what the handler does, what the peer does, and what fails."""
 
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -9,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests._nightly import NIGHTLY
 from tests.explore.scenarios import Session, converse, judge_exception, judge_farewell, serve
 from wsnursery import WebSocket, testing
 from wsnursery.testing._explore import _outcome
 from wsnursery.testing._plan import RECEIVE_FAULTS, SEND_FAULTS, Action, CallFault, Plan
 
-NIGHTLY = os.environ.get("WSNURSERY_EXPLORE") == "nightly"
 PROGRAMS = 20_000 if NIGHTLY else 400
 
 OPERATIONS = (

@@ -70,6 +70,12 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The results are those of one process."""
+    if ENVIRONMENT_VARIABLE in os.environ and hasattr(config, "workerinput"):
+        raise pytest.UsageError(f"{ENVIRONMENT_VARIABLE} needs one process: leave out -n")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write them, if that is wanted."""
     path = os.environ.get(ENVIRONMENT_VARIABLE)

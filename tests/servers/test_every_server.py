@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from websockets.sync.client import connect
 
+from tests._nightly import NIGHTLY
 from tests.servers._clients import BINARY, LEAVING, TEXT, RawClient, ServerGone, frame
 from tests.servers._harness import SERVERS, Running, Server, running, wait_until
 from tests.servers._reports import Record
@@ -24,7 +25,10 @@ PROMPTLY = 1.0
 DISCONNECTED = "WebSocketDisconnected"
 
 
-@pytest.fixture(scope="module", params=SERVERS.values(), ids=list(SERVERS))
+ROWS = [row for row in SERVERS.values() if row.older is None or NIGHTLY]
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=[row.name for row in ROWS])
 def row(request: pytest.FixtureRequest) -> Server:
     """A row of the table of servers."""
     server: Server = request.param
