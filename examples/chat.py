@@ -2,16 +2,30 @@
 
 Open the page in two tabs. Run it with ``python -m examples.chat`` or with
 ``hypercorn -k trio examples.chat:app``.
+
+With Redis, several workers and machines have one chat: ``python -m examples.chat --redis
+redis://127.0.0.1``, or set ``CHAT_REDIS`` and run
+``python -m wsnursery serve --workers 4 examples.chat:app``.
 """
 
+import argparse
+import importlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 from wsnursery import Options, WebSocket, websocket_app
-from wsnursery.rooms import Joined, Left, Member, MemoryEngine, Position, SharedRooms
+from wsnursery.rooms import (
+    Engine,
+    Joined,
+    Left,
+    Member,
+    MemoryEngine,
+    Position,
+    SharedRooms,
+)
 
 PAGE = Path(__file__).with_suffix(".html").read_bytes()
 
@@ -23,7 +37,15 @@ def placed(message: str | bytes, position: Position) -> str:
     return f'{{"at":"{position}","said":{message!s}}}'
 
 
-rooms = SharedRooms(MemoryEngine(), history=100, stamp=placed)
+def make_engine() -> Engine:
+    if url := os.environ.get("CHAT_REDIS"):
+        from wsnursery.redis import RedisEngine  # needs wsnursery[redis]
+
+        return RedisEngine(url, prefix="chat:")
+    return MemoryEngine()
+
+
+rooms = SharedRooms(make_engine(), history=100, stamp=placed)
 
 
 async def tell_who_is_here(ws: WebSocket) -> None:
@@ -42,7 +64,7 @@ async def tell_what_is_missing(ws: WebSocket, member: Member) -> None:
         await ws.send_json({"missed": await member.missed()})
 
 
-@websocket_app(options=Options(max_message_size=8192))
+@websocket_app(options=Options(max_message_size=8192), lifespan=rooms.running)
 async def chat(ws: WebSocket) -> None:
     query = ws.query_params
     name = query.get("name", "somebody")[:MAX_NAME]
@@ -62,27 +84,25 @@ async def chat(ws: WebSocket) -> None:
                 rooms.publish_json("chat", {"name": name, "text": text})
 
 
-async def serve_lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """Run the rooms for as long as the server runs."""
-    async with anyio.create_task_group() as group:
-        await group.start(rooms.run)
-        await chat(scope, receive, send)
-        group.cancel_scope.cancel()
-
-
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Dispatch by scope type, as any ASGI application may."""
     if scope["type"] == "http":
         headers = [(b"content-type", b"text/html; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": PAGE})
-    elif scope["type"] == "lifespan":
-        await serve_lifespan(scope, receive, send)
     else:
         await chat(scope, receive, send)
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A chat in the browser.")
+    parser.add_argument("--redis", metavar="URL", help="share the chat with other processes")
+    arguments, others = parser.parse_known_args()
+    if arguments.redis:
+        os.environ["CHAT_REDIS"] = arguments.redis
+    sys.argv[1:] = others
+
     from examples import _serve
 
-    _serve.main(app)
+    # Not this module, whose engine has been made before.
+    _serve.main(importlib.import_module("examples.chat").app)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "asgi": {"_engine", "_backend"},
     "starlette": {"_engine", "asgi"},
     "trio_websocket": {"_engine", "_backend"},
-    "hypercorn": {"_engine", "_backend", "asgi"},
+    "hypercorn": {"_engine", "_backend", "asgi", "rooms"},
     "opentelemetry": set[str](),
     "timeline": set[str](),
     "wsnursery": {"_engine", "asgi", "rooms"},

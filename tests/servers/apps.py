@@ -31,7 +31,7 @@ from tests.servers._registry import (
     raw,
 )
 from tests.servers._reports import Reporter
-from wsnursery import WebSocket, WebSocketDisconnected, open_websocket, websocket_app
+from wsnursery import Room, WebSocket, WebSocketDisconnected, open_websocket, websocket_app
 
 logging.getLogger("wsnursery").addHandler(Log())
 logging.getLogger("wsnursery").setLevel(logging.INFO)
@@ -362,3 +362,15 @@ async def raw_bad_subprotocol(receive: Receive, send: Send, conn: Connection) ->
 async def raw_text_headers(receive: Receive, send: Send, conn: Connection) -> None:
     await receive()
     await send({"type": "websocket.accept", "headers": [("not", "bytes")]})
+
+
+LOBBY = Room("lobby")
+
+
+@websocket_app
+async def lobby(ws: WebSocket) -> None:
+    """A member of a room, in one of several workers."""
+    await ws.accept()
+    with LOBBY.joined(ws):
+        async for _ in ws:
+            pass

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers._clients import TEXT, frame, handshake
+from tests.servers._harness import wait_until
 from tests.servers._rows import ROOT
 from tests.servers._serving import LATE, Crowd, Start, assert_ends, stop, workers_of
 
@@ -138,6 +139,15 @@ def test_several_workers(start: Start) -> None:
             assert client.read_close() == (1012, "")
             client.close(1012)
         assert_ends(server, began, within=2)
+
+
+def test_a_room_without_an_engine_says_that_it_is_one_of_several(start: Start) -> None:
+    with start(app="tests.servers.apps:lobby", workers=2) as server, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(server.client()).open("/")
+        sentence = "room 'lobby' has the members of this one of 2 workers"
+        assert wait_until(lambda: sentence in server.log, 5)
+        assert 1 <= server.log.count(sentence) <= 2
 
 
 def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ from types import FrameType
 import anyio
 import hypercorn.config
 from hypercorn.config import Sockets
+
+from wsnursery.rooms._unshared import WORKERS_VARIABLE
 
 from ._logs import logger
 from ._process import complain, serve_process, status_of
@@ -95,6 +98,7 @@ class Workers:
     def _start(self) -> None:
         serves = self._context.Event()
         process = self._context.Process(target=self._work, kwargs={"serves": serves})
+        os.environ[WORKERS_VARIABLE] = str(self._config.workers)  # which the worker inherits
         # Ctrl-C goes to every process of the terminal; the workers are told by this one.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()

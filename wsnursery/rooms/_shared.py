@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, final
 
@@ -62,11 +62,12 @@ class SharedStatistics:
 class SharedRooms:
     """Rooms by name, shared by all workers whose engines share their data.
 
-    Run it in a task group that lives as long as the application::
+    They run for as long as the application lives::
 
         rooms = SharedRooms(RedisEngine("redis://127.0.0.1"), history=100)
-        ...
-        await group.start(rooms.run)
+
+        @websocket_app(lifespan=rooms.running)
+        async def app(ws: WebSocket) -> None: ...
 
     The engine numbers the messages, so that all members on all workers see one order, and a client
     can resume on any worker with its `Position`. While the engine is away, members stay connected
@@ -162,6 +163,22 @@ class SharedRooms:
                 raise failure
             finally:
                 failure = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Call `run` in the background while the block lasts: for ``websocket_app(lifespan=...)``.
+
+        Entering does not wait for the engine, and leaving cancels `run`.
+
+        Raises:
+            ExceptionGroup: What `run` or the block has raised.
+
+        *Checkpoint*: yes.
+        """
+        async with anyio.create_task_group() as group:
+            await group.start(self.run)
+            yield
+            group.cancel_scope.cancel()
 
     @property
     def state(self) -> EngineState:
