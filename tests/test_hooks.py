@@ -108,7 +108,7 @@ async def test_a_connection_is_two_lines(caplog: pytest.LogCaptureFixture) -> No
             await client.receive()
         client.close(4000, "bye")
     (level, message, opened), (_, _, closed) = logged(caplog)
-    assert (level, message) == ("INFO", "websocket opened")
+    assert (level, message) == ("INFO", "websocket opened: /a from 192.0.2.1")
     ws_id = opened.pop("ws_id")
     assert str(UUID(ws_id)) == ws_id
     assert opened == {"ws_path": "/a", "ws_client": "192.0.2.1", "ws_accepted": False}
@@ -150,7 +150,10 @@ async def test_a_connection_that_breaks_is_nothing_to_worry_about(
     async with testing.connect(push, faults=[fault]) as client:
         await client.app_finished()
     (_, _, opened), (level, message, closed) = logged(caplog)
-    assert (level, message) == ("INFO", "websocket closed")
+    assert (level, message) == (
+        "INFO",
+        "websocket closed: / with no code after 0.0 s, disconnected",
+    )
     assert opened["ws_id"] == closed["ws_id"]
     assert closed["ws_ending"] == "disconnected"
     assert (closed["ws_error"], closed["ws_cause"]) == ("WebSocketDisconnected", "BrokenPipeError")

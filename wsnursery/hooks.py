@@ -231,9 +231,10 @@ class Hook(Protocol):
 class LoggingHook:
     """A hook that logs one line when a block is entered and one when it is left.
 
-    The messages are ``"websocket opened"`` and ``"websocket closed"``; what there is to know is in
-    ``extra``, for a formatter that writes it, such as one for JSON. These keys are there in every
-    record, `None` where there is nothing to say:
+    The texts are such as ``websocket opened: /chat from 192.0.2.1`` and ``websocket closed: /chat
+    with code 1000 after 12.3 s, returned``. All there is to know is in ``extra``, for a formatter
+    that writes it, such as one for JSON. These keys are there in every record, `None` where there
+    is nothing to say:
 
     ===========================  ==================================================================
     ``ws_id``                    `WebSocket.id`, as text
@@ -274,7 +275,12 @@ class LoggingHook:
                     "ws_accepted": False,
                 }
                 self._open[event.connection] = event.time, facts
-                self._logger.info("websocket opened", extra=facts)
+                self._logger.info(
+                    "websocket opened: %s from %s",
+                    facts["ws_path"],
+                    facts["ws_client"] or "an unknown client",
+                    extra=facts,
+                )
             case Accepted():
                 _, facts = self._open[event.connection]
                 facts["ws_accepted"] = True
@@ -283,7 +289,15 @@ class LoggingHook:
                 begin, facts = self._open.pop(event.connection)
                 facts |= _outcome(event) | {"ws_duration": event.time - begin}
                 level = logging.WARNING if event.ending == "failed" else logging.INFO
-                self._logger.log(level, "websocket closed", extra=facts)
+                self._logger.log(
+                    level,
+                    "websocket closed: %s with %s after %.1f s, %s",
+                    facts["ws_path"],
+                    "no code" if facts["ws_code"] is None else f"code {facts['ws_code']}",
+                    facts["ws_duration"],
+                    facts["ws_ending"],
+                    extra=facts,
+                )
             case _:
                 pass
 

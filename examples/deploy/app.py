@@ -1,15 +1,16 @@
-"""A WebSocket and a health endpoint, to be deployed.
+"""A WebSocket with two paths for probes, to be deployed.
 
 Run it with ``python -m wsnursery serve -c hypercorn.toml app:app`` in this directory.
 """
 
-from typing import Any
-
 from wsnursery import Options, WebSocket, websocket_app
+from wsnursery.hooks import LoggingHook
+from wsnursery.hypercorn import Health
 
 OPTIONS = Options(
     max_message_size=64 * 1024,
     allowed_origins=None,  # name yours, if you use cookies: ["https://example.org"]
+    hooks=[LoggingHook()],  # a line when a connection opens and one when it has closed
 )
 
 
@@ -20,15 +21,6 @@ async def echo(ws: WebSocket) -> None:
         await ws.send(message)
 
 
-async def health(send: Any) -> None:
-    """Say that this process serves. An endpoint that asks a database is no better than it."""
-    headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"ok\n"})
-
-
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "http" and scope["path"] == "/healthz":
-        await health(send)
-    else:
-        await echo(scope, receive, send)
+app = Health(echo)
+"""It answers /healthz as long as it runs, and /readyz while it should get connections. Give it
+``checks`` if it needs something else, such as the engine of shared rooms."""

@@ -36,7 +36,7 @@ def settings_of_the_example(**others: object) -> dict[str, object]:
 
 def test_the_settings(start: Start) -> None:
     with start(app=APP, **settings_of_the_example()) as server:
-        assert server.get("/healthz") == b"ok\n"
+        assert server.get("/healthz") == server.get("/readyz") == b"ok\n"
         assert b"WebSocket endpoint" in server.get("/")
         with connect(f"ws://127.0.0.1:{server.port}/") as client:
             client.send("hello")
@@ -54,7 +54,7 @@ def test_the_defaults_in_the_settings_are_the_defaults() -> None:
 
 def test_what_supervises_waits_long_enough() -> None:
     config = Config.from_toml(DEPLOY / "hypercorn.toml")
-    stopping = config.drain_timeout + 2 * config.graceful_timeout + 3
+    stopping = config.drain_timeout + 2 * config.graceful_timeout + config.shutdown_timeout + 3
     pod = yaml.safe_load((DEPLOY / "kubernetes.yaml").read_text())["spec"]
     (container,) = pod["containers"]
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
@@ -80,7 +80,8 @@ def test_the_container_serves_where_it_is_probed(tmp_path: Path) -> None:
     assert instructions["EXPOSE"] == "8000"
     (container,) = yaml.safe_load((DEPLOY / "kubernetes.yaml").read_text())["spec"]["containers"]
     assert container["ports"] == [{"containerPort": 8000}]
-    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": 8000}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 8000}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": 8000}
     port = free_port()
     arguments = [word.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for word in command[1:]]
     with subprocess.Popen(

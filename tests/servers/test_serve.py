@@ -282,9 +282,10 @@ def complaint(*arguments: str, cwd: Path = ROOT) -> str:
     assert done.returncode == 1
     assert done.stdout == ""
     logged = ("Running on", "the service ends")
-    (sentence,) = [
+    *others, sentence = [
         line for line in done.stderr.splitlines() if not any(text in line for text in logged)
     ]
+    assert others == []
     return sentence
 
 

@@ -17,6 +17,7 @@ from anyio.abc import TaskStatus
 
 from ._config import Config, DeploymentError, bind, check_tls
 from ._drain import ASGIApp
+from ._health import Health
 from ._loading import check_app
 from ._logs import show_log
 from ._process import check, complain, serve_process, status_of
@@ -24,10 +25,10 @@ from ._run import Trigger
 from ._serving import drain_policy, serve_on
 from ._workers import Workers
 
-__all__ = ["Config", "DeploymentError", "run", "serve"]
+__all__ = ["Config", "DeploymentError", "Health", "run", "serve"]
 
 # Show the public path in reprs, tracebacks and pickles, not the private module.
-Config.__module__ = DeploymentError.__module__ = __name__
+Config.__module__ = DeploymentError.__module__ = Health.__module__ = __name__
 
 
 async def serve(  # noqa: ASYNC128 - `serve_on` calls `started`

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[object]]
 """An ASGI application: every framework's."""
 
+DRAINING = "wsnursery.draining"
+"""The key in ``scope["extensions"]`` of an HTTP request under which stands whether the server is
+draining (ASGI spec, "Extensions")."""
+
 CUT_SECONDS = 1.0
 """Seconds that a handler has to end once it has been cancelled."""
 
@@ -96,7 +100,8 @@ class Drain:
         self._handlers[task] = scope
         try:
             if scope["type"] == "http":
-                await self._app(scope, receive, send)
+                known = {**(scope.get("extensions") or {}), DRAINING: self._begun}
+                await self._app({**scope, "extensions": known}, receive, send)
             elif self._begun:
                 await _refuse(scope, receive, send)
             else:

@@ -60,6 +60,8 @@ class Lifespan:
             if not phases.is_starting and (phases.has_started or sentence is None):
                 raise
             self.failure = exc if sentence is None else DeploymentError(sentence)
+            if not phases.is_starting:
+                await phases.receive()  # Hypercorn's trio worker fails if nobody takes the event
             await phases.send({"type": "lifespan.startup.failed", "message": repr(exc)})
         else:
             await phases.finish()
