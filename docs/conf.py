@@ -29,6 +29,8 @@ nitpick_ignore_regex = [
         r"(anyio|asyncio|collections|contextlib|enum|logging|os|pathlib|ssl|typing|uuid)\..*",
     ),
     ("py:.*", r"dataclasses\..*|Application|Connection|Message|Talk|TaskStatus|UUID"),
+    ("py:.*", r"PosArgs|wsnursery\..*\.T"),
+    ("py:.*", r"wsnursery\.rooms\._(memberships\.Joinable|presence\.(Joined|Left))"),
     ("py:.*", r"(hypercorn|opentelemetry|starlette|trio|trio_websocket)\..*"),
 ]
 

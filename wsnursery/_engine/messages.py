@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from wsnursery._codec import ReadsJSON, decoded, encoded, kind_of, reader
 from wsnursery._errors import InvalidPayload, UnexpectedMessage
@@ -101,14 +101,14 @@ class Messages:
     @overload
     def iter_as(
         self, wanted: type[T] | ReadsJSON[T], /, *, on_invalid: OnInvalid | None = None
-    ) -> TypedMessages[T]: ...
+    ) -> AsyncIterator[T]: ...
 
     @overload
     def iter_as(
         self, wanted: Any, /, *, on_invalid: OnInvalid | None = None
-    ) -> TypedMessages[Any]: ...
+    ) -> AsyncIterator[Any]: ...
 
-    def iter_as(self, wanted: Any, /, *, on_invalid: OnInvalid | None = None) -> TypedMessages[Any]:
+    def iter_as(self, wanted: Any, /, *, on_invalid: OnInvalid | None = None) -> AsyncIterator[Any]:
         """Iterate over messages of a type; the loop ends as ``async for message in ws`` does.
 
         ::
@@ -134,7 +134,7 @@ class Messages:
         return TypedMessages(self, read, kind_of(wanted), on_invalid)
 
 
-class TypedMessages(Generic[T]):
+class TypedMessages(AsyncIterator[T]):
     """The messages of a connection as objects of a type. `WebSocket.iter_as` makes it."""
 
     __slots__ = ("_kind", "_messages", "_on_invalid", "_read")
@@ -150,9 +150,6 @@ class TypedMessages(Generic[T]):
         self._read = read
         self._kind = kind
         self._on_invalid = on_invalid
-
-    def __aiter__(self) -> TypedMessages[T]:
-        return self
 
     async def __anext__(self) -> T:
         while True:

@@ -59,7 +59,7 @@ class Nursery:
             name: The task's name, for debuggers.
 
         Returns:
-            anyio's handle of the task: ``await handle`` waits for what the function returns,
+            A handle of anyio's. ``await handle`` waits for what the function returns, and
             ``handle.cancel()`` cancels this child alone, which is not a failure.
 
         Raises:
@@ -114,7 +114,7 @@ class Nursery:
             *args: Its positional arguments. Python's types cannot say what a function takes in
                 addition to a keyword argument, so type checkers accept any, as with anyio.
             name: The task's name, for debuggers.
-            return_handle: Return the handle of the task, see `start_soon`, in place of the value.
+            return_handle: Return a handle, as `start_soon` does, in place of the value.
 
         Returns:
             The value passed to ``started``, or anyio's handle, whose ``start_value`` it is.

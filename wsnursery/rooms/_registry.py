@@ -97,7 +97,7 @@ class Rooms(Mapping[str, Room]):
         """Publish to the room of a name; as `Room.publish` otherwise.
 
         Returns:
-            In how many members' queues the message was put: 0 if there is no such room.
+            In how many members' queues the message was put, 0 if there is no such room.
         """
         message = payload(message)
         room = self._rooms.get(name)

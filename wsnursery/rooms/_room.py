@@ -57,6 +57,7 @@ class Room:
         codec: Codec = STANDARD,
     ) -> None:
         self.name: str = name
+        """Names the room in logs and in `Rooms`."""
         self._codec = codec
         self._history = history
         self._fanout = Fanout(name, secrets.token_hex(8), history, history_bytes, stamp)
