@@ -1,8 +1,9 @@
-"""Hold the newest version of every server to the contract: `python tools/newest_servers.py`.
+"""Hold the newest anyio, trio and servers to the contract: `python tools/newest_servers.py`.
 
-It installs them in an environment that is thrown away, and runs the suite of all servers. What is
-red has changed upstream: a limit that is gone, or a new one. Then change the pins in
-requirements/servers.txt and tests/servers/_limits.py together.
+It installs them in an environment that is thrown away, whatever our own bounds say, and runs the
+tests of the contract there: in memory, and on all servers. What is red has changed upstream. With a
+server it is a limit that is gone, or a new one: then change the pins in requirements/servers.txt
+and tests/servers/_limits.py together.
 """
 
 import argparse
@@ -15,12 +16,30 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SUITE = ["tests/contract", "tests/servers/test_every_server.py"]
+LIBRARIES = ["anyio", "trio"]
+"""What both backends are made of. The tests install their newest release that we allow."""
 
 
 def pinned() -> dict[str, str]:
     """The pinned requirements without their pins, and the versions that are pinned."""
     servers = (ROOT / "requirements" / "servers.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^(\S+)==([\d.]+)$", servers, re.MULTILINE))
+
+
+def installed(python: str) -> dict[str, str]:
+    """The versions of all distributions, by their names in small letters."""
+    listed = subprocess.run(
+        [python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True
+    ).stdout
+    return {name.lower(): version for name, version in re.findall(r"(?m)^(\S+)==(.*)$", listed)}
+
+
+def say(requirement: str, before: str, newest: dict[str, str]) -> None:
+    """Print whether there is a newer version."""
+    name = requirement.partition("[")[0]
+    version = newest[name.lower()]
+    print(f"{name:12} {before:10}", "is the newest" if version == before else f"-> {version}")
 
 
 def main() -> int:
@@ -35,20 +54,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
         python = str(Path(directory, "bin", "python"))
-        pip = [python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[all]"]
-        requirements = ["--requirement", str(ROOT / "requirements" / "test.txt")]
-        subprocess.run([*pip, *requirements, "--upgrade", *pins], check=True)
-        listed = subprocess.run(
-            [python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True
-        ).stdout
-        for requirement, version in pins.items():
-            name = requirement.partition("[")[0]
-            (newest,) = re.findall(rf"^{name}==(.*)$", listed, re.MULTILINE | re.IGNORECASE)
-            print(f"{name:12} {version:10}", "as pinned" if newest == version else f"-> {newest}")
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        ours = ["--editable", f"{ROOT}[all]", "--requirement", f"{ROOT}/requirements/test.txt"]
+        subprocess.run([*pip, *ours, *pins], check=True)
+        allowed = installed(python)
+        subprocess.run([*pip, "--upgrade", *pins, *LIBRARIES], check=True)
+        newest = installed(python)
+        for name, version in pins.items():
+            say(name, version, newest)
+        for name in LIBRARIES:
+            say(name, allowed[name], newest)
         environment = dict(os.environ)
         if arguments.report is not None:
             environment["WSNURSERY_SERVERS_REPORT"] = str(arguments.report.absolute())
-        suite = [python, "-m", "pytest", "tests/servers/test_every_server.py", *arguments.pytest]
+        suite = [python, "-m", "pytest", *SUITE, *arguments.pytest]
         return subprocess.run(suite, cwd=ROOT, env=environment, check=False).returncode
 
 

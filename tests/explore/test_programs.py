@@ -86,6 +86,7 @@ async def play(peer: testing.Peer, operations: list[str]) -> None:
     peer.close()
 
 
+@pytest.mark.timeout(0 if NIGHTLY else 120)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @settings(
     max_examples=PROGRAMS,
