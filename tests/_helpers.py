@@ -1,15 +1,11 @@
 """What the tests of single modules share."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from wsnursery import WebSocket
-from wsnursery._backend.native import native
-from wsnursery._engine.connection import Connection
-from wsnursery._engine.outcome import Source
 from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import Server
 
@@ -32,35 +28,6 @@ async def break_off_during(
     await anyio.wait_all_tasks_blocked()
     ws.start_soon(child, ready, scope)
     await ready.wait()
-    connection_of(ws).break_off(OSError())
+    connection_of(ws).lifecycle.break_off(OSError())
     scope.cancel()
     await anyio.sleep_forever()
-
-
-class Owner:
-    """What one of the connection's own tasks sees of its connection, and what it does to it."""
-
-    def __init__(self, group: TaskGroup | None = None) -> None:
-        self.options = self.transport = None
-        self.native = native()
-        self.service_group = group
-        self.failures: list[tuple[Source, BaseException]] = []
-        self.broken_off: list[BaseException | None] = []
-        self.ended = 0
-
-    @property
-    def connection(self) -> Connection:
-        """This, where a connection is wanted."""
-        return cast("Connection", self)
-
-    def fail(self, source: Source, error: BaseException) -> None:
-        """Something failed that ends the application."""
-        self.failures.append((source, error))
-
-    def break_off(self, cause: BaseException | None) -> None:
-        """End it as broken."""
-        self.broken_off.append(cause)
-
-    def service_ended(self) -> None:
-        """One of the own tasks has ended."""
-        self.ended += 1

@@ -436,4 +436,4 @@ async def test_other_streams_are_not_dropped_with_it(caplog: pytest.LogCaptureFi
     ended = await block(stuck, body, (9, freed.set), send_timeout=3)
     assert ended.at == about(9)
     assert sock.done == []
-    assert "neither ends nor can be cancelled" in caplog.text
+    assert "is stuck and cannot be cancelled" in caplog.text

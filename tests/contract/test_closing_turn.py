@@ -158,7 +158,7 @@ async def cancel(ws: WebSocket) -> None:
     ws.cancel_scope.cancel()
 
 
-SERVERS = {
+SERVERS: dict[str, dict[str, Any]] = {
     "the peer answers": {},
     "the peer does not answer": {"answers_close": False},
     "granian": {"personality": testing.GRANIAN},
@@ -166,29 +166,12 @@ SERVERS = {
 }
 
 
-RESTARTED = pytest.mark.xfail(
-    strict=True,
-    reason="a close in the turn in which the sender is stopped starts it again: the block hangs",
-)
-NO_NURSERY = pytest.mark.xfail(
-    strict=True,
-    reason="start_soon raises a nursery's RuntimeError between the end of the group and the block",
-)
-
-
-def fault_of(call: Call, server: str) -> Any:
-    """The mark of what the engine does not do yet."""
-    if call is start_soon:
-        return NO_NURSERY
-    return RESTARTED if call is close and server == "granian" else ()
-
-
 # contract: L3, C5, C1
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("call", "server"),
     [
-        pytest.param(call, server, marks=fault_of(call, server))
+        (call, server)
         for call in (close, send, send_nowait, flush, start_soon, cancel)
         for server in SERVERS
     ],
@@ -213,7 +196,6 @@ def test_close_again_and_again(backend: str, answers: bool) -> None:
 
 
 # contract: L3, L5
-@NO_NURSERY
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_start_soon_has_taken_runs(backend: str) -> None:
     """The child is started, to its end or its cancellation, or the call is refused: never lost."""
@@ -276,7 +258,6 @@ def test_close_all_ends_every_connection_at_any_moment(backend: str) -> None:
 
 
 # contract: C5, L7
-@RESTARTED
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_block_that_is_closed_while_it_is_left_can_be_cancelled(backend: str) -> None:
 

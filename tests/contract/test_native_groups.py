@@ -4,7 +4,7 @@ Each run has an event loop of its own, because a cancellation that leaves a bloc
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -15,11 +15,6 @@ import pytest
 from tests.contract._bench import block, checkpoints, run_all
 from wsnursery import WebSocket, WebSocketDisconnected, testing
 
-LEAKS = pytest.mark.xfail(
-    strict=True,
-    reason="the connection's own cancellation leaves the block when a TaskGroup fails in its turn",
-)
-
 TURNS = range(8)
 
 
@@ -27,9 +22,9 @@ def broken_at(number: int) -> testing.Server:
     return testing.Server(faults=[testing.FailSend(number, BrokenPipeError("gone"))])
 
 
-def run_product(main: Callable[..., Awaitable[None]], *values: object) -> None:
+def run_product(main: Callable[..., Awaitable[None]], *values: Iterable[object]) -> None:
     """Run it with every combination of arguments."""
-    cases = product(*values)  # type: ignore[arg-type]
+    cases = product(*values)
     run_all("asyncio", [(repr(case), partial(main, *case)) for case in cases])
 
 
@@ -65,7 +60,6 @@ async def broken_once(body: Callable[[WebSocket], Awaitable[None]], grace: float
 
 
 # contract: X3, X5
-@LEAKS
 def test_the_group_fails_when_the_grace_period_is_over() -> None:
     """The child is told, raises, and the cut falls before the group has heard of it."""
 
@@ -84,7 +78,6 @@ def test_the_group_fails_when_the_grace_period_is_over() -> None:
 
 
 # contract: X3, X5
-@LEAKS
 def test_the_group_fails_some_turns_after_the_cut() -> None:
     async def main(delay: int, turns: int) -> None:
         server = testing.Server()
@@ -114,7 +107,6 @@ def test_the_group_fails_some_turns_after_the_cut() -> None:
 
 
 # contract: X3, X5
-@LEAKS
 def test_nested_groups_fail_in_the_turn_of_the_cut() -> None:
     async def nested(ws: WebSocket, depth: int, turns: int) -> None:
         try:
@@ -153,7 +145,7 @@ async def in_group(inner: Callable[[], Awaitable[None]]) -> None:
 
 
 # contract: X3, X5
-@pytest.mark.parametrize("around", [pytest.param(in_timeout, marks=LEAKS), in_wait_for, in_group])
+@pytest.mark.parametrize("around", [in_timeout, in_wait_for, in_group])
 def test_asyncios_own_tools_around_a_group_that_fails(
     around: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
 ) -> None:

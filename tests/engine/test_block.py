@@ -12,8 +12,7 @@ from tests.asgi._sockets import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, hooks, testing
-from wsnursery._engine.receiver import Receiver
-from wsnursery._engine.stopping import current_lineage
+from wsnursery._engine.user_task import enclosing_tasks
 from wsnursery.asgi._extension import EXTENSION, Link
 from wsnursery.testing import FailSend, StallSend
 
@@ -224,20 +223,6 @@ async def test_a_fault_of_the_server_is_not_noted_on_itself() -> None:
     assert not hasattr(ended.error, "__notes__")
 
 
-# contract: X5
-async def test_a_cancellation_that_nobody_has_met_yet_comes_first() -> None:
-    """It is asked for when everybody has left, while the server is drained."""
-    server = testing.Server()
-
-    async with anyio.create_task_group() as outside:
-        with anyio.CancelScope() as scope:
-            outside.start_soon(cancel_at, scope, 1.005)
-            outside.start_soon(close_at, server, 1)
-            async with opened(server) as ws:
-                await hold(ws)
-    assert scope.cancelled_caught
-
-
 async def cancel_at(scope: anyio.CancelScope, moment: float) -> None:
     await anyio.sleep_until(moment)
     scope.cancel()
@@ -310,10 +295,10 @@ async def test_the_end_cut_the_body_short_and_then_it_is_cancelled_too() -> None
 # contract: L2
 async def test_one_block_after_another_in_one_task() -> None:
     """The task is part of a connection only as long as it is in the block."""
-    before = current_lineage()
+    before = enclosing_tasks()
     for _ in range(3):
         await block(testing.Server(), WebSocket.accept)
-        assert current_lineage() == before
+        assert enclosing_tasks() == before
 
 
 async def natively(
@@ -513,19 +498,6 @@ async def test_an_interrupt_leaves_as_itself(where: str, interrupt: type[BaseExc
             await anyio.sleep_forever()
     assert caught.value is error
     assert closes(server) == ["app close 1011"]
-
-
-# contract: X6
-async def test_an_interrupt_that_hits_while_it_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a Control-C does, which may come anywhere."""
-
-    async def interrupted(receiver: Receiver) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Receiver, "quiet", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        async with opened(testing.Server()) as ws:
-            await ws.accept()
 
 
 # contract: L2

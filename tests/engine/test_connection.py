@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -13,7 +12,6 @@ from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes, told_by
 from tests.faults._opened import opened
 from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
-from wsnursery._engine.sender import Sender
 from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import FailSend, StallSend
 
@@ -107,54 +105,6 @@ async def test_a_cancelled_accept_may_be_called_again() -> None:
         assert (await block(server, body)).error is None
 
 
-async def test_an_accept_that_was_not_begun_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sender had no time to look; on trio the order is chance."""
-    server = testing.Server()
-
-    async def body(ws: WebSocket) -> None:
-        with monkeypatch.context() as busy, anyio.move_on_after(1):
-            busy.setattr(Sender, "look", lambda sender: None)
-            await ws.accept()
-        assert ws.state == "requested"
-        await ws.accept()
-
-    assert (await block(server, body)).error is None
-    assert server.transcript.lines.count("app accept") == 1
-
-
-# contract: D7
-@pytest.mark.parametrize("moment", ["before", "during", "connecting"])
-async def test_the_peer_leaves_before_accept_is_done(moment: str) -> None:
-    go_on = anyio.Event()
-    server = testing.Server(faults=[StallSend(1, go_on)] if moment == "during" else [])
-    if moment == "connecting":
-        server.receive = anyio.sleep_forever  # type: ignore[assignment]
-
-    async def body(ws: WebSocket) -> None:
-        if moment == "before":
-            server.peer.vanish()
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(1)
-        exc = await told_by(ws.accept)
-        assert exc.code == (None if moment == "connecting" else server.personality.loss_code)
-        again = await told_by(ws.accept)
-        assert again is not exc
-        raise again
-
-    if moment == "connecting":
-        with anyio.fail_after(1), pytest.raises(TimeoutError):
-            async with opened(server) as ws:
-                with anyio.CancelScope(shield=True):
-                    ws.start_soon(anyio.lowlevel.checkpoint)
-                    await anyio.sleep(0.5)
-                    connection_of(ws).break_off(None)
-                    assert (await told_by(ws.accept)).code is None
-                    raise TimeoutError
-        return
-    ended = await block(server, body, (1, server.peer.vanish))
-    assert ended.own.code == server.personality.loss_code
-
-
 # contract: D7
 async def test_a_waiting_accept_is_told_of_a_broken_end() -> None:
     server = testing.Server(faults=[testing.FailReceive(1, OSError("mine"))])
@@ -181,7 +131,7 @@ async def test_an_accept_that_is_cancelled_at_the_end_is_not_told() -> None:
                     tasks.start_soon(ws.accept)
                     await anyio.lowlevel.checkpoint()
                     await anyio.lowlevel.checkpoint()
-                    connection_of(ws).break_off(None)
+                    connection_of(ws).lifecycle.break_off(None)
                     scope.cancel()
             await anyio.sleep_forever()
         finally:
@@ -190,38 +140,6 @@ async def test_an_accept_that_is_cancelled_at_the_end_is_not_told() -> None:
     began = anyio.current_time()
     await block(server, body)
     assert log.moments["body"] - began < 1
-
-
-# contract: D7, D2
-@asyncio_only
-async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end() -> None:
-    """So it has told nobody, and what it does then gets no grace."""
-    server, log = testing.Server(), Log()
-    server.receive = anyio.sleep_forever  # type: ignore[assignment]
-    tasks: list[asyncio.Task[object] | None] = []
-
-    async def child(ws: WebSocket) -> None:
-        tasks.append(asyncio.current_task())
-        try:
-            await ws.accept()
-        finally:
-            try:
-                await anyio.sleep(3)
-            finally:
-                log.note("child")
-
-    async def body(ws: WebSocket) -> None:
-        ws.start_soon(child, ws)
-        await anyio.wait_all_tasks_blocked()
-        connection_of(ws).break_off(None)
-        assert tasks[0] is not None
-        tasks[0].cancel()
-        await anyio.sleep_forever()
-
-    began = anyio.current_time()
-    ended = await block(server, body)
-    assert ended.own.code is None
-    assert log.moments["child"] - began < 1
 
 
 async def test_an_accept_that_waits_is_cancelled() -> None:
@@ -451,20 +369,6 @@ async def test_the_own_close_makes_room_for_what_is_behind() -> None:
     assert ended.own.undelivered == 1
 
 
-# contract: R6
-async def test_iterating_after_the_own_close_whose_connection_breaks() -> None:
-    server = testing.Server(answers_close=False)
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.close()
-        connection_of(ws).break_off(OSError())
-        async for _ in ws:
-            pytest.fail("nothing can come")
-
-    assert (await block(server, body)).error is None
-
-
 # contract: R1, D1
 async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() -> None:
     """The next is told of the end, so its task may unwind."""
@@ -565,32 +469,6 @@ def busy_server_for(moment: Call) -> testing.Server:
 
 
 # contract: S8
-@calls(("close", lambda ws: ws.close()))
-@pytest.mark.parametrize("moment", [after_accept, after_the_end, after_the_own_close])
-async def test_a_loop_of_calls_lets_others_run(call: Call, moment: Call) -> None:
-    """Whether they succeed or tell of the end."""
-    turns = rounds = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while rounds < 20:
-            await anyio.lowlevel.checkpoint()
-            turns += 1
-
-    async def body(ws: WebSocket) -> None:
-        nonlocal rounds
-        await moment(ws)
-        async with anyio.create_task_group() as others:
-            others.start_soon(other)
-            for rounds in range(1, 21):  # noqa: B007 - `other` reads it
-                with suppress(anyio.ClosedResourceError, WebSocketDisconnected):
-                    await call(ws)
-
-    assert (await block(busy_server_for(moment), body)).error is None
-    assert turns >= 15
-
-
-# contract: S8
 @pytest.mark.parametrize("call", [WebSocket.accept, WebSocket.reject])
 async def test_a_loop_of_handshakes_after_the_end_lets_others_run(call: Call) -> None:
     turns = 0
@@ -611,29 +489,6 @@ async def test_a_loop_of_handshakes_after_the_end_lets_others_run(call: Call) ->
 
     server = testing.Server(faults=[testing.FailReceive(1, OSError())])
     assert (await block(server, body)).error is None
-
-
-# contract: S3, R1
-@pytest.mark.parametrize("moment", MOMENTS)
-@calls(("accept", lambda ws: ws.accept()))
-async def test_a_call_that_is_cancelled_before_it_begins(call: Call, moment: Call) -> None:
-    """It does nothing, and says nothing."""
-    server, same = busy_server_for(moment), list[bool]()
-
-    async def body(ws: WebSocket) -> None:
-        await moment(ws)
-        before = ws.statistics(), ws.state
-        for _ in range(10):
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                await call(ws)
-            assert scope.cancelled_caught
-        same.append((ws.statistics(), ws.state) == before)
-        ws.cancel_scope.cancel()
-
-    await block(server, body)
-    assert same == [True]
-    assert "x" not in server.transcript.from_app
 
 
 # -------------------------------------------------------------------------------- waiting calls
@@ -692,68 +547,6 @@ async def test_a_cancelled_send_that_is_in_flight_goes_out() -> None:
     assert server.transcript.from_app == ["whole"]
 
 
-# contract: S2, S3
-@asyncio_only
-async def test_an_error_whose_caller_was_cancelled_leaves_through_the_block() -> None:
-    """The native cancellation and the server's refusal meet in one tick."""
-    go_on = anyio.Event()
-    error = ValueError("mine")
-    server = testing.Server(faults=[StallSend(2, go_on), FailSend(2, error)])
-    tasks: list[asyncio.Task[object]] = []
-
-    async def sender(ws: WebSocket) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.append(task)
-        await ws.send("x")
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        ws.start_soon(sender, ws)
-        await anyio.wait_all_tasks_blocked()
-        go_on.set()
-        outbox = connection_of(ws).outbox
-        while (sent := outbox.in_flight) and not sent.done:  # noqa: ASYNC110 - that very tick
-            await asyncio.sleep(0)
-        tasks[0].cancel()
-        await anyio.sleep_forever()
-
-    ended = await block(server, body)
-    assert ended.error is error
-
-
-# contract: D3
-@asyncio_only
-async def test_a_send_that_is_cancelled_natively_at_the_end_has_told_nobody() -> None:
-    server, log = testing.Server(faults=[StallSend(2)]), Log()
-    tasks: list[asyncio.Task[object]] = []
-
-    async def child(ws: WebSocket) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.append(task)
-        try:
-            await ws.send("x")
-        finally:
-            try:
-                await anyio.sleep(3)
-            finally:
-                log.note("child")
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        ws.start_soon(child, ws)
-        await anyio.wait_all_tasks_blocked()
-        connection_of(ws).break_off(OSError())
-        tasks[0].cancel()
-        await anyio.sleep_forever()
-
-    began = anyio.current_time()
-    ended = await block(server, body)
-    assert ended.own.undelivered == 1
-    assert log.moments["child"] - began < 1
-
-
 # contract: S2
 async def test_a_refused_message_is_its_callers() -> None:
     error = ValueError("mine")
@@ -807,23 +600,6 @@ async def test_one_reader_at_a_time() -> None:
 
     assert (await block(server, body)).error is None
     assert got == ["x"]
-
-
-# contract: R1
-async def test_a_cancelled_receive_loses_nothing() -> None:
-    server = testing.Server()
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        with anyio.move_on_after(1):
-            await ws.receive()
-        server.peer.send_nowait("x")
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await ws.receive()
-        assert await ws.receive() == "x"
-
-    assert (await block(server, body)).error is None
 
 
 # contract: S5
@@ -1061,21 +837,6 @@ async def test_a_limit_drops_what_is_queued() -> None:
     ended = await block(server, body, (1, go_on.set), max_message_size=3)
     assert (ended.own.code, ended.own.undelivered) == (1009, 3)
     assert server.transcript.from_app == ["0"]
-
-
-# contract: C1
-async def test_a_second_limit_changes_nothing() -> None:
-    server = testing.Server()
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        connection_of(ws).close_by_itself(1009, "", None)
-        connection_of(ws).close_by_itself(1001, "", None)
-        await ws.receive()
-
-    ended = await block(server, body)
-    assert ended.own.code == 1009
-    assert closes(server) == ["app close 1009"]
 
 
 # contract: D6

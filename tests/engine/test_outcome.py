@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsnursery import WebSocketDisconnected
-from wsnursery._engine.outcome import Failure, Source, decide, leaves, without
+from wsnursery._engine.outcome import Failure, Raiser, decide, leaves, without
 from wsnursery._errors import attribute, is_attributed
 
 HERE, THERE = object(), object()
@@ -45,7 +45,7 @@ def outcome(
     return decide(
         failures,
         cancellation=cancellation,
-        own=facts,
+        own=None if facts is None else lambda: facts,
         owed=owed,
         noted=noted,
         is_own=is_own,
@@ -54,15 +54,15 @@ def outcome(
 
 
 def body(error: BaseException) -> Failure:
-    return Failure(Source.BODY, error)
+    return Failure(Raiser.BODY, error)
 
 
 def child(error: BaseException) -> Failure:
-    return Failure(Source.CHILD, error)
+    return Failure(Raiser.CHILD, error)
 
 
 def connection(error: BaseException) -> Failure:
-    return Failure(Source.CONNECTION, error)
+    return Failure(Raiser.CONNECTION, error)
 
 
 def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
@@ -77,10 +77,10 @@ def members(error: BaseException | None) -> Sequence[BaseException]:
 
 # contract: X6
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("source", Raiser)
 @pytest.mark.parametrize("deep", [False, True])
 def test_an_interrupt_comes_before_everything(
-    interrupt: BaseException, source: Source, deep: bool
+    interrupt: BaseException, source: Raiser, deep: bool
 ) -> None:
     error = group(ValueError(), group(own(), interrupt)) if deep else interrupt
     got = outcome(
@@ -123,8 +123,8 @@ def test_a_child_failed() -> None:
 
 
 # contract: X2
-@pytest.mark.parametrize("sources", [*itertools.product(Source, repeat=2)], ids=repr)
-def test_several_failed_in_the_order_in_which_they_did(sources: tuple[Source, Source]) -> None:
+@pytest.mark.parametrize("sources", [*itertools.product(Raiser, repeat=2)], ids=repr)
+def test_several_failed_in_the_order_in_which_they_did(sources: tuple[Raiser, Raiser]) -> None:
     errors = [ValueError("first"), ValueError("second")]
     failures = [Failure(source, error) for source, error in zip(sources, errors, strict=True)]
     got = outcome(*failures)
@@ -309,7 +309,7 @@ LEAF = st.sampled_from(sorted(MAKERS)).map(lambda kind: MAKERS[kind]())
 TREE = st.recursive(
     LEAF, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda e: group(*e))
 )
-FAILURES = st.lists(st.builds(Failure, st.sampled_from(Source), TREE), max_size=4)
+FAILURES = st.lists(st.builds(Failure, st.sampled_from(Raiser), TREE), max_size=4)
 
 
 # contract: X2, X3, D5

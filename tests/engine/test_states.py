@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsnursery import LocalProtocolError, RemoteProtocolError
 from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Reject
-from wsnursery._engine.states import TRANSITIONS, Event, Protocol, State
+from wsnursery._engine.states import TRANSITIONS, Event, State, StateMachine
 
 # What every event makes of every state; a dash is an illegal pair. Written out by hand, so that
 # the table in the module has a second opinion.
@@ -44,8 +44,8 @@ LEGAL = [(state, event, after) for (state, event), after in EXPECTED.items() if 
 ILLEGAL = [pair for pair, after in EXPECTED.items() if after is None]
 
 
-def in_state(state: State) -> Protocol:
-    protocol = Protocol()
+def in_state(state: State) -> StateMachine:
+    protocol = StateMachine()
     protocol.state = state
     return protocol
 
@@ -107,7 +107,7 @@ def test_a_refusal_says_the_right_call(state: str, event: str, advice: str) -> N
 
 
 def test_a_new_connection() -> None:
-    protocol = Protocol()
+    protocol = StateMachine()
     assert protocol.state is State.CONNECTING
     assert protocol.code is None
     assert protocol.reason == ""
@@ -161,7 +161,7 @@ def test_every_state_can_be_reached_and_can_end() -> None:
 def test_any_run_of_events(
     events: list[tuple[Event, tuple[int | None, str] | None]],
 ) -> None:
-    protocol = Protocol()
+    protocol = StateMachine()
     state, said = State.CONNECTING, None
     for event, facts in events:
         after = EXPECTED[state, event]

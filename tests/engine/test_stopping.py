@@ -7,27 +7,26 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from wsnursery._engine.stopping import (
-    Cut,
-    Participant,
-    current_lineage,
-    current_participant,
-    set_lineage,
-    who_must_stop,
+from wsnursery._engine.stopping import CancelLevel, who_must_stop
+from wsnursery._engine.user_task import (
+    UserTask,
+    enclosing_task,
+    enclosing_tasks,
+    set_enclosing_tasks,
 )
 
 ROWS = {
     # broken, unread, ever_read, may_read -> with the body still running, with the body finished
-    (True, None, None, None): (Cut.UNTOLD, Cut.UNTOLD),
-    (False, False, False, None): (Cut.UNTOLD, Cut.UNTOLD),
-    (False, True, False, None): (Cut.NOBODY, Cut.BYSTANDERS),
-    (False, None, True, False): (Cut.UNTOLD, Cut.UNTOLD),
-    (False, None, True, True): (Cut.NOBODY, Cut.BYSTANDERS),
+    (True, None, None, None): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
+    (False, False, False, None): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
+    (False, True, False, None): (CancelLevel.NOBODY, CancelLevel.BYSTANDERS),
+    (False, None, True, False): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
+    (False, None, True, True): (CancelLevel.NOBODY, CancelLevel.BYSTANDERS),
 }
 """`None` stands for both."""
 
 
-def row_of(*facts: bool) -> tuple[Cut, Cut]:
+def row_of(*facts: bool) -> tuple[CancelLevel, CancelLevel]:
     """The one row that these facts match."""
     (row,) = (
         cuts
@@ -66,82 +65,92 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reads", "told", "falls_at"),
+    ("reads", "told", "cancelled_at"),
     [
-        (False, False, Cut.BYSTANDERS),
-        (True, False, Cut.UNTOLD),
-        (False, True, Cut.EVERYONE),
-        (True, True, Cut.EVERYONE),
+        (False, False, CancelLevel.BYSTANDERS),
+        (True, False, CancelLevel.NOT_NOTIFIED),
+        (False, True, CancelLevel.EVERYONE),
+        (True, True, CancelLevel.EVERYONE),
     ],
 )
-async def test_who_falls_at_which_cut(reads: bool, told: bool, falls_at: Cut) -> None:
-    participant = Participant(object())
-    assert not participant.reads
-    participant.reads = reads
+async def test_who_cancelled_at_which_cut(
+    reads: bool, told: bool, cancelled_at: CancelLevel
+) -> None:
+    task = UserTask(object(), anyio.CancelScope())
+    assert not task.reads
+    task.reads = reads
     if told:
-        participant.tell()
-    assert participant.told is told
-    assert participant.falls_at is falls_at
-    assert not participant.scope.cancel_called
+        task.notify()
+    assert task.notified is told
+    assert task.cancelled_at is cancelled_at
+    assert not task.scope.cancel_called
 
 
 async def test_a_call_that_was_cancelled_told_nobody() -> None:
-    participant = Participant(object())
-    participant.tell()
-    participant.tell()
-    participant.untell()
-    assert participant.told
-    participant.untell()
-    assert not participant.told
+    task = UserTask(object(), anyio.CancelScope())
+    task.notify()
+    task.notify()
+    task.retract()
+    assert task.notified
+    task.retract()
+    assert not task.notified
 
 
 def test_the_cuts_grow() -> None:
-    assert list(Cut) == [Cut.NOBODY, Cut.BYSTANDERS, Cut.UNTOLD, Cut.EVERYONE] == sorted(Cut)
+    assert (
+        list(CancelLevel)
+        == [
+            CancelLevel.NOBODY,
+            CancelLevel.BYSTANDERS,
+            CancelLevel.NOT_NOTIFIED,
+            CancelLevel.EVERYONE,
+        ]
+        == sorted(CancelLevel)
+    )
 
 
 async def test_a_task_is_part_of_nothing_unless_told() -> None:
-    assert current_lineage() == ()
-    assert current_participant(object()) is None
+    assert enclosing_tasks() == ()
+    assert enclosing_task(object()) is None
 
 
 async def test_the_innermost_of_a_connection_counts() -> None:
     here, there = object(), object()
-    outer, other, inner = Participant(here), Participant(there), Participant(here)
-    set_lineage((outer, other, inner))
+    outer, other, inner = (
+        UserTask(here, anyio.CancelScope()),
+        UserTask(there, anyio.CancelScope()),
+        UserTask(here, anyio.CancelScope()),
+    )
+    set_enclosing_tasks((outer, other, inner))
     try:
-        assert current_lineage() == (outer, other, inner)
-        assert current_participant(here) is inner
-        assert current_participant(there) is other
-        assert current_participant(object()) is None
-        set_lineage((outer, other))
-        assert current_participant(here) is outer
+        assert enclosing_tasks() == (outer, other, inner)
+        assert enclosing_task(here) is inner
+        assert enclosing_task(there) is other
+        assert enclosing_task(object()) is None
+        set_enclosing_tasks((outer, other))
+        assert enclosing_task(here) is outer
     finally:
-        set_lineage(())
+        set_enclosing_tasks(())
 
 
 async def test_a_task_inherits_what_its_starter_is_part_of() -> None:
     """And what it says of itself later stays with it."""
     origin = object()
-    mine, childs = Participant(origin), Participant(origin)
-    seen: list[Participant | None] = []
+    mine, childs = UserTask(origin, anyio.CancelScope()), UserTask(origin, anyio.CancelScope())
+    seen: list[UserTask | None] = []
 
     async def child() -> None:
-        seen.append(current_participant(origin))
-        set_lineage((childs,))
+        seen.append(enclosing_task(origin))
+        set_enclosing_tasks((childs,))
         await anyio.lowlevel.checkpoint()
-        seen.append(current_participant(origin))
+        seen.append(enclosing_task(origin))
 
-    set_lineage((mine,))
+    set_enclosing_tasks((mine,))
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(child)
         assert seen == [mine, childs]
-        assert current_participant(origin) is mine
-        assert contextvars.Context().run(current_lineage) == ()
+        assert enclosing_task(origin) is mine
+        assert contextvars.Context().run(enclosing_tasks) == ()
     finally:
-        set_lineage(())
-
-
-async def test_a_participant_is_the_body_unless_it_has_a_number() -> None:
-    """Hooks tell the children by their numbers; see `hooks.TaskEnded.task`."""
-    assert [Participant(object()).number, Participant(object(), 1).number] == [0, 1]
+        set_enclosing_tasks(())

@@ -18,7 +18,8 @@ from wsnursery import (
     WebSocketDisconnected,
     testing,
 )
-from wsnursery._engine.websocket import connection_of, is_about, payload
+from wsnursery._engine.payload import payload
+from wsnursery._engine.websocket import connection_of, is_about
 
 
 def received_by(*messages: str | bytes) -> testing.Server:
@@ -231,10 +232,10 @@ async def test_a_copy_is_sent() -> None:
 @pytest.mark.parametrize(
     ("message", "error", "sentence"),
     [
-        (1, TypeError, r"not int: use send_json\(\) for other objects"),
-        (None, TypeError, "not NoneType"),
-        ({}, TypeError, "not dict"),
-        ([b"x"], TypeError, "not list"),
+        (1, TypeError, r"got int: use send_json\(\) for other objects"),
+        (None, TypeError, "got NoneType"),
+        ({}, TypeError, "got dict"),
+        ([b"x"], TypeError, "got list"),
         ("ab\ud800", ValueError, "a lone surrogate at index 2"),
     ],
     ids=repr,
@@ -506,7 +507,7 @@ async def test_whose_end_an_exception_is_about() -> None:
     first, second = opened(testing.Server()), opened(testing.Server())
     assert not is_about(WebSocketDisconnected(), first)
     async with first, second:
-        exc = connection_of(first).own_exception()
+        exc = connection_of(first).lifecycle.own_exception()
         assert is_about(exc, first)
         assert not is_about(exc, second)
         await first.accept()

@@ -156,7 +156,7 @@ async def test_a_hanging_send_that_is_shielded_frees_the_body_and_is_logged(capl
             await anyio.sleep(60)
             go_on.set()
     assert unwound_after == 10
-    assert "neither ends nor can be cancelled" in caplog.text
+    assert "is stuck and cannot be cancelled" in caplog.text
 
 
 # row: 9

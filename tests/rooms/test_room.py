@@ -73,17 +73,6 @@ async def test_the_queue_is_the_connections_own():
             assert await received(peer) == ["first", "second", "third"]
 
 
-async def test_publish_begins_to_send_where_the_backend_lets_it(anyio_backend_name):
-    """On asyncio a member with nothing before it has the message when `publish` returns."""
-    room = Room("r")
-    async with opened() as (ws, peer):
-        with room.joined(ws):
-            await ws.send("a")
-            assert room.publish("b") == 1
-            assert peer.pending == (2 if anyio_backend_name == "asyncio" else 1)
-            assert await received(peer) == ["a", "b"]
-
-
 async def test_joining_twice_is_refused():
     room = Room("r")
     async with opened() as (ws, _):

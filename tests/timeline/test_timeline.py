@@ -59,7 +59,7 @@ async def test_a_send_that_fails() -> None:
         "    1.000  broken, no close code: BrokenPipeError: [Errno 32] Broken pipe",
         f"    1.000  body ended by the disconnect: {OUTCOME}",
         f"    1.250  ticker ended by the disconnect: {OUTCOME}",
-        f"    1.262  closed, no close code: {OUTCOME}",
+        f"    1.250  closed, no close code: {OUTCOME}",
     ]
     picture = ElementTree.fromstring(timeline.svg(found))
     written = "".join(picture.itertext())

@@ -11,25 +11,26 @@ On trio there is nothing to do. The two stand side by side.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from typing import Protocol
 
 import anyio
 
-from .native import running_on_trio
+from .backend import running_on_trio
 
 _LEAKS = sys.version_info < (3, 13)
 """Whether `asyncio.TaskGroup` can leave a cancellation request behind."""
 
 
-class Host(Protocol):
+class CancellationLedger(Protocol):
     """The task that entered the block."""
 
-    def about_to_cut(self) -> None:
+    def about_to_cancel(self) -> None:
         """The connection is going to cancel the body, or the group that it is in."""
         ...
 
-    def is_our_cut(self, exc: BaseException) -> bool:
+    def is_our_cancellation(self, exc: BaseException) -> bool:
         """Whether a cancellation that came out of the cancelled body is the connection's own."""
         ...
 
@@ -38,44 +39,49 @@ class Host(Protocol):
         ...
 
 
-class TrioHost:
+class TrioLedger:
     """trio has one kind of cancellation, and its scopes know their own: nothing to do."""
 
     __slots__ = ()
 
-    def about_to_cut(self) -> None:
+    def about_to_cancel(self) -> None:
         pass
 
-    def is_our_cut(self, exc: BaseException) -> bool:
+    def is_our_cancellation(self, exc: BaseException) -> bool:
         return False
 
     def settle(self) -> None:
         pass
 
 
-class AsyncioHost:
-    """Counts what `asyncio.Task.cancelling` says at entry, at the cut and at the end."""
+class AsyncioLedger:
+    """Counts what `asyncio.Task.cancelling` says at entry, at our cancellation and at the end."""
 
-    __slots__ = ("_at_cut", "_at_entry", "_task")
+    __slots__ = ("_at_cancel", "_at_entry", "_cancelled", "_task")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._at_entry = task.cancelling()
-        self._at_cut: int | None = None
+        self._at_cancel = self._at_entry
+        self._cancelled = False
 
-    def about_to_cut(self) -> None:
-        if _LEAKS and self._at_cut is None and not _is_being_cancelled(self._task):
-            self._at_cut = self._task.cancelling()
+    def about_to_cancel(self) -> None:
+        if not self._cancelled and not _is_being_cancelled(self._task):
+            # What a task group has left behind by now.
+            self._at_cancel = self._task.cancelling()
+        self._cancelled = True
 
-    def is_our_cut(self, exc: BaseException) -> bool:
+    def is_our_cancellation(self, exc: BaseException) -> bool:
+        # anyio has taken its own requests back when the cancelled scope was left. What is left over
+        # was asked for by a task group inside, or by a task that means this one.
+        left_over = self._task.cancelling() - self._at_cancel
         return (
             isinstance(exc, asyncio.CancelledError)
-            and self._at_cut is not None
-            and self._task.cancelling() <= self._at_cut
-            and anyio.current_effective_deadline() > -float("inf")
-            and not _has_native_cancellation(exc)
+            and self._cancelled
+            and left_over <= (_failed_groups(exc) if _LEAKS else 0)
+            and anyio.current_effective_deadline() > -math.inf
         )
 
     def settle(self) -> None:
@@ -83,7 +89,7 @@ class AsyncioHost:
             self._task.uncancel()
 
 
-NO_HOST = TrioHost()
+NO_LEDGER = TrioLedger()
 """For a connection whose block has been left, and for every one on trio."""
 
 
@@ -92,9 +98,9 @@ def is_cancellation(exc: BaseException) -> bool:
     return isinstance(exc, anyio.get_cancelled_exc_class())
 
 
-def current_host() -> Host:
+def current_ledger() -> CancellationLedger:
     """The running task."""
-    return NO_HOST if running_on_trio() else AsyncioHost()
+    return NO_LEDGER if running_on_trio() else AsyncioLedger()
 
 
 def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
@@ -108,15 +114,10 @@ def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
     return waiter is not None and waiter.cancelled()
 
 
-def _has_native_cancellation(exc: BaseException | None) -> bool:
-    """Whether a cancellation that is not anyio's is being handled, here or further out."""
+def _failed_groups(exc: BaseException | None) -> int:
+    """How many groups of exceptions are being handled: each can come from a task group."""
+    count = 0
     while exc is not None:
-        if isinstance(exc, asyncio.CancelledError) and not _is_from_anyio(exc):
-            return True
+        count += isinstance(exc, BaseExceptionGroup)
         exc = exc.__context__
-    return False
-
-
-def _is_from_anyio(exc: asyncio.CancelledError) -> bool:
-    """Anyio (4.0 to 4.16) marks its cancellations with this message and recognises them by it."""
-    return bool(exc.args) and str(exc.args[0]).startswith("Cancelled via cancel scope ")
+    return count

@@ -11,8 +11,6 @@ from anyio import TaskHandle
 from .children import Child, StartingChild
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
     from .connection import Connection
 
 T = TypeVar("T")
@@ -39,7 +37,7 @@ class Nursery:
         Raises:
             anyio.ClosedResourceError: After the block.
         """
-        return self._group().cancel_scope
+        return self._connection.tasks.cancel_scope
 
     def start_soon(
         self,
@@ -69,14 +67,11 @@ class Nursery:
 
         *Checkpoint*: no.
         """
-        group = self._group()
-        connection = self._connection
         name = func if name is None else name
         child = Child(func, args, name)
         handle = child.handle
         try:
-            task = connection.application.join(name)
-            group.start_soon(connection.application.run_child, task, child.begin, (), name=name)
+            self._connection.tasks.start_soon(child.begin, (), name)
         except BaseException:
             child.drop()
             raise
@@ -127,27 +122,13 @@ class Nursery:
 
         *Checkpoint*: yes. *Cancellation*: cancels the child, as long as it has not started.
         """
-        group = self._group()
         connection = self._connection
         name = func if name is None else name
         child = StartingChild(func, args, name)
         try:
-            value = await group.start(
-                connection.application.run_started_child,
-                connection.application.join(name),
-                child.begin,
-                (),
-                connection.own_exception,
-                name=name,
+            value = await connection.tasks.start(
+                child.begin, (), name, connection.lifecycle.own_exception
             )
             return child.started(value) if return_handle else value
         finally:
             child.handle = None
-
-    def _group(self) -> TaskGroup:
-        group = self._connection.application.group
-        if group is None:
-            raise anyio.ClosedResourceError(
-                "the `async with` block of this WebSocket has been left"
-            )
-        return group

@@ -136,5 +136,5 @@ def _wants_messages(hook: Hook) -> bool:
     return bool(getattr(hook, "messages", True))
 
 
-NOBODY = Observers((), UUID(int=0), float)
+UNOBSERVED = Observers((), UUID(int=0), float)
 """Observes the connections that have no hooks."""

@@ -14,6 +14,7 @@ from wsnursery._errors import LocalProtocolError
 from wsnursery._options import Options
 from wsnursery._types import Scope
 
+from .connection import THROUGH_TASKS
 from .events import Disconnect, Outgoing
 from .websocket import WebSocket, make_websocket
 
@@ -65,8 +66,8 @@ async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
 def break_websocket(ws: WebSocket, cause: Exception) -> None:
     """End a connection as broken, if its block is open: the server knows that the peer has gone."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
-    if connection is not None and connection.application.group is not None:
-        connection.break_off(cause)
+    if connection is not None and connection.tasks.group is not None:
+        connection.lifecycle.break_off(cause)
 
 
 async def deny_before_entry(ws: WebSocket) -> None:
@@ -78,6 +79,7 @@ async def deny_before_entry(ws: WebSocket) -> None:
     """
     transport = ws._transport  # pyright: ignore[reportPrivateUsage]
     ws._transport = Gone(transport.scope)  # pyright: ignore[reportPrivateUsage]
+    ws._sides = THROUGH_TASKS  # pyright: ignore[reportPrivateUsage]
     # Without the hooks and the limits of the application, which knows nothing of this one.
     async with make_websocket(transport, Options()) as denied:
         await denied.reject(RETRY_STATUS, RETRY_HEADERS, RETRY_BODY)

@@ -17,9 +17,10 @@ a child failed, or several things did                      an `ExceptionGroup` o
                                                            the order in which they happened
 cancelled from outside                                     the cancellation, unchanged
 own escaped from the body                                  that very exception
+own escaped from a child that was handling an error        that very exception
 own escaped from the body in a group                       own, bare
 the end cut the body short                                 own, bare
-messages were lost and nobody was told                     own, bare
+messages were lost and no call was notified                own, bare
 anything else: the body ended by itself                    nothing
 =========================================================  =========================================
 
@@ -40,7 +41,7 @@ from wsnursery._errors import WebSocketDisconnected
 Leaf: TypeAlias = Callable[[BaseException], bool]
 
 
-class Source(Enum):
+class Raiser(Enum):
     """Who raised an exception."""
 
     BODY = auto()
@@ -53,7 +54,7 @@ class Source(Enum):
 class Failure:
     """One exception, as it left the body, a child or the connection's own tasks."""
 
-    source: Source
+    raiser: Raiser
     error: BaseException
 
 
@@ -61,7 +62,7 @@ def decide(
     failures: Sequence[Failure],
     *,
     cancellation: BaseException | None,
-    own: WebSocketDisconnected | None,
+    own: Callable[[], WebSocketDisconnected] | None,
     owed: bool,
     noted: bool,
     is_own: Leaf,
@@ -72,8 +73,8 @@ def decide(
     Args:
         failures: Everything that was raised, in the order in which it happened.
         cancellation: The cancellation from outside, if one is passing through.
-        own: The facts of the end, as an exception to be raised; `None` while there was no end.
-        owed: The end cut the body short, or lost messages of which nobody was told.
+        own: Makes the exception with the facts of the end; `None` while there was no end.
+        owed: The end cut the body short, or lost messages that no call was notified of.
         noted: The end is worth a note on an error of the application.
         is_own: Whether an exception is this connection's own `WebSocketDisconnected`.
         is_cancellation: Whether an exception is the backend's cancellation.
@@ -85,23 +86,41 @@ def decide(
                 return leaf
         rest = without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))
         if rest is not None:
-            errors.append(Failure(failure.source, rest))
+            errors.append(Failure(failure.raiser, rest))
     if errors:
         error = _as_one(errors)
         if noted and own is not None and not _has_in_context(error, is_own):
             with suppress(Exception):  # an exception may refuse to be changed
-                error.add_note(f"meanwhile {own}")
+                error.add_note(f"meanwhile {own()}")
         return error
     if cancellation is not None:
         return cancellation
     for failure in failures:
-        if failure.source is Source.BODY:
-            if is_own(failure.error) and isinstance(failure.error, WebSocketDisconnected):
-                return failure.error
+        if isinstance(failure.error, WebSocketDisconnected) and (
+            failure.raiser is Raiser.BODY or hidden_error(failure.error, is_own, is_cancellation)
+        ):
+            return failure.error
+        if failure.raiser is Raiser.BODY:
             # From a group a new one: raised through frames that hold the group, the old one would
             # be part of a reference cycle, and the handler's frame with it.
             owed = owed or any(map(is_own, leaves(failure.error)))
-    return own if owed else None
+    return own() if owed and own is not None else None
+
+
+def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> BaseException | None:
+    """The application's error that was being handled when a call raised ``own``, if there was one.
+
+    A handler that says goodbye in ``except`` or ``finally`` loses its own error when the peer has
+    gone: what leaves is the disconnect, and only its context leads to the error.
+    """
+    seen: set[int] = set()
+    context = own.__context__
+    while context is not None and id(context) not in seen:
+        if not is_own(context) and not is_cancellation(context):
+            return context
+        seen.add(id(context))
+        context = context.__context__
+    return None
 
 
 def leaves(error: BaseException) -> list[BaseException]:
@@ -122,7 +141,7 @@ def without(error: BaseException, unwanted: Leaf) -> BaseException | None:
 
 
 def _as_one(errors: Sequence[Failure]) -> BaseException:
-    if len(errors) == 1 and errors[0].source is not Source.CHILD:
+    if len(errors) == 1 and errors[0].raiser is not Raiser.CHILD:
         return errors[0].error
     return BaseExceptionGroup(
         "unhandled errors in the tasks of a WebSocket", [failure.error for failure in errors]

@@ -1,66 +1,60 @@
-"""The connection's own tasks, and what they have in common.
+"""A task of the connection's own, for as long as it is needed.
 
-They outlive the application's tasks, each in a shielded scope that only the connection cancels.
-They never raise: they note what happened and end the connection.
+It outlives the user's tasks: no cancel scope around the block reaches it, and only the connection
+cancels it. It never raises. The connection is told when it has ended, and waits for that before its
+block is left.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 
-from .outcome import Source
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from wsnursery._backend.backend import Backend
 
 
-class Service(ABC):
-    """One of the connection's own tasks: the receiver, the sender or the watchdog."""
+class ServiceTask:
+    """Runs from its creation to its end.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._options = connection.options
-        self._transport = connection.transport
-        self._native = connection.native
-        self._scope: anyio.CancelScope | None = None
-        """Around the running task; `None` before it has been started and after it has ended."""
+    Args:
+        backend: Starts it.
+        name: Its name, for debuggers.
+        work: What it does.
+        ended: Called when it has ended, with what it raised: a bug, an interrupt, or a cancellation
+            of the whole event loop.
+    """
 
-    @property
-    def is_running(self) -> bool:
-        """It has been started and has not ended."""
-        return self._scope is not None
+    __slots__ = ("_ended", "_scope", "_task", "_work")
 
-    def start(self) -> None:
-        """Start the task."""
-        group = self._connection.service_group
-        assert group is not None
-        self._scope = anyio.CancelScope(shield=True)
-        group.start_soon(self._run, self._scope, name=f"wsnursery {type(self).__name__.lower()}")
+    def __init__(
+        self,
+        backend: Backend,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        self._scope = backend.cancel_scope()
+        self._work = work
+        self._ended = ended
+        # asyncio itself keeps no reference to a task that waits.
+        self._task = backend.spawn(self._run, name)
 
-    def stop(self) -> None:
-        """Cancel the task, if it is running."""
-        if self._scope is not None:
-            self._scope.cancel()
+    def cancel(self) -> None:
+        """Cancel it; it ends soon, if the call that it is in can be cancelled."""
+        self._scope.cancel()
 
-    @abstractmethod
-    async def work(self) -> None:
-        """What the task does."""
-
-    async def _run(self, scope: anyio.CancelScope) -> None:
+    async def _run(self) -> None:
+        error: BaseException | None = None
         try:
-            with scope:
-                await self.work()
-        except anyio.get_cancelled_exc_class():
-            # Not ours: the whole event loop is being cancelled.
-            self._connection.break_off(None)
+            with self._scope:
+                await self._work()
+        except anyio.get_cancelled_exc_class() as exc:
+            error = exc  # not ours: the whole event loop is being cancelled
             raise
-        except BaseException as exc:  # noqa: BLE001 - it leaves through the block
-            if isinstance(exc, Exception):
-                exc.add_note("this is a bug in wsnursery: please report it")
-            self._connection.fail(Source.CONNECTION, exc)
+        except BaseException as exc:  # noqa: BLE001 - the connection decides
+            error = exc
         finally:
-            self._scope = None
-            self._connection.service_ended()
+            self._ended(error)
+            del error  # this frame is in its traceback

@@ -1,8 +1,7 @@
 """The states of one WebSocket, and the only place where they change. No I/O here.
 
-Every event of a connection, whoever caused it, passes through `Protocol.apply`. What is legal when
-is the table `TRANSITIONS`: a pair that is missing there is illegal, and an illegal event changes
-nothing.
+Every event of a connection passes through `StateMachine.apply`. What is legal when is the table
+`TRANSITIONS`: a pair that is missing there is illegal, and an illegal event changes nothing.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
         Event.END: State.CLOSED,
     },
     State.CLOSED: {
-        # Some servers repeat the disconnect, and a close of ours may cross it: both are idle words.
+        # Some servers repeat the disconnect, and a close of ours may cross it: both change nothing.
         Event.CONNECT: State.CLOSED,
         Event.MESSAGE_IN: State.CLOSED,
         Event.DISCONNECT: State.CLOSED,
@@ -136,15 +135,17 @@ _ADVICE: Final[dict[tuple[Event, State], str]] = {
 }
 
 
-class Protocol:
+class StateMachine:
     """The state machine of one connection, with the facts about its end."""
 
-    __slots__ = ("facts", "state")
+    __slots__ = ("close_taken", "facts", "state")
 
     def __init__(self) -> None:
         self.state: State = State.CONNECTING
         self.facts: tuple[int | None, str] | None = None
         """The close code and reason that were said first, by either side."""
+        self.close_taken: bool = False
+        """The server has taken a close or a denial."""
 
     @property
     def code(self) -> int | None:
@@ -159,6 +160,11 @@ class Protocol:
     def allows(self, event: Event) -> bool:
         """Whether `apply` would take this event now."""
         return event in TRANSITIONS[self.state]
+
+    def check(self, event: Event) -> None:
+        """Raise what `apply` would raise now, and change nothing."""
+        if event not in TRANSITIONS[self.state]:
+            raise _refusal(event, self.state)
 
     def apply(self, event: Event, facts: tuple[int | None, str] | None = None) -> None:
         """Take one event, or refuse it and change nothing.

@@ -1,207 +1,314 @@
-"""The application's tasks of one connection: who was told of the end, and who must stop.
+"""The user's tasks of one connection: who was notified of the end, and who must stop.
 
-`_tasks` has the words and the decision; here it is applied.
+`stopping` decides; here the decision is applied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from wsnursery._backend.cancellation import NO_HOST, Host, current_host, is_cancellation
+from wsnursery._backend.backend import Backend
+from wsnursery._backend.cancellation import (
+    NO_LEDGER,
+    CancellationLedger,
+    current_ledger,
+    is_cancellation,
+)
 from wsnursery._errors import WebSocketDisconnected, is_attributed
 
-from .inbox import Inbox
 from .observers import Observers
-from .outcome import Failure, Source, without
-from .stopping import (
-    Cut,
-    Participant,
-    current_lineage,
-    current_participant,
-    set_lineage,
-    who_must_stop,
-)
+from .outcome import Failure, Raiser, without
+from .stopping import CancelLevel, who_must_stop
+from .user_task import UserTask, enclosing_task, enclosing_tasks, set_enclosing_tasks
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
 
-class Application:
+class UserTasks:
     """The body of the block and the children.
 
     Args:
-        origin: Which connection this is, in exceptions and lineages.
-        inbox: Whether something is unread decides who may go on after an orderly end.
+        token: Which connection this is, in exceptions and contexts.
+        backend: Says which task runs.
         observers: Are told of the tasks.
+        unread: Returns whether messages wait to be read.
     """
 
-    def __init__(self, origin: object, inbox: Inbox, observers: Observers) -> None:
-        self.origin = origin
-        self._inbox = inbox
+    __slots__ = (
+        "_backend",
+        "_body_finished",
+        "_broken",
+        "_cancelled",
+        "_children",
+        "_level",
+        "_notified",
+        "_observers",
+        "_outsider",
+        "_running",
+        "_unread",
+        "body",
+        "ever_read",
+        "failures",
+        "group",
+        "ledger",
+        "outer",
+        "token",
+    )
+
+    def __init__(
+        self,
+        token: object,
+        backend: Backend,
+        observers: Observers,
+        unread: Callable[[], bool],
+    ) -> None:
+        self.token = token
+        self._backend = backend
         self._observers = observers
+        self._unread = unread
         self.group: TaskGroup | None = None
         """The task group of body and children; `None` when it has been left."""
-        self.host: Host = current_host()
-        self.outer_lineage: tuple[Participant, ...] = current_lineage()
+        self.ledger: CancellationLedger = current_ledger()
+        self.outer: tuple[UserTask, ...] = enclosing_tasks()
         """What the block is part of; its children are part of that too."""
-        self.body: Participant = Participant(origin)
+        self.body: UserTask = UserTask(token, backend.cancel_scope())
+        self.body.task = backend.current_task()
         self.failures: list[Failure] = []
         """Everything that was raised, in the order in which it happened."""
         self.ever_read: bool = False
-        self._participants: dict[Participant, None] = {self.body: None}
+        self._running: list[UserTask] = [self.body]
         """The body and the children that have not finished, in the order of their start."""
         self._children = 0
         """How many were ever started."""
-        self._readers: set[Participant] = set()
-        """Those of them that ever asked for a message."""
+        self._outsider: UserTask | None = None
+        self._notified: list[tuple[UserTask, Any]] = []
+        """Notifications that went to another task than the user's task itself: one of a group
+        that it opened. They hold until that task has ended."""
         self._body_finished = False
         self._broken: bool | None = None
         """How the connection ended; `None` until it has."""
-        self._cut = Cut.NOBODY
+        self._level = CancelLevel.NOBODY
         self._cancelled = False
         """All of it was cancelled: because something failed, or from outside."""
 
     @property
     def is_running(self) -> bool:
-        """Somebody has not finished."""
-        return bool(self._participants)
+        """A task has not finished."""
+        return bool(self._running)
 
-    def current(self) -> Participant:
-        """The participant that the running task is part of."""
-        return current_participant(self.origin) or self._stranger
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The cancel scope of body and children.
 
-    @cached_property
-    def _stranger(self) -> Participant:
-        """Stands for the tasks of somebody else that call: never cancelled, but it may read."""
-        return Participant(self.origin)
+        Raises:
+            anyio.ClosedResourceError: The block has been left.
+        """
+        if self.group is None:
+            raise _left()
+        return self.group.cancel_scope
 
-    # ---------------------------------------------------------------------------- being told
+    def current(self) -> UserTask:
+        """The user's task that the running task is part of."""
+        return enclosing_task(self.token) or self.outsider()
 
-    def note_reader(self, reader: Participant) -> None:
-        """A participant asks for a message for the first time."""
+    def outsider(self) -> UserTask:
+        """Stands for the tasks of other connections and of the application at large.
+
+        They are never cancelled from here, but one of them may read.
+        """
+        if self._outsider is None:
+            self._outsider = UserTask(self.token, self._backend.cancel_scope())
+        return self._outsider
+
+    # ------------------------------------------------------------------------- being notified
+
+    def note_reader(self, reader: UserTask) -> None:
+        """A task asks for a message for the first time."""
         self.ever_read = reader.reads = True
-        self._readers.add(reader)
-        self.cut()
+        self.stop_who_must()
 
-    def tell(self, participant: Participant) -> None:
-        """One of its calls is ending because the connection did."""
-        participant.tell()
-        self.cut()
+    def notify(self, task: UserTask, *, provisionally: bool = False) -> None:
+        """One of its calls is ending because the connection did.
 
-    def untell(self, participant: Participant) -> None:
+        Args:
+            task: The user's task.
+            provisionally: Another task says so, before the call itself can.
+        """
+        task.notify()
+        running = self._backend.current_task()
+        if self._broken is not None and not provisionally and running is not task.task:
+            if not self._notified:
+                self._backend.timer.watch(self._follow_notified)
+            self._notified.append((task, running))
+        self.stop_who_must()
+
+    def retract(self, task: UserTask) -> None:
         """That call was cancelled before it could say so."""
-        participant.untell()
-        self._cut_down(participant)
+        task.retract()
+        self._stop(task)
+
+    def _follow_notified(self) -> bool:
+        """Take a notification back when the task that got it has ended.
+
+        The siblings of that task, in a group that the user's task opened, were never notified.
+        """
+        finished = [each for each in self._notified if self._backend.is_finished(each[1])]
+        self._notified = [each for each in self._notified if each not in finished]
+        for task, _ in finished:
+            if task in self._running:
+                self.retract(task)
+        return bool(self._notified)
 
     # -------------------------------------------------------------------------- having to stop
 
     def end(self, *, broken: bool) -> None:
         """The connection has ended: cancel who must stop."""
         self._broken = broken
-        self.cut()
+        self.stop_who_must()
 
     def end_grace(self) -> None:
-        """The grace period is over: cancel whoever is left."""
-        self._raise_cut(Cut.EVERYONE)
+        """The grace period is over: cancel every task that is left."""
+        self._raise_level(CancelLevel.EVERYONE)
 
-    def cut(self) -> None:
-        """Cancel whoever must stop by now; see `who_must_stop`."""
-        if self._broken is None:
+    def stop_who_must(self) -> None:
+        """Cancel the tasks that must stop by now; see `who_must_stop`."""
+        if self._broken is None or self._level >= CancelLevel.NOT_NOTIFIED:
             return
-        cut = who_must_stop(
+        readers = [task for task in self._running if task.reads]
+        if self._outsider is not None and self._outsider.reads:
+            readers.append(self._outsider)
+        level = who_must_stop(
             broken=self._broken,
-            unread=len(self._inbox) > 0,
+            unread=self._unread(),
             ever_read=self.ever_read,
-            may_read=any(not reader.told for reader in self._readers),
+            may_read=any(not reader.notified for reader in readers),
             body_finished=self._body_finished,
         )
-        self._raise_cut(cut)
+        self._raise_level(level)
 
-    def _raise_cut(self, cut: Cut) -> None:
-        if cut > self._cut:
-            self._cut = cut
-            self._cut_down(*self._participants)
+    def _raise_level(self, level: CancelLevel) -> None:
+        if level > self._level:
+            self._level = level
+            self._stop(*self._running)
 
-    def _cut_down(self, *participants: Participant) -> None:
+    def _stop(self, *tasks: UserTask) -> None:
         """Cancel those of them that must stop by now."""
-        falling = [each for each in participants if self._cut >= each.falls_at]
-        news = [each.number for each in falling if not each.scope.cancel_called]
-        for participant in falling:
-            if participant is self.body:
-                self.host.about_to_cut()
-            participant.scope.cancel()
+        stopping = [task for task in tasks if self._level >= task.cancelled_at]
+        news = [task.number for task in stopping if not task.scope.cancel_called]
+        for task in stopping:
+            if task is self.body:
+                self.ledger.about_to_cancel()
+            task.scope.cancel()
         if news:
-            late = self._cut is Cut.EVERYONE
+            late = self._level is CancelLevel.EVERYONE
             self._observers.cancelled("grace_period" if late else "disconnected", news)
 
     # ------------------------------------------------------------------------------ the children
 
-    def join(self, name: object) -> Participant:
+    def _join(self, name: object) -> UserTask:
         """Make room for one more child; ``name`` is its name, or its function."""
         self._children += 1
-        participant = Participant(self.origin, self._children)
-        self._participants[participant] = None
-        self._observers.task_started(participant.number, name)
-        self._cut_down(participant)
-        return participant
+        task = UserTask(self.token, self._backend.cancel_scope(), self._children)
+        self._running.append(task)
+        self._observers.task_started(task.number, name)
+        self._stop(task)
+        return task
 
-    async def run_child(
+    def start_soon(
+        self, func: Callable[..., Awaitable[object]], args: tuple[Any, ...], name: object
+    ) -> None:
+        """Start a child."""
+        group = self._open_group()
+        name = func if name is None else name
+        group.start_soon(self._run_child, self._join(name), func, args, name=name)
+
+    async def start(
         self,
-        participant: Participant,
+        func: Callable[..., Awaitable[object]],
+        args: tuple[Any, ...],
+        name: object,
+        disconnected: Callable[[], WebSocketDisconnected],
+    ) -> Any:
+        """Start a child and wait until it has started.
+
+        ``disconnected`` makes the exception for a starter whose child the end has stopped.
+        """
+        group = self._open_group()
+        name = func if name is None else name
+        task = self._join(name)
+        return await group.start(self._run_started_child, task, func, args, disconnected, name=name)
+
+    def _open_group(self) -> TaskGroup:
+        if not self._backend.is_here():
+            raise RuntimeError(
+                "a child must be started in the event loop that the WebSocket was opened in: from "
+                "another thread call anyio.from_thread.run_sync(ws.start_soon, func)"
+            )
+        # With no task left in it, the group is just being left, and takes no other any more.
+        if self.group is None or (self._body_finished and not self._running):
+            raise _left()
+        return self.group
+
+    async def _run_child(
+        self,
+        task: UserTask,
         func: Callable[..., Awaitable[object]],
         args: tuple[Any, ...],
     ) -> None:
         """Run a child; whatever it raises is noted and leaves through the block."""
-        set_lineage((*self.outer_lineage, participant))
+        task.task = self._backend.current_task()
+        set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
         try:
-            with participant.scope, _sealed(participant.scope):
+            with task.scope, _sealed(task.scope):
                 await func(*args)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
             error = exc
-        self._child_ended(participant, error)
+        self._child_ended(task, error)
         del error  # this frame is in its traceback
 
-    async def run_started_child(  # noqa: ASYNC128 - `func` calls started()
+    async def _run_started_child(  # noqa: ASYNC128 - `func` calls started()
         self,
-        participant: Participant,
+        task: UserTask,
         func: Callable[..., Awaitable[object]],
         args: tuple[Any, ...],
         disconnected: Callable[[], WebSocketDisconnected],
         *,
         task_status: TaskStatus[Any],
     ) -> None:
-        """Run a child whose starter waits; until it has started, errors are the starter's.
-
-        ``disconnected`` makes the exception for a starter whose child the end has cut short.
-        """
+        """Run a child whose starter waits; until it has started, errors are the starter's."""
         status = _Started(task_status)
-        set_lineage((*self.outer_lineage, participant))
+        task.task = self._backend.current_task()
+        set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
         try:
-            with participant.scope, _sealed(participant.scope):
+            with task.scope, _sealed(task.scope):
                 await func(*args, task_status=status)
-            if participant.scope.cancelled_caught and not status.called:
+            if task.scope.cancelled_caught and not status.called:
                 raise disconnected()
-        except BaseException as exc:  # noqa: ASYNC103 - as in `run_child`
+        except BaseException as exc:  # noqa: ASYNC103 - as in `_run_child`
             if not status.called:
-                self._part(participant, exc, cut=participant.scope.cancelled_caught)
-                self.cut()
+                self._part(task, exc, cut=task.scope.cancelled_caught)
+                self.stop_who_must()
                 raise
             error = exc
-        self._child_ended(participant, error)
+        self._child_ended(task, error)
         del error  # this frame is in its traceback
 
-    def _child_ended(self, participant: Participant, error: BaseException | None) -> None:
-        self._part(participant, error, cut=participant.scope.cancelled_caught)
-        if error is not None and self.is_failure(error):
-            self.fail(Source.CHILD, error)
-        self.cut()
+    def _child_ended(self, task: UserTask, error: BaseException | None) -> None:
+        self._part(task, error, cut=task.scope.cancelled_caught)
+        if error is not None:
+            if self.is_failure(error):
+                self.fail(Raiser.CHILD, error)
+            elif self.is_own(error):
+                # It has simply ended; only what its exception hides is of interest.
+                self.failures.append(Failure(Raiser.CHILD, error))
+        self.stop_who_must()
 
     def finish_body(self, error: BaseException | None, *, cut: bool) -> None:
         """The body of the block has been left.
@@ -212,29 +319,29 @@ class Application:
         """
         self._body_finished = True
         self._part(self.body, error, cut=cut)
-        self.cut()
+        self.stop_who_must()
         if error is not None:
             failed = self.is_failure(error)
-            self.failures.append(Failure(Source.BODY, error))
+            self.failures.append(Failure(Raiser.BODY, error))
             if failed:
                 self._cancel()
 
-    def _part(self, participant: Participant, error: BaseException | None, *, cut: bool) -> None:
-        """One of them has ended, cut by the connection, cancelled by somebody else or by itself."""
-        del self._participants[participant]
-        self._readers.discard(participant)
+    def _part(self, task: UserTask, error: BaseException | None, *, cut: bool) -> None:
+        """One of them has ended, cut by the connection, cancelled by another or by itself."""
+        self._running.remove(task)
+        task.task = None
         is_cancelled = error is not None and is_cancellation(error)
-        if is_cancelled and not self._cancelled and not participant.scope.cancel_called:
+        if is_cancelled and not self._cancelled and not task.scope.cancel_called:
             self._cancelled = True
             self._observers.cancelled("outside", ())
         shown = None if is_cancelled else error
-        self._observers.task_ended(participant.number, shown, cancelled=cut or is_cancelled)
+        self._observers.task_ended(task.number, shown, cancelled=cut or is_cancelled)
 
     # -------------------------------------------------------------------------------- failures
 
     def is_own(self, exc: BaseException) -> bool:
         """Whether an exception speaks of this connection's end."""
-        return is_attributed(exc, self.origin)
+        return is_attributed(exc, self.token)
 
     def is_failure(self, error: BaseException) -> bool:
         """Whether there is more in an error than this connection's end and cancellations."""
@@ -245,25 +352,27 @@ class Application:
         """Something failed, and not only because the connection ended."""
         return any(self.is_failure(failure.error) for failure in self.failures)
 
-    def fail(self, source: Source, error: BaseException) -> None:
+    def fail(self, source: Raiser, error: BaseException) -> None:
         """Something failed that ends the application: cancel it, as a nursery does."""
         self.failures.append(Failure(source, error))
         self._cancel()
 
     def _cancel(self) -> None:
         if self.group is not None:
-            self.host.about_to_cut()
+            self.ledger.about_to_cancel()
             self.group.cancel_scope.cancel()
-            if self._participants and not self._cancelled:
+            if self._running and not self._cancelled:
                 self._cancelled = True
-                self._observers.cancelled("failed", [each.number for each in self._participants])
+                self._observers.cancelled("failed", [task.number for task in self._running])
 
     def release(self) -> None:
-        """Everybody has finished: let go of everything that leads to them."""
+        """Every task has finished: let go of everything that leads to them."""
         self.group = None
-        self.outer_lineage = ()
-        self.host = NO_HOST
+        self.outer = ()
+        self.ledger = NO_LEDGER
         self.failures.clear()
+        self._notified.clear()
+        self._backend.timer.unwatch(self._follow_notified)
 
 
 @contextmanager
@@ -280,8 +389,12 @@ def _sealed(scope: anyio.CancelScope) -> Generator[None]:
             scope.shield = True
 
 
+def _left() -> anyio.ClosedResourceError:
+    return anyio.ClosedResourceError("the `async with` block of this WebSocket has been left")
+
+
 class _Started:
-    """A task status that remembers whether it was told."""
+    """A task status that remembers whether it was called."""
 
     def __init__(self, status: TaskStatus[Any]) -> None:
         self._status = status

@@ -12,9 +12,9 @@ from .events import Incoming, Outgoing
 class Transport(Protocol):
     """What the engine needs from a server or a WebSocket library.
 
-    The engine calls ``receive`` from one task and ``send`` from one other, never two of a kind at
-    once. Both may be cancelled, but only together with the connection: a cancelled raw call is
-    never followed by another one of its kind, save ``send(Close)`` after a cancelled ``receive``.
+    The engine calls ``receive`` from one task at a time, and ``send`` from one at a time. Both may
+    be cancelled, but only together with the connection: a cancelled raw call is never followed by
+    another one of its kind, save ``send(Close)`` after a cancelled ``receive``.
     """
 
     scope: Scope
@@ -35,7 +35,8 @@ class Transport(Protocol):
 
         Raises:
             RemoteProtocolError: The server said something that has no meaning here.
-            Exception: Anything else means that the connection is broken.
+            OSError: The connection is broken.
+            Exception: Anything else is an error of the server, or of what is around it.
         """
         ...
 
@@ -44,7 +45,7 @@ class Transport(Protocol):
         ...
 
     def says_gone(self, exc: Exception) -> bool:
-        """Whether an exception of ``send`` means that the peer is gone."""
+        """Whether an exception of ``receive`` or ``send`` means that the peer is gone."""
         ...
 
     def abort(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import (
@@ -14,9 +14,6 @@ from typing import (
     final,
 )
 from uuid import UUID
-
-import anyio
-import anyio.lowlevel
 
 from wsnursery._codes import check_close
 from wsnursery._errors import LocalProtocolError, shown
@@ -29,13 +26,16 @@ from wsnursery._handshake import (
 )
 from wsnursery._options import Options
 from wsnursery._statistics import WebSocketStatistics
-from wsnursery._types import Headers, Message
+from wsnursery._types import Headers
 
 from .block import running
-from .connection import Connection
+from .connection import THROUGH_TASKS, Connection, Sides
 from .events import Accept, Reject
+from .incoming import IncomingSide
 from .messages import Messages
 from .nursery import Nursery
+from .outgoing import OutgoingSide
+from .payload import sized
 from .request import Request
 from .transport import Transport
 
@@ -50,11 +50,20 @@ WebSocketState = Literal[
 """The states of a connection, see `WebSocket.state`."""
 
 
-def make_websocket(transport: Transport, options: Options) -> WebSocket:
-    """Put a WebSocket over a transport."""
+def make_websocket(
+    transport: Transport, options: Options, sides: Sides = THROUGH_TASKS
+) -> WebSocket:
+    """Put a WebSocket over a transport.
+
+    Args:
+        transport: The server.
+        options: The limits.
+        sides: How messages come in and go out.
+    """
     ws = WebSocket.__new__(WebSocket)
     ws._transport = transport  # pyright: ignore[reportPrivateUsage]
     ws._options = options  # pyright: ignore[reportPrivateUsage]
+    ws._sides = sides  # pyright: ignore[reportPrivateUsage]
     ws._connection_or_none = None  # pyright: ignore[reportPrivateUsage]
     return ws
 
@@ -73,9 +82,23 @@ class WebSocket(Request, Messages, Nursery):
     `close_reason`, `state`, `statistics`) stay readable.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_connection_or_none",
+        "_incoming",
+        "_options",
+        "_outgoing",
+        "_sides",
+        "_transport",
+    )
+
     _transport: Transport
     _options: Options
+    _sides: Sides
     _connection_or_none: Connection | None
+    _incoming: IncomingSide
+    _outgoing: OutgoingSide
     _block: AsyncGenerator[None]
 
     def __init__(self) -> None:
@@ -91,7 +114,9 @@ class WebSocket(Request, Messages, Nursery):
                 "this WebSocket's block has been entered before: a connection has one block, "
                 "so call open_websocket() once per ASGI scope"
             )
-        connection = self._connection_or_none = Connection(self._transport, self._options)
+        connection = Connection(self._transport, self._options, self._sides)
+        self._connection_or_none = connection
+        self._incoming, self._outgoing = connection.incoming, connection.outgoing
         self._block = running(connection)
         await anext(self._block)
         if not origin_is_allowed(self.scope, self._options.allowed_origins):
@@ -104,7 +129,7 @@ class WebSocket(Request, Messages, Nursery):
         async with AsyncExitStack() as block:
             block.push_async_exit(self)
             await self.reject(403)
-        raise self._connection.own_exception()
+        raise self._connection.lifecycle.own_exception()
 
     async def __aexit__(
         self,
@@ -133,29 +158,39 @@ class WebSocket(Request, Messages, Nursery):
             del exc, traceback
             outcome = None
 
+    def __getattr__(self, name: str) -> NoReturn:
+        """Explain what is missing: the parts of the engine are there once it has been entered."""
+        if name in ("_incoming", "_outgoing"):
+            raise self._not_entered()
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         connection = self._connection_or_none
         if connection is None:
             return "<WebSocket not entered>"
         path = shown(str(self.scope.get("path", "")))
-        counts = f"{len(connection.inbox)} unread, {len(connection.outbox)} unsent"
+        unread, unsent = len(connection.incoming.inbox), len(connection.outgoing.outbox)
+        counts = f"{unread} unread, {unsent} unsent"
         return f"<WebSocket {self.state} {path}: {counts}>"
 
     @property
     def _connection(self) -> Connection:
         if self._connection_or_none is None:
-            raise LocalProtocolError(
-                "this WebSocket has not been entered: write "
-                "`async with open_websocket(scope, receive, send) as ws:` and use `ws` inside"
-            )
+            raise self._not_entered()
         return self._connection_or_none
+
+    def _not_entered(self) -> LocalProtocolError:
+        return LocalProtocolError(
+            "this WebSocket has not been entered: write "
+            "`async with open_websocket(scope, receive, send) as ws:` and use `ws` inside"
+        )
 
     # ------------------------------------------------------------------------------ the handshake
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that was accepted; `None` before `accept` or if there is none."""
-        return self._connection.subprotocol
+        return self._connection.lifecycle.subprotocol
 
     async def accept(self, subprotocol: str | None = None, headers: Headers = ()) -> None:
         """Complete the handshake. Call it once, before anything is sent or received.
@@ -178,7 +213,7 @@ class WebSocket(Request, Messages, Nursery):
         """
         check_subprotocol(subprotocol, self.subprotocols)
         checked = tuple(check_headers(headers))
-        await self._connection.accept(Accept(subprotocol, checked))
+        await self._connection.handshaking.accept(Accept(subprotocol, checked))
 
     async def reject(self, status: int = 403, headers: Headers = (), body: bytes = b"") -> None:
         """Deny the handshake with an HTTP response. Afterwards nothing can be sent.
@@ -202,11 +237,11 @@ class WebSocket(Request, Messages, Nursery):
         check_status(status)
         check_body(body)
         checked = tuple(check_headers(headers))
-        await self._connection.reject(Reject(status, checked, body))
+        await self._connection.handshaking.reject(Reject(status, checked, body))
 
     # ------------------------------------------------------------------------------------ sending
 
-    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+    def send(self, message: str | bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Send a message and wait until the server has taken it.
 
         Messages of all tasks reach the server whole and in the order of the calls.
@@ -226,12 +261,7 @@ class WebSocket(Request, Messages, Nursery):
         *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
         been given is withdrawn; one that it has goes out whole. Never in between.
         """
-        try:
-            checked = payload(message)
-        except (TypeError, ValueError):
-            await anyio.lowlevel.checkpoint()  # noqa: ASYNC120 - a cancellation comes first
-            raise
-        await self._connection.send(checked)
+        return self._outgoing.send(message)
 
     def send_nowait(self, message: str | bytes | bytearray | memoryview) -> None:
         """Queue a message without waiting, in order with `send`. For broadcasts.
@@ -248,7 +278,7 @@ class WebSocket(Request, Messages, Nursery):
         *Checkpoint*: no. What becomes of the message later is told by the block: when it is lost
         and nobody was told of the end, the block raises `WebSocketDisconnected`.
         """
-        self._connection.send_nowait(payload(message))
+        self._outgoing.send_nowait(*sized(message))
 
     async def flush(self) -> None:
         """Wait until the server has taken everything that was queued before this call.
@@ -258,7 +288,7 @@ class WebSocket(Request, Messages, Nursery):
 
         *Checkpoint*: always. *Cancellation*: leaves the queue as it is.
         """
-        await self._connection.flush()
+        await self._outgoing.flush()
 
     # ---------------------------------------------------------------------------------- receiving
 
@@ -277,7 +307,7 @@ class WebSocket(Request, Messages, Nursery):
         refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call gets
         the message.
         """
-        return await self._connection.next_message(iterating=False)
+        return await self._incoming.next_message(False)
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages: ``async for message in ws``.
@@ -289,7 +319,7 @@ class WebSocket(Request, Messages, Nursery):
 
     def __anext__(self) -> Awaitable[str | bytes]:
         """The next message; as `receive` otherwise."""
-        return self._connection.next_message(iterating=True)
+        return self._incoming.next_message(True)
 
     # ------------------------------------------------------------------------------------ closing
 
@@ -314,7 +344,7 @@ class WebSocket(Request, Messages, Nursery):
         as broken. *Cancellation*: the close goes out all the same.
         """
         check_close(code, reason)
-        await self._connection.close(code, reason)
+        await self._connection.handshaking.close(code, reason)
 
     # ---------------------------------------------------------------------------------- the facts
 
@@ -330,7 +360,7 @@ class WebSocket(Request, Messages, Nursery):
         ``"connecting"`` and ``"requested"`` before `accept`, then ``"accepting"`` and ``"open"``;
         ``"closing"`` or ``"rejected"`` after the own close, and ``"closed"`` at the end.
         """
-        return self._connection.protocol.state.value
+        return self._connection.lifecycle.states.state.value
 
     @property
     def close_code(self) -> int | None:
@@ -338,12 +368,12 @@ class WebSocket(Request, Messages, Nursery):
 
         `None` while open, or if the server gave none. Hypercorn says 1006 whatever the client sent.
         """
-        return self._connection.protocol.code
+        return self._connection.lifecycle.states.code
 
     @property
     def close_reason(self) -> str:
         """The close reason that was said first, by either side; it may be the peer's text."""
-        return self._connection.protocol.reason
+        return self._connection.lifecycle.states.reason
 
     def statistics(self) -> WebSocketStatistics:
         """A snapshot of the counters. Cheap; not a checkpoint."""
@@ -368,29 +398,4 @@ def connection_of(ws: WebSocket) -> Connection:
 def is_about(exc: BaseException, ws: WebSocket) -> bool:
     """Whether an exception speaks of the end of this very connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
-    return connection is not None and connection.application.is_own(exc)
-
-
-def payload(message: Any) -> Message:
-    """A message as it is queued, or the `TypeError` or `ValueError` that says why it is none."""
-    if isinstance(message, str):
-        if not message.isascii():
-            _check_surrogates(message)
-        return message
-    if isinstance(message, bytes):
-        return message
-    if isinstance(message, bytearray) or type(message) is memoryview:
-        return bytes(message)  # a copy: the caller may go on writing into its own
-    raise TypeError(
-        f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}: "
-        "use send_json() for other objects"
-    )
-
-
-def _check_surrogates(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError(
-            f"the text holds a lone surrogate at index {exc.start}: UTF-8 cannot encode it"
-        ) from None
+    return connection is not None and connection.tasks.is_own(exc)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from wsnursery._backend.backend import running_on_trio
 from wsnursery._engine.open_connections import Gone
 from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
 from ._extension import link_of
+from ._in_place import sides_of
 from ._transport import ASGITransport
 
 
@@ -55,7 +57,9 @@ def open_websocket(
     link = link_of(scope)
     if link is not None and link.closed_by_server:
         return make_websocket(Gone(scope), options)
-    ws = make_websocket(ASGITransport(scope, receive, send, options), options)
+    transport = ASGITransport(scope, receive, send, options)
+    sides = sides_of(receive, send, transport.parse, options, on_trio=running_on_trio())
+    ws = make_websocket(transport, options, sides)
     if link is not None:
         link.websocket = ws
     return ws

@@ -9,11 +9,9 @@ which it was seen.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from wsnursery._types import Receive, Scope
+from wsnursery._types import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def substitute_code(code: int, exc: Exception) -> int | None:
 class Traits:
     """What must be done, or avoided, on a server."""
 
-    drains: bool = True
+    drains: bool = False
     """Call ``receive`` for a moment after the end: Hypercorn's trio worker leaks a task and a
     descriptor when its queue stays full."""
     receive_blocks_close: bool = False
@@ -86,35 +84,17 @@ class Traits:
 
 
 ORDINARY = Traits()
-GRANIAN = Traits(drains=False, receive_blocks_close=True)
+GRANIAN = Traits(receive_blocks_close=True)
+HYPERCORN = Traits(drains=True)
 
 
 def traits_of(scope: Scope) -> Traits:
     """Recognise a server by its scope: the callables may be wrapped by middleware.
 
     granian (2.5 to 2.8) is the only server that announces ``http.response.pathsend`` on WebSockets.
+    Hypercorn (0.16 to 0.18) announces ASGI 2.3, and is there only where it has been imported.
     """
-    return GRANIAN if "http.response.pathsend" in (scope.get("extensions") or ()) else ORDINARY
-
-
-def prompt(receive: Receive) -> Receive:
-    """Make ``receive`` return at once what is there already, where it would not.
-
-    Hypercorn's trio worker (0.14 to 0.18) hands out the ``receive`` of a trio memory channel, which
-    lets every other task run before it returns, also when more events wait. The receiver takes them
-    in one go: there are no more than the server's queue holds (10, ``max_app_queue_size``) until
-    the server runs again.
-    """
-    trio = sys.modules.get("trio")
-    channel: Any = getattr(receive, "__self__", None)
-    if trio is None or not isinstance(channel, trio.MemoryReceiveChannel):
-        return receive
-
-    async def receive_promptly() -> Mapping[str, Any]:
-        try:
-            event: Mapping[str, Any] = channel.receive_nowait()
-        except trio.WouldBlock:
-            return await receive()
-        return event
-
-    return receive_promptly
+    if "http.response.pathsend" in (scope.get("extensions") or ()):
+        return GRANIAN
+    is_hypercorn = "hypercorn" in sys.modules and scope.get("asgi", {}).get("spec_version") == "2.3"
+    return HYPERCORN if is_hypercorn else ORDINARY

@@ -12,7 +12,7 @@ from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
 from ._extension import link_of
-from ._servers import means_gone, prompt, substitute_code, traits_of
+from ._servers import means_gone, substitute_code, traits_of
 from ._socket import carrier_of, drop, make_end_harmless
 
 _logger = logging.getLogger("wsnursery")
@@ -26,9 +26,8 @@ class ASGITransport:
     def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
         traits = traits_of(scope)
         self.scope = scope
-        self.drains = traits.drains
         self.receive_blocks_close = traits.receive_blocks_close
-        self._receive = prompt(receive)
+        self._receive = receive
         self._send = send
         carrier = carrier_of(send)
         if carrier is not None:
@@ -38,6 +37,8 @@ class ASGITransport:
         self._is_open = False
         """Accepted, not closed by us, and nothing on its way to the server."""
         self._refuses_late_sends = options.strict and _announces_late_errors(scope)
+        # The probe for late sends waits for the next call of `receive`.
+        self.drains: bool = traits.drains or self._refuses_late_sends
         self._probe_is_due = False
         self._logged_unknown = False
 
@@ -45,17 +46,27 @@ class ASGITransport:
         if self._probe_is_due:
             await self._check_late_send()
         while True:
-            event = _parse(await self._receive())
-            if isinstance(event, (str, bytes)):  # first: it is nearly always one
+            event = self.parse(await self._receive())
+            if event is not None:
                 return event
-            if isinstance(event, _Unknown):
-                self._meet_unknown(event)
-                continue
-            self._connected = True
-            self._probe_is_due = (
-                isinstance(event, Disconnect) and self._is_open and self._refuses_late_sends
-            )
+
+    def parse(self, raw: Any) -> Incoming | None:
+        """What the server has delivered; `None` for an event that is ignored.
+
+        Raises:
+            RemoteProtocolError: It has no meaning here.
+        """
+        event = _parse(raw)
+        if isinstance(event, (str, bytes)):  # first: it is nearly always one
             return event
+        if isinstance(event, _Unknown):
+            self._meet_unknown(event)
+            return None
+        self._connected = True
+        self._probe_is_due = (
+            isinstance(event, Disconnect) and self._is_open and self._refuses_late_sends
+        )
+        return event
 
     def _meet_unknown(self, event: _Unknown) -> None:
         if self._strict or not self._connected:

@@ -14,7 +14,7 @@ import anyio
 import hypercorn.config
 from hypercorn.app_wrappers import ASGIWrapper
 
-from wsnursery._backend.native import running_on_trio
+from wsnursery._backend.backend import running_on_trio
 from wsnursery.asgi._socket import Carrier, drop, make_end_harmless, socket_of
 
 from ._drain import ASGIApp

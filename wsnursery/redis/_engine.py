@@ -11,8 +11,8 @@ from typing import Any, Final, final
 
 import anyio
 
-from wsnursery._backend.native import native
-from wsnursery._engine.inbox import size_of
+from wsnursery._backend.backend import current_backend
+from wsnursery._engine.payload import size_of
 from wsnursery._errors import LocalProtocolError
 from wsnursery.rooms import (
     EngineMisconfigured,
@@ -159,7 +159,7 @@ class RedisEngine:
         self._is_running = True
         failure: Exception | None = None
         try:
-            self._hold.start_clock(native().now)
+            self._hold.start_clock(current_backend().now)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hold.give_up_late)
                 try:
@@ -173,7 +173,7 @@ class RedisEngine:
         raise failure
 
     async def _come_back(self, sink: Sink) -> None:
-        now, pause = native().now, FIRST_PAUSE
+        now, pause = current_backend().now, FIRST_PAUSE
         while True:
             began = now()
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from wsnursery._backend.native import native
+from wsnursery._backend.backend import current_backend
 from wsnursery.rooms import EngineMisconfigured, Sink
 from wsnursery.rooms._hold import Hold
 
@@ -89,7 +89,7 @@ class Session:
             lease=settings.lease,
             probe=settings.probe,
             ttl=ttl,
-            now=native().now,
+            now=current_backend().now,
         )
 
     async def run(self, began: Callable[[Session], None], retired: str) -> None:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wsnursery._engine.inbox import size_of
-from wsnursery._engine.websocket import payload
+from wsnursery._engine.payload import payload, size_of
 from wsnursery._errors import LocalProtocolError
 from wsnursery._types import Message
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from wsnursery._engine.inbox import size_of
+from wsnursery._engine.payload import size_of
 
 from ._engine import EngineAway, Outgoing
 from ._position import Position

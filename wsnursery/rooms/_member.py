@@ -90,7 +90,7 @@ class Member:
         self, connection: Connection, room: str, overflow: Overflow, code: int, metadata: Any
     ) -> None:
         self._connection = ref(connection)
-        self.connection_token: object = connection.origin
+        self.connection_token: object = connection.token
         """What identifies the connection; it does not keep it alive."""
         self._overflow = overflow
         self._code = code
@@ -117,9 +117,9 @@ class Member:
     def lagging(self) -> bool:
         """Whether its queue is at least half full, in messages or in bytes."""
         connection = self._connection()
-        if connection is None or connection.over:
+        if connection is None or connection.lifecycle.over:
             return False
-        outbox, options = connection.outbox, connection.options
+        outbox, options = connection.outgoing.outbox, connection.options
         return (
             len(outbox) * LAGGING_SHARE >= options.send_buffer
             or outbox.bytes * LAGGING_SHARE >= options.send_buffer_bytes
@@ -155,7 +155,7 @@ class Member:
         """Raise what a call that sends would raise now."""
         connection = self._connection()
         assert connection is not None, "the caller of joined() holds it"
-        connection.check_can_send()
+        connection.lifecycle.check_can_send()
 
     def give(self, publication: Publication, *, at_once: bool) -> bool:
         """Queue a message, and say whether it was. Never waits, never raises.
@@ -165,7 +165,7 @@ class Member:
             at_once: Begin to send it now, if nothing is before it.
         """
         connection = self._connection()
-        if connection is None or connection.over:
+        if connection is None or connection.lifecycle.over:
             return False
         if not self._queue(connection, publication, at_once=at_once):
             return False
@@ -179,9 +179,9 @@ class Member:
             How many.
         """
         connection = self._connection()
-        if connection is None or connection.over:
+        if connection is None or connection.lifecycle.over:
             return 0
-        outbox, options = connection.outbox, connection.options
+        outbox, options = connection.outgoing.outbox, connection.options
         fitting = newest_that_fit(
             publications,
             max(0, options.send_buffer - len(outbox)) // REPLAY_SHARE,
@@ -199,12 +199,13 @@ class Member:
             self._news = None
 
     def _queue(self, connection: Connection, publication: Publication, *, at_once: bool) -> bool:
-        if at_once and connection.sender.is_ready:
-            connection.sender.send_now(publication.message, publication.size)
+        if at_once and connection.outgoing.begin(publication.message, publication.size):
             return True
-        if self._overflow == "latest" and connection.outbox.discard_oldest(publication.supersedes):
+        if self._overflow == "latest" and connection.outgoing.outbox.discard_oldest(
+            publication.supersedes
+        ):
             self.conflated += 1
-        if connection.offer(publication.message, publication.size, publication):
+        if connection.outgoing.offer(publication.message, publication.size, publication):
             return True
         return self._overflowed(connection, publication)
 
@@ -223,17 +224,17 @@ class Member:
     def _disconnect(self, connection: Connection) -> None:
         self.disconnected = True
         cause = anyio.WouldBlock("the send buffer of this member of a room was full")
-        connection.close_by_itself(self._code, SLOW_REASON, cause)
+        connection.lifecycle.close_for_a_limit(self._code, SLOW_REASON, cause)
 
     def _drop_older(self, connection: Connection, publication: Publication) -> bool:
-        outbox = connection.outbox
+        outbox = connection.outgoing.outbox
         if publication.size > connection.options.send_buffer_bytes:
             return False  # it does not fit, however many others are dropped
         while not outbox.has_room(publication.size):
             if not outbox.discard_oldest(publication.shares_room):
                 return False  # full of what the application itself has sent
             self._drop(connection)
-        return connection.offer(publication.message, publication.size, publication)
+        return connection.outgoing.offer(publication.message, publication.size, publication)
 
     def _drop(self, connection: Connection) -> None:
         connection.observers.dropped("send", 1)

@@ -9,8 +9,8 @@ from typing import Any, final
 
 import anyio
 
-from wsnursery._backend.native import native
-from wsnursery._engine.inbox import size_of
+from wsnursery._backend.backend import current_backend
+from wsnursery._engine.payload import size_of
 from wsnursery._errors import LocalProtocolError
 
 from ._engine import (
@@ -160,7 +160,7 @@ class MemoryEngine:
             raise LocalProtocolError(
                 "this engine is running already: make one for each SharedRooms, with shared_with="
             )
-        self._sink, self._now = sink, native().now
+        self._sink, self._now = sink, current_backend().now
         self._sessions += 1
         self._store.engines.append(self)
         try:

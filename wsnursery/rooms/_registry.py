@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Unpack, final
 
 from wsnursery._codec import STANDARD, Codec, encoded
-from wsnursery._engine.websocket import WebSocket, payload
+from wsnursery._engine.payload import payload
+from wsnursery._engine.websocket import WebSocket
 
 from ._member import JoinOptions, Member
 from ._membership import Block

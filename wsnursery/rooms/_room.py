@@ -8,7 +8,8 @@ from typing import Any, final
 
 from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
-from wsnursery._engine.websocket import WebSocket, payload
+from wsnursery._engine.payload import payload
+from wsnursery._engine.websocket import WebSocket
 
 from ._fanout import Fanout, JoinRequest, RoomStatistics
 from ._home import Home

@@ -12,7 +12,8 @@ import anyio.lowlevel
 
 from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
-from wsnursery._engine.websocket import WebSocket, payload
+from wsnursery._engine.payload import payload
+from wsnursery._engine.websocket import WebSocket
 from wsnursery._errors import LocalProtocolError
 
 from ._engine import (

@@ -30,7 +30,10 @@ class _JumpingSelector(selectors.BaseSelector):
         if timeout is not None and timeout > 0:
             ready = self._real.select(0)
             if not ready:
-                self.now += timeout
+                later = self.now + timeout
+                # Rounded, so that many small steps add up to the very time of a later timer.
+                rounded = round(later, 9)
+                self.now = rounded if rounded > self.now else later
             return ready
         ready = self._real.select(0)
         # No timeout means: nothing is runnable and no timer is set.

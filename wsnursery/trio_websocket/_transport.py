@@ -181,8 +181,8 @@ class TrioTransport:
         return self._closing or (closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG)
 
     def says_gone(self, exc: Exception) -> bool:
-        """As `Transport.says_gone`: an error of a broken stream does."""
-        return isinstance(exc, trio.BrokenResourceError)
+        """As `Transport.says_gone`: an error of a broken stream does, and an unanswered ping."""
+        return isinstance(exc, trio.BrokenResourceError) or exc is self._broken()
 
     def abort(self) -> bool:
         """As `Transport.abort`. There is no need: trio gives up every call that is cancelled."""

@@ -12,7 +12,6 @@ import pytest
 from tests.contract._bench import about, block, closes
 from tests.faults._opened import opened
 from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
-from wsnursery._engine.receiver import DRAIN_IDLE
 from wsnursery.testing import FailReceive, Garbage, StallSend
 
 MESSAGE = {"type": "websocket.receive", "text": "x"}
@@ -355,17 +354,6 @@ async def test_a_message_that_is_too_big(message: str | bytes) -> None:
     assert closes(server) == ["app close 1009 message too big"]
 
 
-@pytest.mark.parametrize(("strict", "kind"), [(False, WebSocketDisconnected), (True, ValueError)])
-async def test_a_raw_receive_that_raises(strict: bool, kind: type[Exception]) -> None:
-    # contract: D1, D9
-    error = ValueError("mine")
-    server = testing.Server(faults=[FailReceive(2, error)])
-    ended = await block(server, hold, strict=strict)
-    assert isinstance(ended.error, kind)
-    assert error in (ended.error, ended.error.__cause__)
-    assert closes(server) == (["app deny 403"] if strict else [])
-
-
 # contract: D1
 async def test_strict_takes_an_oserror_of_receive_for_the_end() -> None:
     error = ConnectionResetError()
@@ -534,42 +522,6 @@ class Flood:
         return anyio.current_time()
 
 
-# contract: R7
-@pytest.mark.parametrize(
-    ("after", "every", "taken", "at"),
-    [
-        ([], 0, 0, 0.01),
-        ([MESSAGE] * 5, 0, 5, 0.01),
-        ([MESSAGE] * 20_000, 0, 11_000, 0),
-        ([MESSAGE] * 20_000, 0.009, 3333, 30),
-        ([MESSAGE, END, MESSAGE], 0, 2, 0),
-        ([MESSAGE, OSError(), MESSAGE], 0, 2, 0),
-    ],
-    ids=["silent", "some", "many", "slow", "repeated", "raises"],
-)
-async def test_draining_is_bounded(after: list[Any], every: float, taken: int, at: float) -> None:
-    flood = Flood(after, every)
-    left_at = await flood.drained()
-    assert flood.taken - 2 == pytest.approx(taken, abs=1)
-    assert left_at == pytest.approx(at, abs=0.02)
-
-
-# contract: R7, X5
-async def test_draining_for_longer_than_the_close_may_take_can_be_cancelled() -> None:
-    with anyio.move_on_after(7) as limit:
-        await Flood([MESSAGE] * 20_000, 0.009).drained()
-    assert limit.cancelled_caught
-    assert anyio.current_time() == about(7)
-
-
-async def test_what_receive_raises_after_the_end_is_for_the_debug_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.DEBUG, "wsnursery"):
-        await Flood([OSError("late")]).drained()
-    assert "receive() after the end raised OSError('late')" in caplog.text
-
-
 class BusyMachine(Flood):
     """Its server gets its turn, and puts its next event, only when a wait for it is just over."""
 
@@ -582,39 +534,6 @@ class BusyMachine(Flood):
     def __init__(self, after: list[Any]) -> None:
         super().__init__(after)
         self.ready: dict[int, float] = {}
-
-
-# contract: R7
-async def test_a_server_that_is_slow_to_get_its_turn() -> None:
-    busy = BusyMachine([MESSAGE] * 5)
-    await busy.drained()
-    assert busy.taken == 7
-
-
-# contract: R7
-async def test_it_is_drained_whatever_else_ends_meanwhile() -> None:
-    go_on, taken = anyio.Event(), 0
-    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
-    raw_receive, gone = server.receive, False
-
-    async def receive() -> Mapping[str, Any]:
-        nonlocal gone, taken
-        if not gone:
-            event = await raw_receive()
-            gone = event["type"] == "websocket.disconnect"
-            return event
-        await anyio.sleep(0.005 if taken < 10 else 3600)
-        taken += 1
-        return MESSAGE
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.send("x")
-
-    server.receive = receive
-    ended = await block(server, body, (1, server.peer.vanish), (1.012, go_on.set))
-    assert ended.own.undelivered == 1
-    assert taken == 10
 
 
 # contract: R7
@@ -637,39 +556,6 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
             await anyio.sleep_forever()
     assert server.peer.unread == 0
     assert closes(server) == ["app close 1001"]
-
-
-# contract: C4, R7
-async def test_it_is_drained_when_the_peer_leaves_after_a_cancellation_from_outside() -> None:
-    flood, server = Flood([MESSAGE] * 10, 0.005), testing.Server()
-    server.receive = flood.receive
-    with anyio.CancelScope() as scope:
-        async with opened(server):
-            scope.cancel()
-            await anyio.sleep_forever()
-    assert flood.taken == 12
-
-
-# contract: C4, R7
-@pytest.mark.parametrize("every", [0.005, 0.0115])
-async def test_it_is_quiet_when_nothing_has_come_for_a_moment(every: float) -> None:
-    server = testing.Server(answers_close=False, receive_queue=100)
-
-    async def bring() -> None:
-        for _ in range(10):
-            await anyio.sleep(every)
-            server.peer.send_nowait("x")
-
-    async with anyio.create_task_group() as outside:
-        with anyio.CancelScope() as scope:
-            async with opened(server) as ws:
-                await ws.accept()
-                outside.start_soon(bring)
-                scope.cancel()
-                await anyio.sleep_forever()
-        assert anyio.current_time() == pytest.approx(10 * every + sum(DRAIN_IDLE))
-    assert ws.statistics().messages_received == 0
-    assert server.peer.unread == 0
 
 
 async def test_hooks_hear_of_what_comes_in() -> None:

@@ -1,6 +1,5 @@
 """The sender: one raw send at a time, in order, and what a raw send that fails means."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -329,69 +328,6 @@ async def test_a_raw_send_has_its_time_when_it_begins_at_the_alarm_of_another() 
     assert server.transcript.from_app == ["1", "2"]
 
 
-async def test_an_idle_connection_has_one_task() -> None:
-    """The sender comes with the first message, and goes when it has been quiet for a while."""
-    server = testing.Server()
-
-    async def own_tasks() -> list[str]:
-        await anyio.wait_all_tasks_blocked()
-        names = [task.name or "" for task in anyio.get_running_tasks()]
-        return sorted(name for name in names if name.startswith("wsnursery "))
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        assert await own_tasks() == ["wsnursery receiver"]
-        for number in range(3):
-            await ws.send(str(number))
-            assert "wsnursery sender" in await own_tasks()
-            await anyio.sleep(3600)
-            assert await own_tasks() == ["wsnursery receiver"]
-
-    assert (await block(server, body)).error is None
-    assert server.transcript.from_app == ["0", "1", "2"]
-
-
-async def test_a_sender_that_has_to_wait_stays_while_there_is_something_to_do() -> None:
-    server = testing.Server()
-    send = server.send
-
-    async def slow(event: Mapping[str, Any]) -> None:
-        await anyio.sleep(0.5)
-        await send(event)
-
-    server.send = slow
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.send("first")
-        (sender,) = [task for task in anyio.get_running_tasks() if "sender" in (task.name or "")]
-        for _ in range(8):
-            await anyio.sleep(1)
-            await ws.send("x")
-        await anyio.sleep(2)
-        assert sender in anyio.get_running_tasks()
-        await anyio.sleep(2)
-        assert sender not in anyio.get_running_tasks()
-        await ws.send("last")
-
-    assert (await block(server, body, send_timeout=3, close_timeout=60)).error is None
-    assert server.transcript.from_app[-2:] == ["x", "last"]
-
-
-async def test_no_sender_goes_where_a_raw_send_may_take_for_ever() -> None:
-    """Without a time limit nothing looks at the clock."""
-    server = testing.Server()
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.send("x")
-        await anyio.sleep(3600)
-        names = [task.name or "" for task in anyio.get_running_tasks()]
-        assert "wsnursery sender" in names
-
-    assert (await block(server, body, send_timeout=None)).error is None
-
-
 # contract: S9
 async def test_the_inbox_may_overflow_while_a_raw_send_is_under_way() -> None:
     go_on = anyio.Event()
@@ -413,55 +349,12 @@ async def test_the_inbox_may_overflow_while_a_raw_send_is_under_way() -> None:
     assert (await block(server, body, receive_buffer=1)).error is None
 
 
-# contract: S3
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_the_sender_is_cancelled_before_it_takes_over_what_a_call_has_begun() -> None:
-    """As when the event loop is shut down: the raw send is cancelled, not forgotten."""
-    server, seen = testing.Server(), list[str]()
-    send = server.send
-
-    async def endless(event: Mapping[str, Any]) -> None:
-        if event.get("text") != "x":
-            await send(event)
-            return
-        try:
-            await anyio.sleep_forever()
-        finally:
-            seen.append("cancelled")
-
-    server.send = endless
-
-    async def cancel_sender() -> None:
-        [sender] = [task for task in asyncio.all_tasks() if task.get_name().endswith("sender")]
-        sender.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        async with open_websocket(server.scope, server.receive, server.send) as ws:
-            await ws.accept()
-            await ws.send("first")
-            await anyio.wait_all_tasks_blocked()
-            ws.start_soon(cancel_sender)
-            await ws.send("x")
-    assert seen == ["cancelled"]
-
-
 async def test_no_send_timeout() -> None:
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(2, go_on)])
     ended = await block(server, sending("x"), (1e6, go_on.set), send_timeout=None)
     assert ended.error is None
     assert ended.at == about(1e6)
-
-
-# contract: S10, C5
-async def test_a_raw_send_that_cannot_be_taken_back(caplog: pytest.LogCaptureFixture) -> None:
-    go_on = anyio.Event()
-    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)])
-    ended = await block(server, sending("x"), (4.5, go_on.set), send_timeout=3)
-    assert isinstance(ended.own.__cause__, TimeoutError)
-    assert ended.at == about(4.5)
-    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "a raw send neither ends nor can be cancelled on this server" in record.getMessage()
 
 
 # contract: S10, C5
@@ -621,30 +514,6 @@ async def test_nobody_is_in_receive_when_the_close_goes_out() -> None:
     server.receive, server.send = receive, send
     assert (await block(server, sending("x"))).error is None
     assert seen == [True, True, False]
-
-
-# contract: D8
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_raw_send_that_a_call_has_begun_may_be_the_cause() -> None:
-    """The receiver hears of the disconnect before the sender's task has taken over."""
-    server, error = testing.Server(), OSError("mine")
-    raw_send = server.send
-
-    async def send(event: Mapping[str, Any]) -> None:
-        if event.get("text") == "x":
-            await anyio.lowlevel.checkpoint()
-            raise error
-        await raw_send(event)
-
-    async def body(ws: WebSocket) -> None:
-        await ws.accept()
-        await ws.send("first")
-        await anyio.wait_all_tasks_blocked()
-        server.peer.vanish()
-        await ws.send("x")
-
-    server.send = send
-    assert (await block(server, body)).own.__cause__ is error
 
 
 # contract: D6

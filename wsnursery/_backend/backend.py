@@ -1,0 +1,154 @@
+"""What the engine asks of the running backend: trio and asyncio side by side behind one interface.
+
+Everything that is not here goes through anyio's primitives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType, coroutine
+from typing import Any
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from .timer import AsyncioTimer, Timer, TrioTimer
+from .wakeup import AsyncioWakeup, TrioWakeup, Wakeup
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The running event loop, as the engine sees it."""
+
+    on_trio: bool
+    """Whether the loop is trio's (also under its guest mode)."""
+    cancel_scope: Callable[[], anyio.CancelScope]
+    """Make a cancel scope, also in a plain callback of the loop, where anyio does not know which
+    backend runs."""
+    wakeup: Callable[[], Wakeup]
+    """Make a `Wakeup`."""
+    timer: Timer
+    """The loop's timer."""
+    now: Callable[[], float]
+    """The loop's clock, in seconds."""
+    checkpoint: Callable[[], Awaitable[None]]
+    """Let other tasks run, or be cancelled."""
+    checkpoint_if_cancelled: Callable[[], Awaitable[None]]
+    """On trio: be cancelled, if the calling task is. On asyncio a cancellation is met where a call
+    waits, as everywhere there."""
+    spawn: Callable[[Work, str], object]
+    """Start a task that no cancel scope but its own can cancel. The caller keeps what it returns,
+    and waits for its end."""
+    current_task: Callable[[], object]
+    """The running task, or `None` in a plain callback of the loop."""
+    is_finished: Callable[[Any], bool]
+    """Whether a task has ended."""
+    is_here: Callable[[], bool]
+    """Whether the calling code runs in this event loop."""
+
+
+_running: RunVar[Backend] = RunVar("wsnursery_backend")
+
+
+def current_backend() -> Backend:
+    """The running backend. One object serves all connections of an event loop."""
+    backend = _running.get(None)
+    if backend is None:
+        backend = _on_trio(sys.modules["trio"]) if running_on_trio() else _on_asyncio()
+        _running.set(backend)
+    return backend
+
+
+def running_on_trio() -> bool:
+    """Whether the calling code runs in trio (also true under trio's guest mode)."""
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_run()
+
+
+# -------------------------------------------------------------------------------------------- trio
+
+
+def _on_trio(trio: ModuleType) -> Backend:
+    lowlevel = trio.lowlevel
+    token = lowlevel.current_trio_token()
+
+    def is_here() -> bool:
+        return lowlevel.in_trio_run() and lowlevel.current_trio_token() is token
+
+    def spawn(work: Work, name: str) -> object:
+        return lowlevel.spawn_system_task(work, name=name, context=copy_context())
+
+    def current_task() -> object:
+        return lowlevel.current_task() if lowlevel.in_trio_task() else None
+
+    return Backend(
+        on_trio=True,
+        cancel_scope=type(anyio.CancelScope()),
+        wakeup=partial(TrioWakeup, lowlevel),
+        timer=TrioTimer(trio),
+        now=trio.current_time,
+        checkpoint=lowlevel.checkpoint,
+        checkpoint_if_cancelled=lowlevel.checkpoint_if_cancelled,
+        spawn=spawn,
+        current_task=current_task,
+        is_finished=_trio_task_is_finished,
+        is_here=is_here,
+    )
+
+
+def _trio_task_is_finished(task: Any) -> bool:
+    return task.coro.cr_frame is None
+
+
+# ----------------------------------------------------------------------------------------- asyncio
+
+
+def _on_asyncio() -> Backend:
+    loop = asyncio.get_running_loop()
+
+    def is_here() -> bool:
+        # A callback of the loop runs in it as well as a task does.
+        try:
+            return asyncio.get_running_loop() is loop
+        except RuntimeError:
+            return False
+
+    def spawn(work: Work, name: str) -> object:
+        # Not by the loop's task factory: an eager one would run the first step in the caller's.
+        return asyncio.Task(work(), loop=loop, name=name)
+
+    def current_task() -> object:
+        return asyncio.current_task(loop)
+
+    return Backend(
+        on_trio=False,
+        cancel_scope=type(anyio.CancelScope()),
+        wakeup=partial(AsyncioWakeup, loop),
+        timer=AsyncioTimer(loop),
+        now=loop.time,
+        checkpoint=_next_turn,
+        checkpoint_if_cancelled=_nothing,
+        spawn=spawn,
+        current_task=current_task,
+        is_finished=asyncio.Task.done,
+        is_here=is_here,
+    )
+
+
+@coroutine
+def _next_turn() -> Generator[None]:
+    # What `asyncio.sleep(0)` does. A cancellation is met at the next turn of the loop.
+    yield
+
+
+async def _nothing() -> None:
+    # anyio's own `checkpoint_if_cancelled` waits for a delivery that never comes to a coroutine
+    # that a worker thread runs in the loop.
+    pass

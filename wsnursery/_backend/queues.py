@@ -1,0 +1,107 @@
+"""The queues in which servers deliver events: trio's and asyncio's side by side.
+
+A cancelled wait takes nothing from either: trio and CPython promise it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeAlias
+
+from .steps import Interrupted
+
+RawReceive: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class EventQueue(Protocol):
+    """A server's queue of events, from which a reader may receive itself."""
+
+    @property
+    def receive(self) -> RawReceive:
+        """The raw call."""
+        ...
+
+    @property
+    def interrupted(self) -> type[Exception]:
+        """What a call raises that was waiting when it was interrupted."""
+        ...
+
+    @property
+    def needs_aftercare(self) -> bool:
+        """Whether a task of the server may be stuck for as long as the queue is full."""
+        ...
+
+    def take(self) -> Any:
+        """What has been delivered and no task has received yet; `None` if nothing."""
+        ...
+
+    def close(self) -> None:
+        """Receive no more. On trio, a waiting call raises `interrupted`."""
+        ...
+
+
+def is_trio_channel(owner: object) -> bool:
+    """Whether it is the receiving end of a trio memory channel."""
+    trio = sys.modules.get("trio")
+    return trio is not None and type(owner) is trio.MemoryReceiveChannel
+
+
+def is_asyncio_queue(owner: object) -> bool:
+    """Whether it is an `asyncio.Queue`."""
+    return type(owner) is asyncio.Queue
+
+
+class TrioQueue:
+    """A trio memory channel.
+
+    Its clone shares what is buffered. Closing the clone wakes the reader that waits in it, and
+    leaves the server's own end as it is.
+    """
+
+    __slots__ = ("_channel", "_clone", "interrupted", "receive")
+
+    needs_aftercare = True
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._clone = channel.clone()
+        self.interrupted: type[Exception] = sys.modules["trio"].ClosedResourceError
+        self.receive: RawReceive = self._clone.receive
+
+    def take(self) -> Any:
+        """As `EventQueue.take`."""
+        try:
+            return self._channel.receive_nowait()
+        except sys.modules["trio"].WouldBlock:
+            return None
+
+    def close(self) -> None:
+        """As `EventQueue.close`."""
+        self._clone.close()
+
+
+class AsyncioQueue:
+    """An `asyncio.Queue`, and the method that waits for it."""
+
+    __slots__ = ("_queue", "needs_aftercare", "receive")
+
+    interrupted = Interrupted
+
+    def __init__(
+        self, receive: RawReceive, queue: asyncio.Queue[Any], *, needs_aftercare: bool
+    ) -> None:
+        self.receive: RawReceive = receive
+        self._queue = queue
+        self.needs_aftercare: bool = needs_aftercare
+
+    def take(self) -> Any:
+        """As `EventQueue.take`."""
+        try:
+            return self._queue.get_nowait()
+        except asyncio.QueueEmpty:
+            return None
+
+    def close(self) -> None:
+        """As `EventQueue.close`: a waiting call is interrupted by itself."""

@@ -1,0 +1,106 @@
+"""Raw calls on asyncio that are stepped by hand.
+
+A raw call that ends without waiting costs nothing more than its own steps. For one that waits it is
+known what it waits for, so that a waiting ``receive`` can be interrupted without cancelling its
+task, and a waiting ``send`` can go on in another task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import anyio
+
+
+class Interrupted(Exception):
+    """A waiting raw ``receive`` was given up. It has taken nothing."""
+
+
+class InterruptibleReceive:
+    """The rest of a raw ``receive`` that waits, to be awaited once. Another task can interrupt it.
+
+    Args:
+        steps: The raw call, after the step in which it first waits.
+        awaited: What it waits for.
+    """
+
+    __slots__ = ("_awaited", "_interrupted", "_requests", "_steps", "_task")
+
+    def __init__(self, steps: Coroutine[Any, Any, Any], awaited: Any) -> None:
+        self._steps = steps
+        self._awaited = awaited
+        self._interrupted = False
+        self._task = asyncio.current_task()
+        self._requests = 0 if self._task is None else self._task.cancelling()
+
+    def interrupt(self) -> None:
+        """Let it raise `Interrupted`, unless it is about to return an event.
+
+        The future that the raw call waits for is cancelled, and not the task: ``cancelling()`` of
+        the task stays as it is, and no cancel scope takes it for its own.
+        """
+        self._interrupted = True
+        self._awaited.cancel()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps, awaited = self._steps, self._awaited
+        try:
+            while True:
+                try:
+                    yield awaited
+                except BaseException as exc:  # noqa: BLE001 - it is for the raw call
+                    awaited = self._throw(exc)
+                else:
+                    awaited = steps.send(None)
+                self._awaited = awaited
+        except StopIteration as stop:
+            return stop.value
+
+    def _throw(self, exc: BaseException) -> Any:
+        if not (self._interrupted and isinstance(exc, asyncio.CancelledError)):
+            return self._steps.throw(exc)
+        try:
+            self._steps.throw(exc)
+        except asyncio.CancelledError:
+            if self._is_cancelled_too():
+                raise
+        else:
+            self._steps.close()
+        raise Interrupted from None
+
+    def _is_cancelled_too(self) -> bool:
+        """Whether a native cancellation came in the same turn: it must not be swallowed.
+
+        One of an anyio scope comes again by itself.
+        """
+        return (
+            self._task is not None
+            and self._task.cancelling() > self._requests
+            and anyio.current_effective_deadline() > -math.inf
+        )
+
+
+class SuspendedSend:
+    """The rest of a raw ``send`` that a caller has begun. Await it in the task that finishes it."""
+
+    __slots__ = ("_awaited", "_steps")
+
+    def __init__(self, steps: Coroutine[Any, Any, None], awaited: Any) -> None:
+        self._steps = steps
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        steps, awaited = self._steps, self._awaited
+        try:
+            while True:
+                try:
+                    yield awaited
+                except BaseException as exc:  # noqa: BLE001 - it is for the raw call
+                    awaited = steps.throw(exc)
+                else:
+                    awaited = steps.send(None)
+        except StopIteration:
+            return

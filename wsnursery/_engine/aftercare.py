@@ -1,0 +1,80 @@
+"""What a server has still to deliver when its connection is over.
+
+A task of Hypercorn waits for room in the application's queue, for ever if nothing takes from it,
+and keeps its descriptor. So the queue is emptied for a moment after the end, in the block by the
+receiver task, or after the block by the timer where the queue can be reached without a task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from wsnursery._backend.backend import Backend
+
+from .events import Disconnect, Incoming
+from .filling import READ_AT_ONCE
+from .transport import Transport
+
+logger = logging.getLogger("wsnursery")
+
+SILENCES = (0.01, 0.001, 0.001)
+"""Waits in seconds, one after the other without an event, after which a server's queue counts as
+empty. Servers put what they have without waiting for anything but room in the queue, so one pass
+of the loop would nearly do. On a busy machine a pass takes longer than the first wait, and the
+server gets its turn only when that wait is over: hence the other two."""
+
+DRAIN_SECONDS = 30.0
+"""Upper bound for one drain. Each event needs a pass of the server's loop: a good part of a second
+when a thousand clients leave at the same moment on a busy machine."""
+
+
+async def drain(transport: Transport, backend: Backend) -> None:
+    """Receive and drop, until the server is silent. A flooding peer cannot extend it for ever."""
+    silences, late = 0, backend.now() + DRAIN_SECONDS
+    for _ in range(READ_AT_ONCE):
+        event: Incoming | None = None
+        with anyio.move_on_after(SILENCES[silences]):
+            try:
+                event = await transport.receive()
+            except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
+                logger.debug("receive() after the end raised %r", exc)
+                return
+        silences = silences + 1 if event is None else 0
+        done = silences == len(SILENCES) or isinstance(event, Disconnect)
+        if done or backend.now() >= late:
+            return
+
+
+class Aftercare:
+    """Empties a server's queue after the block, without a task.
+
+    Args:
+        take: Takes one event from the queue; returns `None` if it is empty.
+        backend: Its timer calls.
+    """
+
+    def __init__(self, take: Callable[[], Any], backend: Backend) -> None:
+        self._take = take
+        self._backend = backend
+        self._silences = 0
+        self._taken = 0
+        self._late = backend.now() + DRAIN_SECONDS
+        self._look_again()
+
+    def _look(self) -> None:
+        before = self._taken
+        while self._take() is not None:
+            self._taken += 1
+        self._silences = self._silences + 1 if self._taken == before else 0
+        if self._taken < READ_AT_ONCE and self._backend.now() < self._late:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if self._silences < len(SILENCES):
+            # After events at once: the server puts the next ones as soon as it runs.
+            wait = SILENCES[self._silences] if self._silences or not self._taken else 0.0
+            self._backend.timer.at(self._backend.now() + wait, self._look)

@@ -1,0 +1,329 @@
+"""The life of one connection, and the only code that writes its end.
+
+Every event of the handshake, the close and the end passes through here. There is one end: the first
+one counts. It is told to the listeners once, then the tasks that must stop are cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from wsnursery._backend.backend import Backend
+from wsnursery._errors import WebSocketDisconnected, attribute
+from wsnursery._options import Options
+
+from .events import Close
+from .observers import Observers
+from .outcome import Raiser
+from .states import Event, State, StateMachine
+from .tasks import UserTasks
+from .user_task import UserTask
+from .wire import NO_CONTROL, Wire
+
+if TYPE_CHECKING:
+    from wsnursery._backend.timer import Alarm
+    from wsnursery._backend.wakeup import Wakeup
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the connection ended. Code and reason are with the states: who spoke first decides."""
+
+    broken: bool
+    """A raw call failed or took too long, so what was buffered is worth nothing. Otherwise the
+    server delivered the disconnect: what the peer sent before it is still good."""
+    cause: BaseException | None
+    """The server's exception, where it gave one."""
+
+
+class Listener(Protocol):
+    """A part of the connection that hears how it goes on."""
+
+    def on_accepted(self) -> None:
+        """The server has taken the accept."""
+        ...
+
+    def on_closing(self, close: Close | None) -> None:
+        """This side closes, or rejects: nothing may be received or sent any more but that."""
+        ...
+
+    def on_end(self, end: End, close: Close | None) -> None:
+        """The connection has ended; ``close`` may still go out, if there is one."""
+        ...
+
+
+class Lifecycle:
+    """The states of one connection, and its end."""
+
+    __slots__ = (
+        "_backend",
+        "_closers",
+        "_grace",
+        "_late",
+        "_observers",
+        "_options",
+        "end",
+        "informed",
+        "left",
+        "listeners",
+        "lost_unnoticed",
+        "over",
+        "own_close",
+        "requested",
+        "states",
+        "subprotocol",
+        "tasks",
+        "token",
+        "undelivered",
+        "wire",
+    )
+
+    def __init__(
+        self, tasks: UserTasks, options: Options, observers: Observers, backend: Backend
+    ) -> None:
+        self.states: StateMachine = StateMachine()
+        self.tasks = tasks
+        self.token: object = tasks.token
+        """Which connection this is, in exceptions and contexts."""
+        self.wire: Wire = Wire()
+        self.listeners: Sequence[Listener] = ()
+        """Hear of the close and of the end, in this order."""
+        self.over: bool = False
+        """Nothing can be sent or received any more: it ended, was closed or has been left."""
+        self.end: End | None = None
+        self.own_close: bool = False
+        """The application has closed or rejected."""
+        self.left: bool = False
+        """The block has been left, or is past the point where anything may be started."""
+        self.undelivered: int = 0
+        """Messages that were queued here and that the server never took."""
+        self.lost_unnoticed: bool = False
+        """A message was lost for which no call was waiting."""
+        self.informed: bool = False
+        """Some call has said that the connection ended."""
+        self.subprotocol: str | None = None
+        self.requested: Wakeup = backend.wakeup()
+        """Wakes `accept`, which waits until the server has announced the handshake."""
+        self._closers: list[UserTask] = []
+        """The tasks that called close() or reject(); every other task sees a disconnect."""
+        self._grace: Alarm | None = None
+        """Ends the grace period."""
+        self._late: Alarm | None = None
+        """Ends the wait for the peer's answer to a close."""
+        self._options = options
+        self._observers = observers
+        self._backend = backend
+
+    # ------------------------------------------------------------------------------ the handshake
+
+    def on_connect(self) -> None:
+        """The server has announced the handshake."""
+        self.states.apply(Event.CONNECT)
+        self.requested.wake()
+
+    def on_accepted(self, subprotocol: str | None) -> None:
+        """The server has taken the accept."""
+        self.states.apply(Event.ACCEPTED)
+        self.subprotocol = subprotocol
+        self._observers.accepted(subprotocol)
+        for listener in self.listeners:
+            listener.on_accepted()
+
+    # ---------------------------------------------------------------------------- your own close
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Close behind what is queued. The first call counts."""
+        if self.own_close:
+            return
+        self.states.apply(Event.CLOSE)
+        self._say_closing(Close(code, reason))
+
+    def begin_reject(self) -> None:
+        """Deny the handshake; the caller sends the denial.
+
+        Raises:
+            LocalProtocolError: It was accepted or rejected already.
+        """
+        self.states.apply(Event.REJECT)
+        self._say_closing(None)
+
+    def _say_closing(self, close: Close | None) -> None:
+        self.own_close = self.over = True
+        for listener in self.listeners:
+            listener.on_closing(close)
+
+    def note_closer(self) -> None:
+        """The running task has called close() or reject()."""
+        closer = self.tasks.current()
+        if closer not in self._closers:
+            self._closers.append(closer)
+        self.tasks.notify(closer)
+
+    @property
+    def is_closing(self) -> bool:
+        """This side has closed, and the end has not been heard."""
+        return self.states.state is State.CLOSING
+
+    # ----------------------------------------------------------------------------------- the end
+
+    def on_disconnect(self, code: int | None, reason: str, cause: BaseException | None) -> None:
+        """The server has delivered the disconnect, with a close code if it has one.
+
+        Args:
+            code: The close code.
+            reason: The close reason.
+            cause: What a raw send has raised at the same moment: the disconnect explains it.
+        """
+        self.states.apply(Event.DISCONNECT, (code, reason) if self.end is None else None)
+        self._finish(End(broken=False, cause=cause), None)
+
+    def break_off(self, cause: BaseException | None) -> None:
+        """End it as broken: nothing is sent any more, not even a close."""
+        self.states.apply(Event.END)
+        if self.end is None and not self.states.close_taken:
+            self.states.facts = None  # a code that never reached the peer is none
+        self._finish(End(broken=True, cause=cause), None)
+
+    def close_for_a_limit(self, code: int, reason: str, cause: BaseException | None) -> None:
+        """End it because the peer or the server broke a rule: what came before is still good."""
+        if self.own_close or self.end is not None:
+            return
+        self.states.apply(Event.CLOSE)
+        if self.states.state is State.CLOSING:  # a denial has no close code
+            self.states.apply(Event.CLOSE, (code, reason))
+        self._finish(End(broken=False, cause=cause), Close(code, reason))
+
+    def on_close_taken(self) -> None:
+        """The server has taken the close or the denial: the rest is up to the peer, for a while."""
+        self.states.close_taken = True
+        if self.end is not None:
+            return
+        if self.states.state is State.REJECTED or not self.wire.control.is_receiving:
+            self.close_is_done()
+        else:
+            late = self._backend.now() + self._options.close_timeout
+            self._late = self._backend.timer.at(late, self.close_is_done)
+
+    def close_is_done(self) -> None:
+        """End it: your own close went out and nothing more can come."""
+        self.states.apply(Event.END)
+        self._finish(End(broken=False, cause=None), None)
+
+    def abandon(self) -> None:
+        """End it, because no task is left to use it."""
+        if self.states.close_taken:
+            self.close_is_done()
+        elif self.end is None:
+            self.break_off(None)
+
+    def _finish(self, end: End, close: Close | None) -> None:
+        """The end. Tell the listeners, then cancel the tasks that must stop. The first counts."""
+        if self.end is not None:
+            for listener in self.listeners:
+                listener.on_end(end, close)
+            return
+        self.end = end
+        self.over = True
+        for listener in self.listeners:
+            listener.on_end(end, close)
+        self._observers.disconnected(
+            self.states.code, self.states.reason, broken=end.broken, cause=end.cause
+        )
+        tasks = self.tasks
+        if tasks.is_running:
+            at = self._backend.now() + self._options.grace_period
+            self._grace = self._backend.timer.at(at, tasks.end_grace)
+        tasks.end(broken=end.broken)
+
+    def lose(self, messages: int, *, unnoticed: bool) -> None:
+        """Count messages that the server never took."""
+        self.undelivered += messages
+        self.lost_unnoticed |= unnoticed
+
+    def fail(self, source: Raiser, error: BaseException) -> None:
+        """Something failed that ends the application."""
+        self.tasks.fail(source, error)
+
+    def service_ended(self, error: BaseException | None) -> None:
+        """A task of the connection's own has ended; an error is not its normal end."""
+        if error is None:
+            return
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            self.break_off(None)
+            return
+        if isinstance(error, Exception):
+            error.add_note("this is a bug in wsnursery: please report it")
+        self.fail(Raiser.CONNECTION, error)
+
+    # ---------------------------------------------------------------------------- being notified
+
+    def own_exception(self) -> WebSocketDisconnected:
+        """The facts of the end, as a new exception chained to the server's own."""
+        own = WebSocketDisconnected(self.states.code, self.states.reason, self.undelivered)
+        own.__cause__ = None if self.end is None else self.end.cause
+        return attribute(own, self.token)
+
+    def disconnected(self) -> WebSocketDisconnected:
+        """The exception for the calling task, which is notified by it."""
+        self.note_notified()
+        return self.own_exception()
+
+    def note_notified(self) -> None:
+        """The running task is about to hear of the end."""
+        self.informed |= self.end is not None
+        self.tasks.notify(self.tasks.current())
+
+    def closed_error(self) -> Exception:
+        """Why nothing can be sent or received any more."""
+        self.refuse_after_block()
+        if self.own_close:
+            self.note_notified()
+            if self.tasks.current() in self._closers:
+                return anyio.ClosedResourceError(
+                    "this task has closed the WebSocket: nothing can follow"
+                )
+            # For every other task it is a disconnect: a child that lets it escape simply ends.
+            closed = anyio.ClosedResourceError("another task has closed the WebSocket")
+            return attribute(closed, self.token)
+        return self.disconnected()
+
+    def refuse_after_block(self) -> None:
+        """Raise if the block has been left.
+
+        Raises:
+            anyio.ClosedResourceError: It has.
+        """
+        if self.left:
+            raise anyio.ClosedResourceError(
+                "the `async with` block of this WebSocket has been left"
+            )
+
+    def check_can_send(self) -> None:
+        """Raise what a call that sends raises now, if it does."""
+        if self.over:
+            raise self.closed_error()
+        self.states.check(Event.MESSAGE_OUT)
+
+    # ------------------------------------------------------------------------------- after the end
+
+    def leave(self) -> None:
+        """The block is left: nothing may be called any more."""
+        self.left = self.over = True
+
+    def release(self) -> None:
+        """Keep the facts, let go of everything else."""
+        self.listeners = ()
+        self.wire.control = NO_CONTROL
+        self._closers.clear()
+        for alarm in (self._grace, self._late):
+            if alarm is not None:
+                alarm.cancel()
+        self._grace = self._late = None
+        self.tasks.release()
+        if self.end is not None:
+            # The cause's traceback leads to frames of the server.
+            self.end = End(broken=self.end.broken, cause=None)

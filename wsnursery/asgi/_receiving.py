@@ -1,0 +1,340 @@
+"""Receiving in place: a reader is itself inside the server's ``receive``.
+
+That saves a switch of tasks, and on asyncio a turn of the loop, for every message. It is possible
+where a cancelled raw receive loses nothing. While no task reads, the receiver task does it.
+
+The first lines of `next_message` decide for every call who receives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from wsnursery._backend.backend import Backend
+from wsnursery._backend.queues import EventQueue
+from wsnursery._backend.steps import InterruptibleReceive
+from wsnursery._engine.aftercare import Aftercare
+from wsnursery._engine.events import Close, Disconnect, Incoming
+from wsnursery._engine.inbox import Inbox
+from wsnursery._engine.incoming import IncomingSide
+from wsnursery._engine.lifecycle import End, Lifecycle
+from wsnursery._engine.observers import Observers
+from wsnursery._engine.payload import size_of
+from wsnursery._engine.states import State
+from wsnursery._engine.transport import Transport
+from wsnursery._engine.user_task import ENCLOSING, UserTask
+from wsnursery._engine.wire import BUDGET
+from wsnursery._errors import RemoteProtocolError
+from wsnursery._options import Options
+from wsnursery._types import Message
+
+Parse: TypeAlias = Callable[[Any], Incoming | None]
+"""Makes of an ASGI event what the engine deals in; `None` for one that is ignored."""
+
+
+class InPlaceIncoming(IncomingSide):
+    """What is common to both backends.
+
+    Args:
+        queue: The server's own queue of events.
+        parse: Makes of an event what the engine deals in.
+        lifecycle: As for `IncomingSide`, and so are the others.
+        transport: As above.
+        options: As above.
+        observers: As above.
+        backend: As above.
+        inbox: As above.
+    """
+
+    __slots__ = (
+        "_attended",
+        "_call",
+        "_is_plain",
+        "_is_ready",
+        "_known_reader",
+        "_max_size",
+        "_parse",
+        "_queue",
+        "_seen",
+    )
+
+    def __init__(
+        self,
+        queue: EventQueue,
+        parse: Parse,
+        lifecycle: Lifecycle,
+        transport: Transport,
+        options: Options,
+        observers: Observers,
+        backend: Backend,
+        inbox: Inbox,
+    ) -> None:
+        super().__init__(lifecycle, transport, options, observers, backend, inbox)
+        self._drains = False  # the queue is emptied after the block
+        self._queue = queue
+        self._parse = parse
+        self._call: Any = None
+        """The raw receive that the reader waits in."""
+        self._is_ready = False
+        """Open, with an empty inbox, no reader and no receiver task: a reader receives itself."""
+        self._known_reader: UserTask | None = None
+        """The user's task that has read last. Mostly it is the one that reads next."""
+        self._is_plain = not observers.messages and options.idle_timeout is None
+        """A message needs nothing but to be counted."""
+        self._max_size = options.max_message_size
+        self._attended = False
+        """It is being watched whether a reader comes back."""
+        self._seen = -1
+        """How many messages had come at the last look."""
+
+    def _plain_message(self, event: Any) -> str | None:
+        """A small text message that needs nothing but to be counted, as nearly all do."""
+        text = event.get("text")
+        if (
+            type(text) is str
+            and event["type"] == "websocket.receive"
+            and text.isascii()
+            and len(text) <= self._max_size
+            and self._is_plain
+            and not self._lifecycle.over
+        ):
+            self.messages += 1
+            self.bytes += len(text)
+            return text
+        return None
+
+    async def _message_in(self, event: Any) -> Message | None:
+        """The message of an event, if it is one."""
+        try:
+            incoming = self._parse(event)
+            if isinstance(incoming, (str, bytes)):
+                return None if self._hear_message(incoming) is None else incoming
+            if incoming is not None:
+                await self._hear(incoming)
+        except RemoteProtocolError as exc:
+            self._protocol_violated(exc)
+        return None
+
+    async def _receive_event(self) -> Any:
+        """Receive one event in the reader's own task."""
+        raise NotImplementedError
+
+    async def _receive_more(self) -> None:
+        if self._service is not None:
+            # The receiver task ends, and this reader goes on in its place.
+            self._service.cancel()
+            await super()._receive_more()
+            return
+        self._wire.receiving = True
+        try:
+            message = await self._message_in(await self._receive_event())
+        except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
+            self._call_failed(exc)
+        else:
+            if message is not None:
+                self.inbox.put(message, size_of(message))
+        finally:
+            self._wire.receiving = False
+            self._call = None
+
+    def _call_failed(self, exc: Exception) -> None:
+        """The raw receive has raised: it was interrupted, or it failed."""
+        if not (isinstance(exc, self._queue.interrupted) and self._lifecycle.over):
+            self._receive_failed(exc)
+
+    # --------------------------------------------------------------------- is a reader coming back
+
+    def _reader_left(self, reader: UserTask) -> None:
+        """Keep the raw receive from staying empty for long."""
+        self._known_reader = reader
+        if not self._attended and not self._disconnected and not self._lifecycle.left:
+            self._attend()
+
+    async def _next(self, *, iterating: bool) -> Message:
+        """The long way to a message; the next one may be received in place again."""
+        message = await super().next_message(iterating)
+        self._is_ready = (
+            self._service is None
+            and not self.inbox.messages
+            and self._lifecycle.states.state is State.OPEN
+            and not self._lifecycle.over
+        )
+        return message
+
+    def _attend(self) -> None:
+        self._attended = True
+        self._seen = -1
+        self._backend.timer.watch(self._look)
+
+    def _look(self) -> bool:
+        """Start the receiver task if no reader has come back since the last look."""
+        is_idle = self._seen == self.messages
+        self._seen = self.messages
+        is_needed = self._reader is None and self._service is None and not self._lifecycle.left
+        if is_needed and not is_idle:
+            return True
+        self._attended = False
+        if is_needed:
+            self._start_receiver()
+        return False
+
+    def _start_receiver(self) -> None:
+        self._is_ready = False
+        super()._start_receiver()
+
+    # ---------------------------------------------------------------- the close, the end, the exit
+
+    def look_for_disconnect(self) -> None:
+        """As `ReceiveControl.look_for_disconnect`: it may be in the server's queue."""
+        if self._wire.receiving:
+            return
+        while not self._disconnected and (event := self._queue.take()) is not None:
+            try:
+                incoming = self._parse(event)
+                if isinstance(incoming, Disconnect):
+                    self._disconnected = True
+                    self._lifecycle.on_disconnect(incoming.code, incoming.reason, self._wire.doubt)
+                elif isinstance(incoming, (str, bytes)):
+                    # The inbox can exceed its limit by as much as the server's queue holds.
+                    size = self._hear_message(incoming)
+                    if size is not None:
+                        self._is_ready = False
+                        self.inbox.put(incoming, size)
+            except RemoteProtocolError as exc:
+                self._protocol_violated(exc)
+
+    def on_closing(self, close: Close | None) -> None:
+        """As `Listener.on_closing`."""
+        self._is_ready = False
+        super().on_closing(close)
+
+    def on_end(self, end: End, close: Close | None) -> None:
+        """As `Listener.on_end`."""
+        self._is_ready = False
+        super().on_end(end, close)
+
+    def release(self) -> None:
+        """As `IncomingSide.release`."""
+        super().release()
+        self._known_reader = None
+        self._backend.timer.unwatch(self._look)
+        if self._queue.needs_aftercare:
+            Aftercare(self._queue.take, self._backend)
+        self._queue.close()
+
+
+class TrioIncoming(InPlaceIncoming):
+    """On trio the raw receive is awaited as it is: it is a checkpoint."""
+
+    __slots__ = ()
+
+    async def next_message(self, iterating: bool) -> Message:
+        """As `IncomingSide.next_message`."""
+        wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
+        if not self._is_ready or reader is None or not enclosing or enclosing[-1] is not reader:
+            return await self._next(iterating=iterating)
+        self._is_ready, wire.receiving = False, True
+        self._reader, self._reader_notified = reader, False
+        message: Message | None = None
+        try:
+            call = self._call = self._queue.receive()
+            event = await call
+            message = self._plain_message(event)
+            if message is None:
+                message = await self._message_in(event)
+            else:
+                self._is_ready = True
+        except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
+            self._call_failed(exc)
+        except BaseException:
+            if self._reader_notified:
+                self._lifecycle.tasks.retract(reader)
+            raise
+        finally:
+            wire.receiving = False
+            self._call = self._reader = None
+            if not (self._is_ready and self._attended):
+                self._reader_left(reader)
+        if message is not None:
+            return message
+        if self._reader_notified:
+            reader.retract()  # it is about to say so itself
+        return await self._next(iterating=iterating)
+
+    async def _receive_event(self) -> Any:
+        call = self._call = self._queue.receive()
+        return await call
+
+    def _interrupt_reader(self) -> None:
+        if self._call is not None:
+            self._queue.close()
+        super()._interrupt_reader()
+
+
+class AsyncioIncoming(InPlaceIncoming):
+    """On asyncio the first step of the raw receive tells whether an event was there already."""
+
+    __slots__ = ()
+
+    async def next_message(self, iterating: bool) -> Message:
+        """As `IncomingSide.next_message`."""
+        wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
+        if (
+            not self._is_ready
+            or wire.budget <= 0
+            or reader is None
+            or not enclosing
+            or enclosing[-1] is not reader
+        ):
+            return await self._next(iterating=iterating)
+        self._is_ready, wire.receiving = False, True
+        self._reader, self._reader_notified = reader, False
+        message: Message | None = None
+        try:
+            steps = self._queue.receive()
+            try:
+                awaited = steps.send(None)
+            except StopIteration as stop:
+                event = stop.value
+                wire.budget -= 1
+            else:
+                wire.budget = BUDGET
+                call = self._call = InterruptibleReceive(steps, awaited)
+                event = await call
+            message = self._plain_message(event)
+            if message is None:
+                message = await self._message_in(event)
+            else:
+                self._is_ready = True
+        except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
+            self._call_failed(exc)
+        except BaseException:
+            if self._reader_notified:
+                self._lifecycle.tasks.retract(reader)
+            raise
+        finally:
+            wire.receiving = False
+            self._call = self._reader = None
+            if not (self._is_ready and self._attended):
+                self._reader_left(reader)
+        if message is not None:
+            return message
+        if self._reader_notified:
+            reader.retract()  # it is about to say so itself
+        return await self._next(iterating=iterating)
+
+    async def _receive_event(self) -> Any:
+        steps = self._queue.receive()
+        try:
+            awaited = steps.send(None)
+        except StopIteration as stop:
+            return stop.value
+        self._wire.budget = BUDGET
+        call = self._call = InterruptibleReceive(steps, awaited)
+        return await call
+
+    def _interrupt_reader(self) -> None:
+        if self._call is not None:
+            self._call.interrupt()
+        super()._interrupt_reader()
