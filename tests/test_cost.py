@@ -260,7 +260,7 @@ COST = {
     ("trio", "ping-pong"): (0.0, 15, 54),
     ("trio", "pipelined"): (0.0, 15, 54),
     ("trio", "push"): (0.0, 10, 33),
-    ("trio", "receive"): (0.0, 5, 18),
+    ("trio", "receive"): (0.0, 5, 24),
     # A turn of the loop in 16 messages lets others run.
     ("asyncio", "ping-pong"): (0.1, 7, 14),
     ("asyncio", "pipelined"): (0.1, 7, 14),

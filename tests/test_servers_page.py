@@ -37,7 +37,8 @@ def pinned(server: Server) -> str:
         return server.version
     requirements = (ROOT / "requirements" / "servers.txt").read_text(encoding="utf-8")
     pins = re.findall(r"^([\w-]+)(?:\[.*\])?==(.*)$", requirements, re.MULTILINE)
-    return dict(pins)[server.distribution]
+    version: str = dict(pins)[server.distribution]
+    return version
 
 
 @pytest.mark.parametrize("server", SERVERS.values(), ids=list(SERVERS))

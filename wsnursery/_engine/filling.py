@@ -34,8 +34,8 @@ because one to a peer that has reset waits until the asyncio worker has delivere
 
 PATIENCE = 0.005
 """Seconds for which the receiver waits for room for several messages: a switch of tasks for each
-one that is read would cost more than the message. After that, room for one is enough, so that a slow
-reader cannot hold back a queued disconnect."""
+one that is read would cost more than the message. After that, room for one is enough, so that a
+slow reader cannot hold back a queued disconnect."""
 
 
 class Filling:
