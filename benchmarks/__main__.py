@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.progress import Progress
 
-from . import _compare, _counting, _scaling, apps
+from . import _compare, _counting, _rooms, _scaling, apps
 from ._environment import environment
 from ._inprocess import Plan
 from ._report import report
@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     cycles.add_argument("--cycles", type=int, default=20_000)
     growth = command(_run_scaling, "scaling", "how the costs grow with the numbers")
     growth.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
+    shared = command(_run_rooms, "rooms", "shared rooms over Redis, beside the room of one process")
+    shared.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
     every = commands.add_parser("all", help="everything that the documentation shows (an hour)")
     every.add_argument("directory", type=Path, help="where results, tables and picture go")
     every.set_defaults(run=_run_all)
@@ -141,6 +143,12 @@ def _switches(arguments: argparse.Namespace, console: Console) -> None:
         counts += _counting.count(backend, server, fitting, arguments.shapes)
     _counting.show(counts, console)
     _write(arguments, counts)
+
+
+def _run_rooms(arguments: argparse.Namespace, console: Console) -> None:
+    figures = [figure for backend in arguments.backend for figure in _rooms.measure(backend)]
+    _rooms.show(figures, console)
+    _write(arguments, figures)
 
 
 def _run_endtoend(arguments: argparse.Namespace, console: Console) -> None:
