@@ -318,3 +318,11 @@ def test_caddy(start: Start, tmp_path: Path) -> None:
             client.close(1012)
             assert server.wait_for(connection, "ended")["error"] is None
         assert_ends(server, began, within=2)
+
+
+def test_the_compose_file() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    chat, redis = compose["services"]["chat"], compose["services"]["redis"]
+    assert "noeviction" in redis["command"]
+    assert "examples.chat:app" in chat["command"]
+    assert chat["environment"]["CHAT_REDIS"] == "redis://redis"
