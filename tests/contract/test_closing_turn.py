@@ -181,6 +181,7 @@ def test_a_call_in_every_turn_of_leaving(backend: str, server: str, call: Call) 
 
 
 # contract: L3, C5
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("answers", [True, False])
 def test_close_again_and_again(backend: str, answers: bool) -> None:

@@ -22,11 +22,12 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     received = 0
-    with anyio.move_on_after(2):
+    with anyio.move_on_after(2) as silence:
         while received < 500:
             with anyio.move_on_after(0.0007):
                 await receive()
                 received += 1
+                silence.deadline = anyio.current_time() + 2
     tell(received)
 
 
