@@ -1,0 +1,57 @@
+"""H16: the task that pings keeps a connection that has ended until its next ping."""
+
+import os
+import sys
+import time
+
+from _reproduction import (
+    HYPERCORN_ASYNCIO,
+    HYPERCORN_TRIO,
+    Event,
+    Receive,
+    Send,
+    Server,
+    run,
+    tell,
+    websocket,
+)
+
+
+def descriptors() -> int:
+    """How many the process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number is wanted
+
+
+@websocket
+async def app(_scope: Event, receive: Receive, send: Send) -> None:
+    await receive()
+    tell(descriptors())
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def reproduce(server: Server) -> str | None:
+    with server.client() as client:
+        (before,) = server.told()
+        client.status()
+    for _ in range(20):
+        with server.client() as client:
+            server.told()
+            client.status()
+    time.sleep(2)
+    with server.client() as client:
+        (after,) = server.told()
+    return None if after <= before + 5 else f"{after - before} descriptors of 21 are still open"
+
+
+if __name__ == "__main__":
+    sys.exit(
+        run(
+            __file__,
+            reproduce,
+            HYPERCORN_TRIO,
+            HYPERCORN_ASYNCIO,
+            options="--websocket-ping-interval 60",
+        )
+    )
