@@ -121,7 +121,7 @@ async def ended_by_itself() -> None:
 
 
 SCENARIOS: dict[str, tuple[str, Callable[[], Awaitable[None]]]] = {
-    "`KeyboardInterrupt` or `SystemExit`": ("that", interrupted),
+    "`KeyboardInterrupt` or `SystemExit`": ("that exception", interrupted),
     "tasks failed": ("an `ExceptionGroup` of their errors", failing_task),
     "the body raised E": ("E itself, no group; the client gets 1011", failing_body),
     "the block was cancelled from outside": (
@@ -129,9 +129,12 @@ SCENARIOS: dict[str, tuple[str, Callable[[], Awaitable[None]]]] = {
         cancelled_from_outside,
     ),
     "own escaped from the body": ("one `WebSocketDisconnected`, no group, even out", own_escapes),
-    "the end cut the body short": ("the same", cut_short),
-    "queued messages were lost and nobody was told": ("the same", messages_lost),
-    "the body ended by itself": ("nothing", ended_by_itself),
+    "the end interrupted the body": ("one `WebSocketDisconnected`, no group", cut_short),
+    "queued messages were lost and no task was notified": (
+        "one `WebSocketDisconnected`, no group",
+        messages_lost,
+    ),
+    "the body finished by itself": ("nothing", ended_by_itself),
 }
 """How the two cells of a row begin, and what shows it."""
 
