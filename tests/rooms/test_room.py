@@ -1,5 +1,6 @@
 """Membership, publishing, history and threads of one room."""
 
+import asyncio
 import random
 import re
 import sys
@@ -7,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 from tests.rooms._members import opened, received, stalled
 from wsnursery import (
@@ -476,6 +478,25 @@ async def test_publishing_in_another_loop_of_the_same_thread_is_refused():  # co
             await elsewhere()
             assert await received(peer) == []
             room._home.settle()
+
+
+async def test_a_callback_of_the_loop_may_publish(anyio_backend_name):  # contract: T5
+    room = Room("r")
+    reached: list[int] = []
+
+    def publish():
+        reached.append(room.publish("from a callback"))
+
+    async with opened() as (one, peer), opened() as (two, other):
+        with room.joined(one), room.joined(two):
+            await anyio.sleep(60)  # no task of the connections is left
+            if anyio_backend_name == "trio":
+                trio.lowlevel.current_trio_token().run_sync_soon(publish)
+            else:
+                asyncio.get_running_loop().call_soon(publish)
+            await anyio.sleep(1)
+            assert await received(peer) == await received(other) == ["from a callback"]
+            assert reached == [2]
 
 
 # workers

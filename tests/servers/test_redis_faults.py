@@ -60,7 +60,7 @@ async def test_connections_are_killed(redis, rng):
                 redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
         await here.settled()
         here.check_nothing_missing()
-        assert all(rooms.statistics().reconnects >= 3 for rooms in here.workers)
+        assert all(rooms.statistics().reconnects for rooms in here.workers)
 
 
 async def test_one_worker_is_away_for_longer_than_the_history(redis, rng):
