@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ class Redis:
 
 
 @contextmanager
-def _redis() -> Iterator[Redis]:
+def _redis() -> Generator[Redis]:
     with tempfile.TemporaryDirectory(prefix="wsn") as directory:
         server = Redis(directory)
         try:

@@ -11,7 +11,7 @@ when the client joins. The client keeps the newest position that it has *applied
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -48,7 +48,7 @@ async def follow(
 
 
 @asynccontextmanager
-async def over_wsnursery(url: str) -> AsyncIterator[AsyncIterator[str | bytes]]:
+async def over_wsnursery(url: str) -> AsyncGenerator[AsyncIterator[str | bytes]]:
     """On trio: ``wsnursery[trio-websocket]``."""
     from wsnursery import WebSocketDisconnected
     from wsnursery.trio_websocket import connect
@@ -59,7 +59,7 @@ async def over_wsnursery(url: str) -> AsyncIterator[AsyncIterator[str | bytes]]:
 
 
 @asynccontextmanager
-async def over_websockets(url: str) -> AsyncIterator[AsyncIterator[str | bytes]]:
+async def over_websockets(url: str) -> AsyncGenerator[AsyncIterator[str | bytes]]:
     """On asyncio: ``websockets``, whose exceptions are no `OSError`."""
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException

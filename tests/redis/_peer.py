@@ -2,6 +2,7 @@
 
 from collections import deque
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -183,7 +184,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def connected(monkeypatch, *, live=True, history=10, url="redis://localhost", **options):
+async def connected(
+    monkeypatch, *, live=True, history=10, url: Any = "redis://localhost", **options: Any
+):
     """Shared rooms over a Redis in memory."""
     peer = Peer()
     monkeypatch.setattr(Address, "connect", peer.connect)

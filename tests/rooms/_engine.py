@@ -29,10 +29,11 @@ class ScriptedEngine:
     def statistics(self):
         return EngineStatistics()
 
-    async def run(self, sink):
+    async def run(self, sink: Any) -> None:
         self.sink = sink
         await self._fails.wait()
-        raise self.failure
+        if self.failure is not None:
+            raise self.failure
 
     def fail(self, failure):
         self.failure = failure
@@ -76,10 +77,11 @@ class ScriptedEngine:
 
 
 @asynccontextmanager
-async def scripted(**options):
+async def scripted(**options: Any):
     """Shared rooms that run over a scripted engine."""
     engine = ScriptedEngine()
-    rooms = SharedRooms(engine, **{"history": 10, "linger": 0} | options)
+    settings: dict[str, Any] = {"history": 10, "linger": 0} | options
+    rooms = SharedRooms(engine, **settings)
     async with anyio.create_task_group() as group:
         await group.start(rooms.run)
         await anyio.wait_all_tasks_blocked()

@@ -19,6 +19,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
+from wsnursery.hooks import BufferFull
 from wsnursery.rooms import Position, RoomStatistics
 from wsnursery.rooms._home import running_loop
 
@@ -451,6 +452,23 @@ async def test_every_member_sees_the_order_of_the_calls_when_a_hook_publishes():
             assert await received(other) == ["first", "second"]
             assert reached == [2]
             assert room.statistics().queued == 4
+
+
+async def test_a_hook_that_publishes_in_the_middle_of_a_delivery():
+    """One member's queue is full; the other is behind it in the room."""
+    room = Room("r", history=5)
+
+    def hook(event):
+        if isinstance(event, BufferFull) and room.position.number == 2:
+            assert room.publish("third") == 1
+
+    small = Options(send_buffer=1, hooks=[hook])
+    async with stalled(small) as (a, _, go_on), opened() as (b, other):
+        with room.joined(a, overflow="drop_newest"), room.joined(b):
+            assert [room.publish("first"), room.publish("second")] == [2, 1]
+            assert await received(other) == ["first", "second", "third"]
+            assert room.statistics().queued == 4
+            go_on.set()
 
 
 def test_a_stamp_must_not_publish():

@@ -284,6 +284,7 @@ async def test_publish():
             ("r", b"a", "k"),
             ("s", '{"b":1}', None),
         ]
+        wrong: Any
         for wrong in (None, {"a": 1}):
             with pytest.raises(TypeError):
                 rooms.publish("r", wrong)
@@ -307,8 +308,9 @@ async def test_publish_confirmed():
         for _ in range(2):
             group.start_soon(publish)
         await anyio.wait_all_tasks_blocked()
-        engine.outgoing[0].settle(Position("e", 1))
-        engine.outgoing[1].settle(EngineAway("too late"))
+        settle: list[Any] = [one.settle for one in engine.outgoing]
+        settle[0](Position("e", 1))
+        settle[1](EngineAway("too late"))
         await anyio.wait_all_tasks_blocked()
         assert sorted(map(str, outcomes)) == ["e.1", "too late"]
 
@@ -517,11 +519,9 @@ async def test_the_hold_gives_up_what_is_held_for_too_long():
 
 
 async def test_an_engine_that_ends_by_itself_ends_the_run():
-    class Ends(ScriptedEngine):
-        async def run(self, sink):
-            await anyio.lowlevel.checkpoint()
-
-    await SharedRooms(Ends()).run()
+    engine = ScriptedEngine()
+    engine.fail(None)
+    await SharedRooms(engine).run()
 
 
 async def test_people_of_an_engine_that_does_not_run_are_not_announced():
@@ -544,3 +544,10 @@ async def test_a_stamp_may_publish_to_another_room():
             rooms.publish("r", "a")
             assert await received(peer) == ["a", "logged"]
         group.cancel_scope.cancel()
+
+
+async def test_running_lasts_as_long_as_the_block():
+    rooms = SharedRooms(MemoryEngine())
+    async with rooms.running():
+        await rooms.wait_live()
+    assert rooms.state == "away"

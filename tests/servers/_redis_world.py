@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 
@@ -60,9 +61,10 @@ class World:
         self.sent: list[str] = []
         self.refused: list[str] = []
 
-    async def worker(self, url, *, history=1000, live=True, **options):
+    async def worker(self, url, *, history=1000, live=True, **options: Any):
         """A worker that runs."""
-        engine = RedisEngine(url, **{"probe": PROBE, "lease": LEASE} | options)
+        settings: dict[str, Any] = {"probe": PROBE, "lease": LEASE} | options
+        engine = RedisEngine(url, **settings)
         rooms = SharedRooms(engine, history=history, stamp=stamp, linger=0.2)
         self.workers.append(rooms)
         await self.group.start(rooms.run)

@@ -25,6 +25,12 @@ READ_AT_ONCE = 64 * 1024
 """Bytes. What the parser holds of a message that is not complete yet is in addition to this."""
 
 
+_pack: Callable[[tuple[Argument, ...]], bytes] = cast(
+    "Any",
+    hiredis.pack_command,  # pyright: ignore[reportUnknownMemberType]
+)
+
+
 class ConnectionLost(OSError):
     """There is no connection to Redis any more."""
 
@@ -59,7 +65,7 @@ class RedisConnection:
 
     def send(self, *command: Argument) -> None:
         """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
-        self._outgoing += hiredis.pack_command(cast("Any", command))
+        self._outgoing += _pack(command)
         self._has_outgoing.set()
 
     def request(self, *command: Argument, then: Callable[[Reply], None]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import Final, Protocol, Unpack, final
+from typing import Any, Final, Protocol, Unpack, final
 
 from wsnursery._engine.websocket import WebSocket
 from wsnursery._errors import LocalProtocolError
 
-from ._member import JoinOptions, Member
+from ._member import JoinOptions, Member, Overflow
+from ._position import Position
 
 DEFAULT_LIMIT: Final = 100
 """Rooms that one connection may be in at a time: clients choose them, so there must be a bound."""
@@ -20,7 +21,15 @@ class Joinable(Protocol):
     """`Rooms` or `SharedRooms`."""
 
     def joined(
-        self, name: str, ws: WebSocket, **options: Unpack[JoinOptions]
+        self,
+        name: str,
+        ws: WebSocket,
+        *,
+        overflow: Overflow = ...,
+        code: int = ...,
+        metadata: Any = ...,
+        replay: int = ...,
+        after: Position | None = ...,
     ) -> AbstractContextManager[Member]:
         """Be in a room while the block lasts."""
         ...
