@@ -55,7 +55,7 @@ async def app(scope: dict[str, object], receive: object, send: object) -> None:
             await ws.send(message)
 
     if scope["type"] == "http":
-        start = {"type": "http.response.start", "status": 200, "headers": []}
+        start: dict[str, object] = {"type": "http.response.start", "status": 200}
         await send(start)  # type: ignore[operator]
         body = f"process {os.getpid()}\n".encode()
         await send({"type": "http.response.body", "body": body})  # type: ignore[operator]
@@ -311,7 +311,7 @@ def play(port: int, first: bytes, then: bytes, patience: float) -> None:
 def play_at_once(port: int, batch: list[bytes]) -> None:
     """Send each on a connection of its own, read a little, and leave all together."""
     with ExitStack() as stack:
-        clients = []
+        clients: list[socket.socket] = []
         for packet in batch:
             with suppress(OSError):
                 client = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))

@@ -57,7 +57,7 @@ JOURNAL = "SOAK_JOURNAL"
 
 SETTINGS = """\
 websocket_ping_interval = {ping_interval}
-drain_timeout = 8.0
+drain_timeout = 15.0
 drain_spread = 2.0
 loglevel = "ERROR"
 """
@@ -66,9 +66,9 @@ PINGS = 200.0
 """How many pings the server sends in a second to all its clients. Hypercorn keeps what has ended
 until its next ping, and that is waited for at the end."""
 
-STOP_SECONDS = 8.0 + 2 * 3.0 + 3.0 + 30.0
-"""The longest that a server may take to stop: ``drain_timeout + 2 * graceful_timeout + 3`` seconds,
-and 30 that a busy machine may be late by."""
+STOP_SECONDS = 15.0 + 2 * 3.0 + 5.0 + 3.0 + 5.0
+"""The longest that a server may take to stop: ``drain_timeout + 2 * graceful_timeout +
+shutdown_timeout + 3`` seconds, and 5 that a busy machine may be late by."""
 
 MEMORY_MARGIN = 16 * 2**20
 """Bytes that a server may grow between the middle and the end: what an allocator keeps."""

@@ -175,6 +175,25 @@ async def test_a_handshake_that_is_refused_has_no_application() -> None:
         assert wire.statuses == [400]
 
 
+async def test_the_connection_below_is_known_as_hypercorns_own_is() -> None:
+    sends: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sends.append(send)
+
+    async with wired(app) as wire:
+        await wire.receive(handshake("/"))
+        await anyio.sleep(1)
+        stream = sends[0].__self__
+        assert type(stream).__module__ == "hypercorn.protocol.ws_stream"
+        assert type(stream.send.__self__).__module__ == "hypercorn.protocol.h11"
+        await wire.receive(b"")
+    async with wired(app) as wire:
+        await wire.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        assert type(wire.protocol.protocol).__module__ == "hypercorn.protocol.h2"
+        await wire.end()
+
+
 async def test_http2_has_several_streams() -> None:
     async with wired(App()) as wire:
         await wire.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")

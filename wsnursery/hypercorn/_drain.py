@@ -100,7 +100,7 @@ class Drain:
         self._handlers[task] = scope
         try:
             if scope["type"] == "http":
-                known = {**(scope.get("extensions") or {}), DRAINING: self._begun}
+                known: dict[str, Any] = {**(scope.get("extensions") or {}), DRAINING: self._begun}
                 await self._app({**scope, "extensions": known}, receive, send)
             elif self._begun:
                 await _refuse(scope, receive, send)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from wsnursery._types import Receive, Scope, Send
 
@@ -57,7 +58,8 @@ class Health:
             await self._app(scope, receive, send)
 
     def _why_not_ready(self, scope: Scope) -> str | None:
-        if (scope.get("extensions") or {}).get(DRAINING):
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        if extensions.get(DRAINING):
             return "this process is being stopped"
         if not self.ready:
             return "this process is switched off"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from hypercorn.protocol import ProtocolWrapper
@@ -61,6 +61,9 @@ class WebSocketStream(WSStream):
       connection holds in memory, and its descriptor.
     """
 
+    # Of Hypercorn's module, by whose name `wsnursery.asgi` knows it; so are the two below.
+    __module__ = WSStream.__module__
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._early: list[Event] = []
@@ -88,8 +91,9 @@ class WebSocketStream(WSStream):
             if self.closed:
                 self._ended.set()
                 self._accepted.set()
-        if isinstance(event, Request) and self.app_put is not None:
-            self.app_put = partial(self._put, self.app_put)
+        put = cast("Any", self.app_put)  # pyright: ignore[reportUnknownMemberType]
+        if isinstance(event, Request) and put is not None:
+            self.app_put = partial(self._put, put)
 
     async def _put(self, put: Callable[[Any], Any], event: Any) -> None:
         if self._left:
@@ -145,7 +149,8 @@ class WebSocketStream(WSStream):
         self._accepted.set()
         if self._early:
             # Not from here: this is the application's task, which must be free to receive.
-            self.task_group.spawn(self._take_early)
+            tasks: Any = self.task_group
+            tasks.spawn(self._take_early)
 
     async def _take_early(self) -> None:
         self._early_taker = anyio.get_current_task().id
@@ -171,10 +176,12 @@ class WebSocketStream(WSStream):
 
 
 class _H11(H11Protocol):
+    __module__ = H11Protocol.__module__
     _create_stream = rebound(H11Protocol._create_stream, WSStream=WebSocketStream)
 
 
 class _H2(H2Protocol):
+    __module__ = H2Protocol.__module__
     _create_stream = rebound(H2Protocol._create_stream, WSStream=WebSocketStream)
 
 

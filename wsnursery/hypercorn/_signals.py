@@ -87,7 +87,8 @@ class ProcessSignals:
 def main_frames() -> Iterator[FrameType]:
     """The frames of the main thread, the outermost first."""
     frames: list[FrameType] = []
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    every = sys._current_frames()  # pyright: ignore[reportPrivateUsage]  # the one way to them
+    frame = every.get(threading.main_thread().ident or 0)
     while frame is not None:
         frames.insert(0, frame)
         frame = frame.f_back
