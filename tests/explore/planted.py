@@ -53,8 +53,8 @@ BUGS = (
     ),
     Bug(
         "a message is taken before the last checkpoint",
-        "            message = self.inbox.take()\n",
-        "            message = self.inbox.take()\n            await anyio.lowlevel.checkpoint()\n",
+        "            message = inbox.take()\n",
+        "            message = inbox.take()\n            await anyio.lowlevel.checkpoint()\n",
         "timeouts",
     ),
     Bug(
@@ -65,26 +65,26 @@ BUGS = (
     ),
     Bug(
         "a wide except swallows a cancellation",
-        "            self._abandon(delivery, caller)\n            raise\n",
-        "            self._abandon(delivery, caller)\n",
+        "            self._abandon(ticket, caller)\n            raise\n",
+        "            self._abandon(ticket, caller)\n",
         "echo",
     ),
     Bug(
         "a wake-up is missing",
-        "            self.receiver.refill()\n            return message\n",
-        "            return message\n",
+        "        self.inbox.put(message, size)\n        self._wake_reader()\n",
+        "        self.inbox.put(message, size)\n",
         "timeouts",
     ),
     Bug(
-        "who waits to send does not look again",
-        "        self.sender.give_up()\n        self._lose(self.outbox.drop())\n",
-        "        self.sender.give_up()\n",
+        "the newest message goes first",
+        "ticket = self.queue.popleft()",
+        "ticket = self.queue.pop()",
         "busy_senders",
     ),
     Bug(
         "two failing senders leave a group",
-        "if error is not None and self.is_failure(error):\n            self.fail(",
-        "if error is not None:\n            self.fail(",
+        "            if self.is_failure(error):\n                self.fail(",
+        "            if error:\n                self.fail(",
         "busy_senders",
         "without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))",
         "without(failure.error, is_cancellation)",
@@ -97,19 +97,19 @@ BUGS = (
     ),
     Bug(
         "a cancelled close is never repeated",
-        "            self.begin_close(code, reason)\n        self._note_closer",
-        "            self._say_closed()\n            await anyio.lowlevel.checkpoint()\n"
-        "            self.own_close = False\n"
-        "            self.begin_close(code, reason)\n        self._note_closer",
+        "            lifecycle.begin_close(code, reason)\n",
+        "            lifecycle._say_closing(None)\n            await anyio.lowlevel.checkpoint()\n"
+        "            lifecycle.own_close = False\n"
+        "            lifecycle.begin_close(code, reason)\n",
         "ping_pong",
     ),
     Bug(
         "the farewell comes before the children have ended",
-        "                        host.settle()\n                    else:\n",
-        "                        host.settle()\n"
-        "                        await _say_goodbye(\n"
-        "                            connection, anyio.current_time() + 5, from_outside=False\n"
-        "                        )\n                    else:\n",
+        "                    ledger.settle()\n                else:\n",
+        "                    ledger.settle()\n"
+        "                    await _close(\n"
+        "                        connection, anyio.current_time() + 5, from_outside=False\n"
+        "                    )\n                else:\n",
         "push",
     ),
 )

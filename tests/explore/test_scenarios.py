@@ -24,7 +24,7 @@ def test_first_bound(scenario, backend, record_property):
     pairs = scenario in (echo, both_close) or (NIGHTLY and scenario not in (broadcast, proxy))
     report = testing.explore(scenario, backends=[backend], faults=testing.ALL_FAULTS, pairs=pairs)
     record_property("runs", report.runs)
-    assert report.runs > (800 if pairs else 100)
+    assert report.runs > (400 if pairs else 100)
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="nightly: WSNURSERY_NIGHTLY=1")

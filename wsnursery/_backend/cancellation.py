@@ -77,9 +77,13 @@ class AsyncioLedger:
         # anyio has taken its own requests back when the cancelled scope was left. What is left over
         # was asked for by a task group inside, or by a task that means this one.
         left_over = self._task.cancelling() - self._at_cancel
+        # What had been asked for before is a native cancellation on its way through the body, or
+        # what a task group has left behind: then only anyio's words tell them apart.
+        is_native = self._at_cancel > self._at_entry and _has_native_cancellation(exc)
         return (
             isinstance(exc, asyncio.CancelledError)
             and self._cancelled
+            and not is_native
             and left_over <= (_failed_groups(exc) if _LEAKS else 0)
             and anyio.current_effective_deadline() > -math.inf
         )
@@ -112,6 +116,20 @@ def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
         # anyio looks at these two attributes as well; C and Python tasks both have them.
         waiter = getattr(waiter, "_fut_waiter", None)
     return waiter is not None and waiter.cancelled()
+
+
+def _has_native_cancellation(exc: BaseException | None) -> bool:
+    """Whether a cancellation that is not anyio's is being handled, here or further out.
+
+    anyio (4.0 to 4.16) marks its cancellations with this message and recognises them by it.
+    """
+    while exc is not None:
+        if isinstance(exc, asyncio.CancelledError):
+            message = str(exc.args[0]) if exc.args else ""
+            if not message.startswith("Cancelled via cancel scope "):
+                return True
+        exc = exc.__context__
+    return False
 
 
 def _failed_groups(exc: BaseException | None) -> int:
