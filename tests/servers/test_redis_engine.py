@@ -25,7 +25,7 @@ async def test_check_engine(redis):
     engines = []
 
     def make():
-        engines.append(RedisEngine(redis.url, probe=0.5, lease=2))
+        engines.append(RedisEngine(redis.tcp_url, probe=0.5, lease=2))
         return engines[-1]
 
     async def interrupt():

@@ -74,7 +74,7 @@ class RedisEngine:
         hold_bytes: The same bound in bytes.
         hold_seconds: How long a message is held before it is given up.
         max_message: The largest message, in bytes. Redis handles one command at a time, so a large
-            one delays everybody.
+            one delays all workers.
 
     Raises:
         ValueError: The URL is none, or a bound is not positive.

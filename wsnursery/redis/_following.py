@@ -33,7 +33,7 @@ class Follower:
     Args:
         commands: To Redis.
         sink: Is told.
-        ttl: Seconds for which a room is kept that nobody uses.
+        ttl: Seconds for which a room is kept that is not used.
     """
 
     def __init__(self, commands: Commands, sink: Sink, ttl: int) -> None:

@@ -151,7 +151,7 @@ local gone = 0
 for index = 4, #ARGV do gone = gone + redis.call('HDEL', present, ARGV[index]) end
 if room ~= '' then redis.call('SREM', rooms, room) end
 if gone > 0 then redis.call('PUBLISH', channel, push) end"""
-"""Somebody is no longer present in a room, and perhaps nobody of this worker."""
+"""Somebody is no longer present in a room; with ``room``, that was the last one of this worker."""
 
 BEAT: Final = """
 local workers, own_rooms = KEYS[1], KEYS[2]

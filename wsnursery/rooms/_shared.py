@@ -83,7 +83,7 @@ class SharedRooms:
             worker.
         history_bytes: The same bound in bytes.
         stamp: As for `wsnursery.Room`; every worker calls it once per message.
-        linger: Seconds for which a room that everybody here has left is still followed, so that a
+        linger: Seconds for which a room without members here is still followed, so that a
             client that comes back soon finds it in step.
         codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
             library's.
