@@ -22,7 +22,7 @@ class FailLate(testing.Fault):
     error: BaseException
     checkpoints: int = 0
 
-    async def on_send(self, peer: testing.Peer, number: int, event: Any) -> None:
+    async def on_send(self, server: testing.Server, number: int, event: Any) -> None:
         if number == self.number:
             await checkpoints(self.checkpoints)
             raise self.error
@@ -63,7 +63,7 @@ async def by_flush(ws: WebSocket) -> None:
 WAYS = (by_send, by_send_nowait, by_a_child, by_flush)
 
 
-def ignore(event: object) -> None:
+def ignore(_event: object, /) -> None:
     """A hook."""
 
 
@@ -92,7 +92,7 @@ def interrupted(
     server: testing.Server,
     kind: type[BaseException],
     way: Callable[[WebSocket], Awaitable[None]],
-    hooks: list[Hook],
+    hooks: Sequence[Hook],
 ) -> str:
     """Let the raw send of a message raise; what was wrong with that."""
     made: list[WebSocket] = []
