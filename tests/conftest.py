@@ -35,6 +35,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return Scheduling(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes that share the tests, and two runs of one test, have to know it by one name."""
+    for item in items:
+        if " at 0x" in item.name:
+            raise pytest.UsageError(
+                f"a test must have the same name in every process, got {item.nodeid}: "
+                "give the parameter an id"
+            )
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Nothing waits for the real clock, and a test that cannot go on fails at once."""

@@ -17,6 +17,7 @@ COUNTS = (
     "send_buffer",
     "send_buffer_bytes",
     "max_message_size",
+    "message_burst",
 )
 SECONDS = ("grace_period", "close_timeout")
 TIMEOUTS = ("send_timeout", "idle_timeout", "ping_interval", "ping_timeout")
@@ -54,11 +55,22 @@ def test_the_defaults() -> None:
         "ping_timeout": 20.0,
         "incoming": "buffer",
         "max_message_size": 1024 * 1024,
+        "max_messages_per_second": None,
+        "message_burst": 100,
         "allowed_origins": None,
         "codec": STANDARD,
         "strict": False,
         "hooks": (),
     }
+
+
+def test_a_rate() -> None:
+    for right in (None, 0.1, 1, 10**12):
+        assert one("max_messages_per_second", right) == right
+    for small in (0, -1, math.inf, math.nan):
+        assert refuses("max_messages_per_second", small) is ValueError
+    for wrong in ("1", True, [1]):
+        assert refuses("max_messages_per_second", wrong) is TypeError
 
 
 @pytest.mark.parametrize("name", COUNTS)

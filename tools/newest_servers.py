@@ -1,9 +1,10 @@
 """Hold the newest anyio, trio and servers to the contract: `python tools/newest_servers.py`.
 
-It installs them in an environment that is thrown away, whatever our own bounds say, and runs the
-tests of the contract there: in memory, and on all servers. What is red has changed upstream. With a
-server it is a limit that is gone, or a new one: then change the pins in requirements/servers.txt
-and tests/servers/_limits.py together.
+It installs them in an environment that is thrown away, whatever our own bounds say. If one is newer
+than what all other tests run with, it runs the tests of the contract there: on all servers, and in
+memory if it is anyio or trio. What is red has changed upstream. With a server it is a limit that is
+gone, or a new one: then change the pins in requirements/servers.txt and tests/servers/_limits.py
+together.
 """
 
 import argparse
@@ -16,8 +17,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SUITE = ["tests/contract", "tests/servers/test_every_server.py"]
-LIBRARIES = ["anyio", "trio"]
+ON_SERVERS, IN_MEMORY = "tests/servers/test_every_server.py", "tests/contract"
+LIBRARIES = {"anyio", "trio"}
 """What both backends are made of. The tests install their newest release that we allow."""
 
 
@@ -35,11 +36,12 @@ def installed(python: str) -> dict[str, str]:
     return {name.lower(): version for name, version in re.findall(r"(?m)^(\S+)==(.*)$", listed)}
 
 
-def say(requirement: str, before: str, newest: dict[str, str]) -> None:
-    """Print whether there is a newer version."""
-    name = requirement.partition("[")[0]
-    version = newest[name.lower()]
-    print(f"{name:12} {before:10}", "is the newest" if version == before else f"-> {version}")
+def newer(before: dict[str, str], newest: dict[str, str]) -> set[str]:
+    """Print every version and the newest one; give the names of those that differ."""
+    for name, version in before.items():
+        is_newest = newest[name] == version
+        print(f"{name:12} {version:10}", "is the newest" if is_newest else f"-> {newest[name]}")
+    return {name for name in before if newest[name] != before[name]}
 
 
 def main() -> int:
@@ -47,7 +49,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--report", type=Path, help="write the results into this file, as JSON")
+    parser.add_argument(
+        "--report", type=Path, help="run in any case; write the results into this file, as JSON"
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, behind --")
     arguments = parser.parse_args()
     pins = pinned()
@@ -57,17 +61,18 @@ def main() -> int:
         pip = [python, "-m", "pip", "install", "--quiet"]
         ours = ["--editable", f"{ROOT}[all]", "--requirement", f"{ROOT}/requirements/test.txt"]
         subprocess.run([*pip, *ours, *pins], check=True)
-        allowed = installed(python)
+        before = {name.partition("[")[0].lower(): version for name, version in pins.items()}
+        before |= {name: installed(python)[name] for name in LIBRARIES}
         subprocess.run([*pip, "--upgrade", *pins, *LIBRARIES], check=True)
-        newest = installed(python)
-        for name, version in pins.items():
-            say(name, version, newest)
-        for name in LIBRARIES:
-            say(name, allowed[name], newest)
+        changed = newer(before, installed(python))
+        if not changed and arguments.report is None:
+            print("Nothing is newer than what the other tests run with.")
+            return 0
         environment = dict(os.environ)
         if arguments.report is not None:
             environment["WSNURSERY_SERVERS_REPORT"] = str(arguments.report.absolute())
-        suite = [python, "-m", "pytest", *SUITE, *arguments.pytest]
+        tests = [ON_SERVERS, *([IN_MEMORY] if changed & LIBRARIES else [])]
+        suite = [python, "-m", "pytest", *tests, *arguments.pytest]
         return subprocess.run(suite, cwd=ROOT, env=environment, check=False).returncode
 
 

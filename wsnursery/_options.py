@@ -83,6 +83,17 @@ class Options:
     """The largest message taken from the peer, in bytes of payload (at least 1). A larger one
     closes the connection with 1009."""
 
+    max_messages_per_second: float | None = None
+    """The messages that a peer may send in the long run, per second (more than 0). One that sends
+    more, after the burst below, is closed with 1008. `None`, the default, sets no limit: a peer
+    that sends too fast is slowed down by TCP as soon as ``receive_buffer`` is full, memory is
+    bounded all the same, and no rate fits every application. Set it where reading itself is dear,
+    or where one client must not take what is meant for all."""
+
+    message_burst: int = 100
+    """The messages that a peer may send at once, whatever ``max_messages_per_second`` says (at
+    least 1). After a pause of the network a healthy client's messages arrive together."""
+
     allowed_origins: Sequence[str] | None = None
     """The origins whose pages may connect, such as ``["https://example.org"]``: scheme, host and
     port must match. Others are denied with 403 before the handler runs. `None` allows all. A
@@ -131,6 +142,15 @@ def _check_timeout(name: str, value: Any) -> None:
     _check_seconds(name, value)
     if value == 0:
         raise ValueError(f"Options.{name} is more than 0 seconds, or None for no limit")
+
+
+def _check_rate(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"Options.{name} must be a number or None, got {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"Options.{name} must be a finite number above 0 or None, got {value}")
 
 
 def _check_incoming(name: str, value: Any) -> None:
@@ -194,6 +214,8 @@ _CHECKS = {
     "ping_timeout": _check_timeout,
     "incoming": _check_incoming,
     "max_message_size": _check_count,
+    "max_messages_per_second": _check_rate,
+    "message_burst": _check_count,
     "allowed_origins": _check_origins,
     "codec": _check_codec,
     "strict": _check_flag,

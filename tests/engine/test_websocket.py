@@ -232,7 +232,7 @@ async def test_a_copy_is_sent() -> None:
 @pytest.mark.parametrize(
     ("message", "error", "sentence"),
     [
-        (1, TypeError, r"got int: use send_json\(\) for other objects"),
+        (1, TypeError, r"got int: use send_json\(\) or publish_json\(\) for other objects"),
         (None, TypeError, "got NoneType"),
         ({}, TypeError, "got dict"),
         ([b"x"], TypeError, "got list"),

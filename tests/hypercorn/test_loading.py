@@ -78,7 +78,11 @@ def test_an_application_that_lacks_something_itself(modules: Path) -> None:
         load("deployed_badly:app")
 
 
-@pytest.mark.parametrize("app", [asgi, of_many, App(), decorated, App().__call__], ids=repr)
+@pytest.mark.parametrize(
+    "app",
+    [asgi, of_many, App(), decorated, App().__call__],
+    ids=["function", "function of many", "object", "decorated", "method"],
+)
 def test_these_are_applications(app: Any) -> None:
     assert check_app(app) is app
 
@@ -96,7 +100,7 @@ def test_a_builtin_whose_signature_is_unknown_passes() -> None:
         (App, r"this is a class with \(\)"),
         (make, r"If it makes the application, use --factory, or 'module:name\(\)'$"),
     ],
-    ids=str,
+    ids=["dict", "WSGI", "class", "factory"],
 )
 def test_these_are_none(app: Any, problem: str) -> None:
     with pytest.raises(DeploymentError, match=problem) as caught:

@@ -51,7 +51,7 @@ async def test_injected_faults_count_from_there_on():
 async def test_shutting_down():
     server = await accepted()
     server.shut_down()
-    await server.peer_gone()
+    await server.peer.wait_gone()
     assert await server.receive() == {"type": "websocket.disconnect", "code": 1012}
     with pytest.raises(testing.ConnectionEnded, match="1012"):
         await server.peer.receive()

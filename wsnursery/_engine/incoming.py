@@ -23,12 +23,13 @@ from .aftercare import SILENCES, drain
 from .events import Close, Connect, Disconnect
 from .filling import Filling
 from .inbox import Inbox
-from .lifecycle import End, Lifecycle
+from .lifecycle import End, Lifecycle, second_reader
 from .observers import Observers
 from .outcome import Raiser
 from .payload import size_of
 from .service import ServiceTask
 from .states import Event, State
+from .token_bucket import bucket_of
 from .transport import Transport
 from .user_task import UserTask
 from .wire import BUDGET, CHECKPOINTS_OF_DOUBT
@@ -54,6 +55,7 @@ class IncomingSide:
 
     __slots__ = (
         "_backend",
+        "_bucket",
         "_change",
         "_disconnected",
         "_drains",
@@ -108,6 +110,8 @@ class IncomingSide:
         self._change: Wakeup | None = None
         """Wakes a reader that waits for the receiver task; made when one does."""
         self._warned = False
+        self._bucket = bucket_of(options, backend.now)
+        """How many messages the peer may still send at once, if that is limited."""
         self._heard_at = 0.0
         """When the peer was last heard, if it matters."""
         self._idle_alarm: Alarm | None = None
@@ -149,6 +153,25 @@ class IncomingSide:
             reader.retract()  # it says so itself now
         raise lifecycle.closed_error()
 
+    def next_message_nowait(self) -> Message:
+        """Take the next message if it has come in."""
+        lifecycle, inbox = self._lifecycle, self.inbox
+        self._refuse_to_receive()
+        reader = lifecycle.tasks.current()
+        if not reader.reads:
+            lifecycle.tasks.note_reader(reader)
+        if not inbox.messages:
+            self.look_for_disconnect()  # and for the messages in front of it
+        self._reader_left(reader)
+        if inbox.messages:
+            message = inbox.take()
+            if self._filling is not None:
+                self._filling.on_read()
+            return message
+        if lifecycle.over:
+            raise lifecycle.closed_error()
+        raise anyio.WouldBlock("no message is waiting: use `await ws.receive()` to wait for one")
+
     async def _receive_more(self) -> None:
         """Let the receiver task put something into the inbox."""
         if self._wakeup is None:
@@ -170,11 +193,15 @@ class IncomingSide:
         if lifecycle.over and not lifecycle.left and self._reader is None:
             return
         await self._backend.checkpoint()
-        lifecycle.refuse_after_block()
+        self._refuse_to_receive()
+
+    def _refuse_to_receive(self) -> None:
+        """Raise if a read cannot be."""
+        self._lifecycle.refuse_after_block()
         if self._reader is not None:
-            raise anyio.BusyResourceError("receiving from")
-        if not lifecycle.over:
-            lifecycle.states.check(Event.RECEIVE)
+            raise second_reader()
+        if not self._lifecycle.over:
+            self._lifecycle.states.check(Event.RECEIVE)
 
     async def _let_others_run(self) -> None:
         """On trio every call is a checkpoint; on asyncio one in so many that need not wait."""
@@ -201,6 +228,9 @@ class IncomingSide:
             self._observers.message_received(message, size)
         if size > self._options.max_message_size:
             lifecycle.close_for_a_limit(CloseCode.MESSAGE_TOO_BIG, "message too big", None)
+            return None
+        if self._bucket is not None and not self._bucket.take(self._backend.now()):
+            lifecycle.close_for_a_limit(CloseCode.POLICY_VIOLATION, "too many messages", None)
             return None
         if self._options.idle_timeout is not None:
             self._heard_at = self._backend.now()

@@ -327,3 +327,14 @@ class Lifecycle:
         if self.end is not None:
             # The cause's traceback leads to frames of the server.
             self.end = End(broken=self.end.broken, cause=None)
+
+
+def second_reader() -> anyio.BusyResourceError:
+    """What a task gets that reads while another one does."""
+    exc = anyio.BusyResourceError("receiving from")
+    advice = (
+        "another task is reading this WebSocket: let one task read, and let it hand messages to "
+        "the others, for instance through anyio.create_memory_object_stream()"
+    )
+    exc.args = (advice,)
+    return exc

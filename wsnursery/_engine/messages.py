@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from wsnursery._codec import ReadsJSON, decoded, encoded, kind_of, reader
@@ -26,7 +26,7 @@ class Messages:
     if TYPE_CHECKING:
         _options: Options
 
-        async def send(self, message: Message) -> None: ...
+        def send(self, message: Message) -> Coroutine[Any, Any, None]: ...
 
         async def receive(self) -> Message: ...
 

@@ -30,7 +30,7 @@ def sized(message: Any) -> tuple[Message, int]:
         return copy, len(copy)
     raise TypeError(
         "a message must be str, bytes, bytearray or memoryview, got "
-        f"{type(message).__name__}: use send_json() for other objects"
+        f"{type(message).__name__}: use send_json() or publish_json() for other objects"
     )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from wsnursery._options import Options
+
 
 class TokenBucket:
     """Allows a rate in the long run, and so many at once.
@@ -34,3 +38,9 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+
+def bucket_of(options: Options, now: Callable[[], float]) -> TokenBucket | None:
+    """What limits the messages of a peer, or `None` if nothing does."""
+    rate = options.max_messages_per_second
+    return None if rate is None else TokenBucket(rate, options.message_burst, now())

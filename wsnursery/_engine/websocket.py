@@ -6,13 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Literal,
-    NoReturn,
-    final,
-)
+from typing import Any, Literal, NoReturn, final
 from uuid import UUID
 
 from wsnursery._codes import check_close
@@ -38,9 +32,6 @@ from .outgoing import OutgoingSide
 from .payload import sized
 from .request import Request
 from .transport import Transport
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("wsnursery")
 
@@ -308,6 +299,19 @@ class WebSocket(Request, Messages, Nursery):
         the message.
         """
         return await self._incoming.next_message(False)
+
+    def receive_nowait(self) -> str | bytes:
+        """Take the next message if one has arrived already. As `receive` otherwise.
+
+        Raises:
+            anyio.WouldBlock: No message is waiting. Nothing has changed.
+            WebSocketDisconnected, LocalProtocolError, anyio.BusyResourceError,
+            anyio.ClosedResourceError: As for `receive`.
+
+        *Checkpoint*: no. A loop that calls nothing else must have one, because messages arrive only
+        while other tasks run.
+        """
+        return self._incoming.next_message_nowait()
 
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages: ``async for message in ws``.

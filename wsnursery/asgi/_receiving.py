@@ -80,7 +80,9 @@ class InPlaceIncoming(IncomingSide):
         """Open, with an empty inbox, no reader and no receiver task: a reader receives itself."""
         self._known_reader: UserTask | None = None
         """The user's task that has read last. Mostly it is the one that reads next."""
-        self._is_plain = not observers.messages and options.idle_timeout is None
+        self._is_plain = (
+            not observers.messages and options.idle_timeout is None and self._bucket is None
+        )
         """A message needs nothing but to be counted."""
         self._max_size = options.max_message_size
         self._attended = False

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-if TYPE_CHECKING:
-    from ._server import Server
+from ._peer import Peer
 
 Error = BaseException | type[BaseException] | Callable[[], BaseException]
 """An exception, its class, or a function that makes one."""
@@ -33,17 +32,17 @@ class Fault:
     The numbers count from 1, from the moment the fault was given to the server or injected.
     """
 
-    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+    async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         """Run when the application makes its ``number``-th raw send, before it takes effect."""
 
-    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+    async def on_receive(self, peer: Peer, number: int) -> Mapping[str, Any] | None:
         """Run at the application's ``number``-th raw receive.
 
         Returns:
             An event that ``receive()`` returns instead of what the peer did; usually ``None``.
         """
 
-    def on_call(self, server: Server, number: int) -> None:
+    def on_call(self, peer: Peer, number: int) -> None:
         """Run at the ``number``-th raw call, sends and receives counted together."""
 
 
@@ -56,11 +55,11 @@ class FailSend(Fault):
     vanish: bool = False
     """Whether the peer is gone at that moment, so that a disconnect event comes as well."""
 
-    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+    async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         """Raise at the right call."""
         if number == self.number:
             if self.vanish:
-                server.peer.vanish()
+                peer.vanish()
             raise _make(self.error)
 
 
@@ -73,7 +72,7 @@ class StallSend(Fault):
     shielded: bool = False
     """Whether the wait cannot be cancelled (as on Hypercorn with trio)."""
 
-    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+    async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         """Wait at the right call."""
         if number == self.number:
             with anyio.CancelScope(shield=self.shielded):
@@ -87,7 +86,7 @@ class FailReceive(Fault):
     number: int
     error: Error
 
-    async def on_receive(self, server: Server, number: int) -> None:
+    async def on_receive(self, peer: Peer, number: int) -> None:
         """Raise at the right call."""
         if number == self.number:
             raise _make(self.error)
@@ -100,7 +99,7 @@ class Garbage(Fault):
     number: int
     event: Mapping[str, Any]
 
-    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+    async def on_receive(self, peer: Peer, number: int) -> Mapping[str, Any] | None:
         """Return the event at the right call."""
         return self.event if number == self.number else None
 
@@ -111,11 +110,11 @@ class Delay(Fault):
 
     checkpoints: int
 
-    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+    async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         """Delay a send."""
         await pause(self.checkpoints)
 
-    async def on_receive(self, server: Server, number: int) -> None:
+    async def on_receive(self, peer: Peer, number: int) -> None:
         """Delay a receive."""
         await pause(self.checkpoints)
 
@@ -126,10 +125,10 @@ class VanishAt(Fault):
 
     number: int
 
-    def on_call(self, server: Server, number: int) -> None:
+    def on_call(self, peer: Peer, number: int) -> None:
         """Vanish at the right call."""
         if number == self.number:
-            server.peer.vanish()
+            peer.vanish()
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,10 @@ class CloseAt(Fault):
     code: int | None = 1000
     reason: str = ""
 
-    def on_call(self, server: Server, number: int) -> None:
+    def on_call(self, peer: Peer, number: int) -> None:
         """Close at the right call."""
         if number == self.number:
-            server.peer.close(self.code, self.reason)
+            peer.close(self.code, self.reason)
 
 
 async def pause(checkpoints: int) -> None:
@@ -155,11 +154,11 @@ async def pause(checkpoints: int) -> None:
 class Armed:
     """One fault in one server: counts that server's calls from now on."""
 
-    __slots__ = ("_calls", "_receives", "_sends", "_server", "fault")
+    __slots__ = ("_calls", "_peer", "_receives", "_sends", "fault")
 
-    def __init__(self, fault: Fault, server: Server) -> None:
+    def __init__(self, fault: Fault, peer: Peer) -> None:
         self.fault = fault
-        self._server = server
+        self._peer = peer
         self._calls = self._sends = self._receives = 0
 
     def count_send(self) -> None:
@@ -174,10 +173,10 @@ class Armed:
 
     async def sending(self, event: Mapping[str, Any]) -> None:
         """Do what is due at this send."""
-        self.fault.on_call(self._server, self._calls)
-        await self.fault.on_send(self._server, self._sends, event)
+        self.fault.on_call(self._peer, self._calls)
+        await self.fault.on_send(self._peer, self._sends, event)
 
     async def receiving(self) -> Mapping[str, Any] | None:
         """Do what is due at this receive; what it returns instead, if anything."""
-        self.fault.on_call(self._server, self._calls)
-        return await self.fault.on_receive(self._server, self._receives)
+        self.fault.on_call(self._peer, self._calls)
+        return await self.fault.on_receive(self._peer, self._receives)

@@ -6,29 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import Protocol, TypeVarTuple
+from typing import TypeVarTuple
 
 import anyio
 
+from ._control import Control
 from ._virtual_asyncio import VirtualEventLoop
 
 Ts = TypeVarTuple("Ts")
-
-
-class Control(Protocol):
-    """What the harness asks while it runs."""
-
-    def on_step(self, coroutine: object, name: str) -> None:
-        """Something is about to run for one step: a task's coroutine, or `None` for a callback."""
-        ...
-
-    def first(self, runnable: int) -> int:
-        """Which of the runnable tasks runs first (trio only)."""
-        ...
-
-    def check(self) -> None:
-        """Raise :class:`Livelock` to stop the run by force."""
-        ...
 
 
 def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control) -> None:

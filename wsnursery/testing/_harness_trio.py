@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 from trio.testing import MockClock
 
+from ._control import Control
 from ._errors import Livelock
 from ._virtual_trio import StuckDetector, raise_in, tree
-
-if TYPE_CHECKING:
-    from ._harness import Control
-
 
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _GENERATOR = "_r"

@@ -150,6 +150,13 @@ class Peer:
         self._wire.log("peer", "vanish")
         self._leave(self._wire.personality.loss_code, None, CloseFrame(1006))
 
+    async def wait_gone(self) -> None:
+        """Wait until this peer has left.
+
+        *Checkpoint*: if it has to wait. *Cancellation*: changes nothing.
+        """
+        await self._wire.until(lambda: self._wire.peer_left)
+
     def answer_close(self) -> None:
         """Answer the application's close frame (a peer made with ``answers_close=False``)."""
         if self._wire.app_closed is not None and not self._wire.peer_left:

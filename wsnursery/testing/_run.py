@@ -13,6 +13,7 @@ from wsnursery.timeline import Recorder
 from ._errors import Livelock
 from ._faults import Fault, pause
 from ._livelock import SAMPLE, Sample, sentence
+from ._peer import Peer
 from ._plan import RECEIVE_FAULTS, SEND_FAULTS, TARGET_ACTIONS, FaultKind, Plan, Tape
 from ._server import Server
 from ._target import Target
@@ -166,23 +167,23 @@ class _Explored(Fault):
         self._run = run
         self._index = index
 
-    async def on_send(self, server: Server, number: int, event: Mapping[str, Any]) -> None:
+    async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         self._run.calls[self._index] = (number, self._run.calls[self._index][1])
         kind = await self._begin(SEND_FAULTS, number)
         if kind == "gone":
-            server.peer.vanish()
+            peer.vanish()
         if kind in {"oserror", "gone"}:
             raise self._run.inject(InjectedError("injected"))
         if kind == "error":
             raise self._run.inject(InjectedBug("injected"))
         if kind == "stall":
-            await server.peer_gone()
+            await peer.wait_gone()
 
-    async def on_receive(self, server: Server, number: int) -> Mapping[str, Any] | None:
+    async def on_receive(self, peer: Peer, number: int) -> Mapping[str, Any] | None:
         self._run.calls[self._index] = (self._run.calls[self._index][0], number)
         kind = await self._begin(RECEIVE_FAULTS, number)
         if kind == "lost":
-            server.peer.vanish()
+            peer.vanish()
         if kind == "raises":
             raise self._run.inject(InjectedError("injected"))
         return {"type": "websocket.unknown"} if kind == "garbage" else None

@@ -69,7 +69,7 @@ class Server:
         self._wire = Wire(personality)
         self.peer: Peer = self._make_peer(self._wire, timeout, answers_close)
         """The remote end."""
-        self._faults = [Armed(fault, self) for fault in faults]
+        self._faults = [Armed(fault, self.peer) for fault in faults]
         self._asgi = AsgiSide(self._wire, lambda: self._faults, self.peer.see_close)
         self.receive: Callable[[], Coroutine[Any, Any, Mapping[str, Any]]] = self._asgi.receive
         """The raw ASGI receive."""
@@ -106,16 +106,12 @@ class Server:
     @contextmanager
     def inject(self, *faults: Fault) -> Generator[None]:
         """Let these faults happen inside the block; they count the calls from here on."""
-        armed = [Armed(fault, self) for fault in faults]
+        armed = [Armed(fault, self.peer) for fault in faults]
         self._faults = [*self._faults, *armed]
         try:
             yield
         finally:
             self._faults = [fault for fault in self._faults if fault not in armed]
-
-    async def peer_gone(self) -> None:
-        """Wait until the peer has left. A checkpoint if it has to wait."""
-        await self._wire.until(lambda: self._wire.peer_left)
 
     def shut_down(self, code: int = 1012) -> None:
         """The server stops, and tells the application by a disconnect event, as uvicorn does."""
