@@ -31,6 +31,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"dataclasses\..*|Application|Connection|Message|Talk|TaskStatus|UUID"),
     ("py:.*", r"PosArgs|wsnursery\..*\.T"),
     ("py:.*", r"wsnursery\.rooms\._(memberships\.Joinable|presence\.(Joined|Left))"),
+    ("py:.*", r"wsnursery\._engine\.connection\.Sides"),
     ("py:.*", r"(hypercorn|opentelemetry|starlette|trio|trio_websocket)\..*"),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from wsnursery import WebSocket, websocket_app
 
 log: list[str] = []
+messages: list[str] = []
 
 
 @asynccontextmanager
@@ -37,6 +38,7 @@ async def run(app: Any, *events: str) -> list[dict[str, Any]]:
 
     async def send(event: dict[str, Any]) -> None:
         log.append(event["type"])
+        messages.append(event.get("message", ""))
         sent.append(event)
 
     log.clear()
@@ -84,4 +86,5 @@ async def test_a_task_that_fails_while_the_server_runs() -> None:
     app = websocket_app(handler, lifespan=producing)
     with pytest.raises(ExceptionGroup):
         await run(app, "lifespan.startup")
+    assert "LookupError: no more data" in messages[-1]
     assert log == ["lifespan.startup.complete", "lifespan.shutdown.failed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -25,8 +26,9 @@ async def live(receive: Receive, send: Send, lifespan: Lifespan | None) -> None:
             await send({"type": "lifespan.startup.complete"})
             phase = "shutdown"
             await _heard(receive, "lifespan.shutdown")
-    except Exception as exc:
-        await send({"type": f"lifespan.{phase}.failed", "message": f"{type(exc).__name__}: {exc}"})
+    except Exception:
+        # Servers log the message, and not all of them the exception.
+        await send({"type": f"lifespan.{phase}.failed", "message": traceback.format_exc()})
         raise
     await send({"type": "lifespan.shutdown.complete"})
 
