@@ -374,18 +374,18 @@ class Module:
 INTRODUCTION = """\
 # Mutation score
 
-Are the tests any good? The core is changed in one place, as little as a `<` that becomes `<=`, a
-number that is one too big, a `not` too many, a call left out; then the tests of that module run.
-A change that no test notices has *survived*. It shows that an assertion is missing, or it makes no
-difference, and then the reason stands below.
+Do the tests notice a bug? The tool changes the core in one place: for instance, it turns a `<` into a
+`<=`, makes a number one larger, adds a `not`, or removes a call. Then it runs the tests of that module.
+A change that no test notices has *survived*. Either an assertion is missing, or the change makes no
+difference. In the second case the reason is given below.
 
 ```console
 $ pip install -e '.[all]' -r requirements/mutation.txt && python tools/mutation.py
 ```
 
-The mutants are those of [cosmic-ray](https://cosmic-ray.readthedocs.io/), and one kind of our own,
-which leaves out calls. `tools/mutation.toml` has the operators, and what is not mutated and why.
-The command writes this page. It takes half an hour, so it is not a part of CI.
+The mutants are those of [cosmic-ray](https://cosmic-ray.readthedocs.io/), plus one kind of our own,
+which removes calls. `tools/mutation.toml` lists the operators, and what is not mutated and why.
+The command writes this page. It takes half an hour, so it is not part of CI.
 """
 
 
