@@ -374,10 +374,10 @@ class Module:
 INTRODUCTION = """\
 # Mutation score
 
-Do the tests notice a bug? The tool changes the core in one place: for instance, it turns a `<` into a
-`<=`, makes a number one larger, adds a `not`, or removes a call. Then it runs the tests of that module.
-A change that no test notices has *survived*. Either an assertion is missing, or the change makes no
-difference. In the second case the reason is given below.
+Do the tests notice a bug? The tool changes the core in one place: for instance, it turns a `<`
+into a `<=`, makes a number one larger, adds a `not`, or removes a call. Then it runs the tests of
+that module. A change that no test notices has *survived*. Either an assertion is missing, or the
+change makes no difference. In the second case the reason is given below.
 
 ```console
 $ pip install -e '.[all]' -r requirements/mutation.txt && python tools/mutation.py

@@ -75,15 +75,15 @@ def test_disconnected(facts: Any) -> None:
 
 def test_late_sends() -> None:
     silent = {"sends": [RETURNED] * 5}
-    assert _answers.late_sends([silent] * 4) == "returns as if nothing had happened"
+    assert _answers.late_sends([silent] * 4) == "returns without an error"
     mixed = {"sends": [RETURNED, GONE, GONE]}
     foreign = {"sends": [FOREIGN]}
     assert _answers.late_sends([silent, mixed, foreign, foreign]) == (
-        "close frame (event received): returns as if nothing had happened; "
-        "close frame (event pending): returns as if nothing had happened, "
+        "close frame (event received): returns without an error; "
+        "close frame (event pending): returns without an error, "
         "then raises BrokenPipeError; "
         "reset (event received), reset (event pending): "
-        "raises RuntimeError, which is no OSError"
+        "raises RuntimeError, which is not an OSError"
     )
 
 
@@ -146,15 +146,15 @@ def test_our_blocked(facts: Any, verdict: Verdict) -> None:
 def test_full() -> None:
     facts = {"sends": [HANGS, RETURNED], "receive": HANGS}
     assert _answers.full([facts]) == (
-        "send does not return within 0.5 s, then returns as if nothing had happened; "
+        "send does not return within 0.5 s, then returns without an error; "
         "the disconnect event is lost"
     )
     assert _answers.full([facts_of("raw/full_queue/")]) == "send raises BrokenPipeError"
 
 
 def test_unread() -> None:
-    assert _answers.unread([{"taken": 3_000_000}]).endswith("take 3 MB")
-    assert _answers.unread([{"taken": LIMIT}]).startswith("reads on without a bound: 34 MB")
+    assert _answers.unread([{"taken": 3_000_000}]).endswith("buffer 3 MB")
+    assert _answers.unread([{"taken": LIMIT}]).startswith("keeps reading without a limit: 34 MB")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_our_losses(facts: Any, verdict: Verdict) -> None:
 
 def test_whole() -> None:
     assert _answers.whole([{"sent": 80, "whole": 27, "failed": FOREIGN}]) == (
-        "27 of 80 messages arrive whole; send raises RuntimeError, which is no OSError"
+        "27 of 80 messages arrive whole; send raises RuntimeError, which is not an OSError"
     )
 
 
@@ -223,7 +223,7 @@ def test_our_ends(returned: Any, raised: Any, verdict: Verdict) -> None:
 def test_our_ends_with_a_code_that_is_refused() -> None:
     ours = [facts_of("ours/end/return"), changed("ours/end/raise", **closed(4911)), FOREIGN]
     assert _answers.our_ends(ours) == _answers.Answer(
-        "it returns: close 1000; it raises: close 4911, for the server refuses 1011",
+        "it returns: close 1000; it raises: close 4911, because the server refuses 1011",
         Verdict.LIMITED,
     )
 
@@ -232,8 +232,8 @@ def test_closing() -> None:
     good = {**RETURNED, **closed(1001)}
     bad = {**FOREIGN, **seen(101, "open")}
     assert _answers.closing([good, bad]) == (
-        "1001: the client sees close 1001; 1011: send raises RuntimeError, which is no OSError, "
-        "and the client sees an open connection"
+        "1001: the client sees close 1001; 1011: send raises RuntimeError, which is not an "
+        "OSError, and the client sees an open connection"
     )
 
 
@@ -249,7 +249,7 @@ def test_our_closing(facts: Any, verdict: Verdict) -> None:
 def test_our_closing_with_a_code_that_is_refused() -> None:
     ours = [changed("ours/end/close", **seen(101, "open")), FOREIGN]
     assert _answers.our_closing(ours) == _answers.Answer(
-        "1001: the client sees an open connection, for the server refuses it", Verdict.LIMITED
+        "1001: the client sees an open connection, because the server refuses it", Verdict.LIMITED
     )
 
 
@@ -270,8 +270,8 @@ def test_early(facts: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "words", "verdict"),
     [
-        ({}, "the server serves on; the message is delivered", Verdict.HOLDS),
-        ({"outcome": "LookupError"}, "the server serves on", Verdict.BROKEN),
+        ({}, "the server keeps serving; the message is delivered", Verdict.HOLDS),
+        ({"outcome": "LookupError"}, "the server keeps serving", Verdict.BROKEN),
         ({"alive": False}, "the server is gone", Verdict.BROKEN),
         (
             {"alive": False, "outcome": "Cancelled"},
@@ -296,8 +296,8 @@ def test_our_early_without_the_message() -> None:
     ("facts", "words"),
     [
         ({}, "a disconnect event with code 4001 at once; the client sees close 1012"),
-        ({"told": None}, "the application is not told; "),
-        ({"told": HANGS}, "the application is not told; "),
+        ({"told": None}, "the application is not notified; "),
+        ({"told": HANGS}, "the application is not notified; "),
         ({"told": {"outcome": "cancelled", "seconds": 3.02}}, "is cancelled after 3 s; "),
     ],
 )
@@ -310,7 +310,7 @@ def test_shutdown_that_is_told_to_some() -> None:
     facts = facts_of("raw/shutdown/receive")
     assert _answers.shutdown([facts, {**NO_COMMENT, **seen(101, "FIN")}]) == (
         "waiting in receive: a disconnect event with code 4001 at once; "
-        "busy: the process ends without telling the application; the client sees "
+        "busy: the process ends without notifying the application; the client sees "
         "waiting in receive: close 1012; busy: FIN without a close frame"
     )
 

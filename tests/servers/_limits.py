@@ -1,7 +1,7 @@
 """What a server makes impossible: the one table of what is expected to fail, and why.
 
-Every row is a strict expectation. When a new version of the server mends it, the test turns red
-and the row goes; docs/servers.md says it to users.
+Every row is a strict expectation. When a new version of the server fixes the problem, the test
+fails and the row must be removed. docs/servers.md lists the rows for users.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Limit:
     Attributes:
         servers: patterns of the names of their rows, separated by spaces.
         rule: the rule of the contract.
-        tests: the tests that show it, with their parameters if it is not for all of them.
-        reason: what happens instead, for who runs the server.
+        tests: the tests that show it, with their parameters if only some are affected.
+        reason: what happens instead, for the operator of the server.
         upstream: the cause in the server.
     """
 
@@ -39,22 +39,22 @@ LIMITS = (
         "anycorn*",
         "C5",
         ("test_leaving_a_client_that_stops_reading",),
-        "the block waits until the client reads or its connection is given up by the system",
+        "the block waits until the client reads or the system drops the connection",
         "send runs in a shielded cancel scope (tcp_server.py)",
     ),
     Limit(
         LEGACY,
         "D2",
         ("test_close_frame_on_a_line_that_stays_open", "test_frame_that_breaks_the_protocol"),
-        "the handler is told up to 10 s later, when the TCP connection has been closed",
-        "websockets.legacy tells of the end after the connection, which it waits for 10 s",
+        "the handler is notified up to 10 s later, when the TCP connection has been closed",
+        "websockets.legacy reports the end after the TCP connection, for which it waits 10 s",
     ),
     Limit(
         "granian* daphne",
         "T1",
         ("test_headers",),
         "the headers given to accept() are not sent",
-        "only the subprotocol of websocket.accept is looked at (daphne: ws_protocol.py)",
+        "only the subprotocol of websocket.accept is used (daphne: ws_protocol.py)",
     ),
     Limit(
         "granian*",
@@ -67,14 +67,14 @@ LIMITS = (
         "granian*",
         "X5",
         ("test_sigterm",),
-        "the process ends without telling the handlers, and clients see the line cut",
+        "the process ends without notifying the handlers, and clients see the connection cut",
         "the event loop is stopped while applications run",
     ),
     Limit(
         "daphne",
         "X5",
         ("test_sigterm",),
-        "the process may end without telling the handlers, or before their clean-up has ended",
+        "the process may end without notifying the handlers, or before their clean-up has ended",
         "server.py: kill_all_applications meets a KeyError, or waits for the first to end only",
     ),
     Limit(
@@ -88,14 +88,14 @@ LIMITS = (
         "daphne",
         "S10",
         ("test_client_that_stops_reading",),
-        "sends never wait: what the client does not read is kept in memory without a bound",
-        "sendMessage writes to the transport without asking whether it has room",
+        "sends never wait: unread messages are kept in memory without a limit",
+        "sendMessage writes to the transport without checking whether it has room",
     ),
     Limit(
         "daphne",
         "R2",
         ("test_client_that_sends_too_fast",),
-        "what the handler does not read is kept in memory without a bound",
+        "what the handler does not read is kept in memory without a limit",
         "the queue of an application has no bound (server.py: asyncio.Queue())",
     ),
     Limit(
@@ -107,7 +107,7 @@ LIMITS = (
             "test_own_close_code[1011]",
             "test_own_close_code[1012]",
         ),
-        "the client gets 3900 more: 4901 for 1001, 4911 for 1011",
+        "the client gets a code that is 3900 higher: 4901 for 1001, 4911 for 1011",
         "autobahn's sendClose takes only 1000 and 3000 to 4999",
     ),
     Limit(

@@ -79,11 +79,11 @@ def _ended(facts: Facts, outcome: str | None, words: str) -> Answer:
 def _call(facts: Facts) -> str:
     """What became of one raw call."""
     if facts["outcome"] == "raised":
-        kind = "" if facts["is_os_error"] else ", which is no OSError"
+        kind = "" if facts["is_os_error"] else ", which is not an OSError"
         return f"raises {facts['error']}{kind}"
     if facts["outcome"] == "hangs":
         return f"does not return within {facts['seconds']:.1f} s"
-    return "returns as if nothing had happened"
+    return "returns without an error"
 
 
 def _calls(results: Iterable[Facts]) -> str:
@@ -196,14 +196,14 @@ def our_blocked(ours: list[Facts]) -> Answer:
     facts = ours[0]
     if not facts["blocks"]:
         good = _ended_well(facts, "WebSocketDisconnected")
-        words = "the same: no back pressure reaches the handler" if good else _outcome(facts)
+        words = "the same: there is no backpressure for the handler" if good else _outcome(facts)
         return Answer(words, Verdict.LIMITED if good else Verdict.BROKEN)
     good = facts["unwound"] < PROMPT and facts.get("outcome") == "WebSocketDisconnected"
     if not good:
         return Answer(_outcome(facts), Verdict.BROKEN)
     words = "send_timeout frees the handler"
     if facts["needs_reset"]:
-        return Answer(f"{words}; the block is left when the client goes", Verdict.LIMITED)
+        return Answer(f"{words}; the block is left when the client leaves", Verdict.LIMITED)
     return Answer(f"{words} and the block is left", Verdict.HOLDS)
 
 
@@ -217,8 +217,8 @@ def full(raw: list[Facts]) -> str:
 def unread(raw: list[Facts]) -> str:
     taken = raw[0]["taken"]
     if taken >= LIMIT:
-        return f"reads on without a bound: {_megabytes(taken)} are in its memory"
-    return f"stops reading: it and the kernel take {_megabytes(taken)}"
+        return f"keeps reading without a limit: {_megabytes(taken)} are in its memory"
+    return f"stops reading: the server and the kernel buffer {_megabytes(taken)}"
 
 
 def our_unread(ours: list[Facts]) -> Answer:
@@ -228,7 +228,7 @@ def our_unread(ours: list[Facts]) -> Answer:
     words = f"keeps {facts['kept']} messages"
     if facts["taken"] >= LIMIT:
         return Answer(f"{words}; the rest is in the server's memory", Verdict.LIMITED)
-    return Answer(f"{words}, then the server is not read", Verdict.HOLDS)
+    return Answer(f"{words}, then stops reading from the server", Verdict.HOLDS)
 
 
 def losses(raw: list[Facts]) -> str:
@@ -281,7 +281,7 @@ def our_ends(ours: list[Facts]) -> Answer:
     good = _ended_well(returned, None) and _ended_well(raised, "LookupError")
     good = good and returned["client"].get("code") == 1000 and raised["client"]["end"] == "close"
     if good and raw["outcome"] == "raised":
-        return Answer(f"{words}, for the server refuses 1011", Verdict.LIMITED)
+        return Answer(f"{words}, because the server refuses 1011", Verdict.LIMITED)
     return _judged(good and raised["client"]["code"] == 1011, words)
 
 
@@ -302,7 +302,7 @@ def our_closing(ours: list[Facts]) -> Answer:
         return Answer(_outcome(facts), Verdict.BROKEN)
     words = f"1001: the client sees {seen(facts)}"
     if raw["outcome"] == "raised":
-        return Answer(f"{words}, for the server refuses it", Verdict.LIMITED)
+        return Answer(f"{words}, because the server refuses it", Verdict.LIMITED)
     return _judged(facts["client"]["end"] == "close", words)
 
 
@@ -324,7 +324,7 @@ def our_early(ours: list[Facts]) -> Answer:
         return Answer("the server's process ends before the handler accepts", Verdict.LIMITED)
     good = bool(facts["alive"]) and facts.get("outcome") in (None, "WebSocketDisconnected")
     delivered = "delivered" if "received" in facts else "not delivered"
-    served = "serves on" if facts["alive"] else "is gone"
+    served = "keeps serving" if facts["alive"] else "is gone"
     return _judged(good, f"the server {served}; the message is {delivered}")
 
 
@@ -336,10 +336,10 @@ def shutdown(raw: list[Facts]) -> str:
 
 def _told(facts: Facts) -> str:
     if "told" not in facts:
-        return "the process ends without telling the application"
+        return "the process ends without notifying the application"
     told = facts["told"]
     if told is None or told["outcome"] == "hangs":
-        return "the application is not told"
+        return "the application is not notified"
     if told["outcome"] == "cancelled":
         return f"the application is cancelled {_after(told)}"
     return f"a disconnect event with code {told['code']} {_after(told)}"
@@ -353,7 +353,7 @@ def our_shutdown(ours: list[Facts]) -> Answer:
             Verdict.LIMITED,
         )
     good = facts["client"]["end"] == "close" and facts["cleaned"] == CHILDREN
-    return _judged(good, f"the block is left, the client sees {seen(facts)}")
+    return _judged(good, f"the block is left, and the client sees {seen(facts)}")
 
 
 def our_loop(ours: list[Facts]) -> Answer:

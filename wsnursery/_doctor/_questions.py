@@ -79,11 +79,11 @@ def _nothing_left(findings: Findings) -> Row:
     left = ", ".join(f"{count} {what}" for what, count in findings.left_over.items())
     return Row(
         "nothing left",
-        "What do all the connections of these probes leave in the server's process?",
+        "After all these connections, what is left behind in the server's process?",
         "",
         left or "no task and no descriptor",
         Verdict.BROKEN if left else Verdict.HOLDS,
-        "waits for every task of a block, and goes on receiving until the server has let go",
+        "waits for every task of a block, and keeps receiving until the server reports the end",
     )
 
 
@@ -117,7 +117,7 @@ QUESTIONS = (
         ("ours/send_loop/",),
         _answers.late_sends,
         _answers.disconnected,
-        "raises WebSocketDisconnected as soon as the end is known, without touching the server",
+        "raises WebSocketDisconnected as soon as the end is known, without calling the server",
     ),
     Question(
         "late receive",
@@ -126,7 +126,7 @@ QUESTIONS = (
         (),
         _answers.late_receives,
         None,
-        "raises WebSocketDisconnected at every call, without touching the server",
+        "raises WebSocketDisconnected at every call, without calling the server",
     ),
     Question(
         "send loop",
@@ -139,12 +139,12 @@ QUESTIONS = (
     ),
     Question(
         "blocked send",
-        "The client stops reading: what becomes of a send?",
+        "The client stops reading: what happens to a send?",
         ("raw/blocked_send/cancel", "raw/blocked_send/reset"),
         ("ours/blocked_send/",),
         _answers.blocked,
         _answers.our_blocked,
-        "sends from a task of its own, which Options.send_timeout gives up",
+        "ends a stuck send after Options.send_timeout",
     ),
     Question(
         "full queue",
@@ -153,7 +153,7 @@ QUESTIONS = (
         ("ours/full_queue/",),
         _answers.full,
         _answers.disconnected,
-        'goes on receiving while it sends; use incoming="discard" for handlers that only push',
+        'keeps receiving while it sends; use incoming="discard" for handlers that only push',
     ),
     Question(
         "unread",
@@ -162,16 +162,16 @@ QUESTIONS = (
         ("ours/unread/",),
         _answers.unread,
         _answers.our_unread,
-        "bounds what it keeps by Options.receive_buffer and receive_buffer_bytes",
+        "limits what it buffers, by Options.receive_buffer and receive_buffer_bytes",
     ),
     Question(
         "cancelled receive",
-        "Time limits around receive: are messages lost?",
+        "Timeouts around receive: are messages lost?",
         ("raw/cancelled_receive/",),
         ("ours/cancelled_receive/",),
         _answers.losses,
         _answers.our_losses,
-        "never cancels the server's receive while its result is wanted",
+        "never cancels the server's receive while its result is needed",
     ),
     Question(
         "concurrent sends",
@@ -198,11 +198,11 @@ QUESTIONS = (
         ("ours/end/close", "raw/end/close-1001"),
         _answers.closing,
         _answers.our_closing,
-        "sends one close frame, behind all that is queued; where its code is refused, another",
+        "sends one close frame after the queued messages; if its code is refused, another one",
     ),
     Question(
         "early frame",
-        "A first message comes in the packet of the handshake: what happens?",
+        "The first message is in the packet of the handshake: what happens?",
         ("raw/early_frame/",),
         ("ours/early_frame/",),
         _answers.early,
@@ -211,11 +211,11 @@ QUESTIONS = (
     ),
     Question(
         "shutdown",
-        "The server is told to stop (SIGTERM): who is told, and when?",
+        "The server gets SIGTERM: what do the application and the client see, and when?",
         ("raw/shutdown/receive", "raw/shutdown/sleep"),
         ("ours/shutdown/",),
         _answers.shutdown,
         _answers.our_shutdown,
-        "closes with 1001 when the server cancels it; ends with the event where there is one",
+        "closes with 1001 if the server cancels it; ends with the disconnect event if there is one",
     ),
 )
