@@ -17,10 +17,12 @@ from tests.trio_websocket._peers import URL, Peer
 from wsnursery import Options, WebSocket, open_websocket, testing, transports
 from wsnursery.testing import ConnectionEnded
 from wsnursery.trio_websocket._client import client_over
-from wsnursery.trio_websocket._link import Background, lingering, open_server, sheltered
-from wsnursery.trio_websocket._scope import parse_url, server_scope
+from wsnursery.trio_websocket._handshaking import open_server
+from wsnursery.trio_websocket._reader import BackgroundTasks, lingering, shielded_nursery
+from wsnursery.trio_websocket._scope import server_scope
 from wsnursery.trio_websocket._stream import WatchedStream
 from wsnursery.trio_websocket._transport import TrioTransport
+from wsnursery.trio_websocket._url import parse_url
 
 
 @asynccontextmanager
@@ -105,7 +107,7 @@ async def asgi(options: Options):
 async def trio_client(options: Options):
     ours, theirs = trio.testing.memory_stream_pair()
     peer = Peer(theirs, ConnectionType.SERVER)
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(peer.accept)
         yield client_over(ours, parse_url(URL), [], [], options), FrameRemote(peer)
 
@@ -115,8 +117,8 @@ async def trio_server(options: Options):
     ours, theirs = trio.testing.memory_stream_pair()
     peer = Peer(theirs, ConnectionType.CLIENT)
     stream = WatchedStream(ours)
-    async with sheltered() as nursery:
-        tasks = Background(nursery)
+    async with shielded_nursery() as nursery:
+        tasks = BackgroundTasks(nursery)
         await peer.send(Request(host="example.org", target="/"))
         request = await open_server(tasks, stream, options)
         assert request is not None
@@ -132,7 +134,7 @@ async def trio_server(options: Options):
         @asynccontextmanager
         async def block():
             ws = transports.make_websocket(transport, options)
-            async with lingering(stream, tasks, transport.said_close), accepted(ws):
+            async with lingering(stream, tasks, transport.sent_close), accepted(ws):
                 await peer.next()  # the handshake's answer
                 yield ws
 

@@ -34,7 +34,7 @@ def refuses(name: str, value: Any) -> type[Exception] | None:
     try:
         Options(**{name: value})
     except (TypeError, ValueError) as exc:
-        teaches = f"Options.{name} " in str(exc) or "is not an origin: write" in str(exc)
+        teaches = f"Options.{name} " in str(exc) or ": write it without a path" in str(exc)
         return type(exc) if teaches else None
     return None
 

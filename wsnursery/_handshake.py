@@ -1,4 +1,4 @@
-"""What may stand in a handshake's answer, and which origins may ask for it. Pure checks."""
+"""What the answer to a handshake may contain, and which origins are allowed. Pure checks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from urllib.parse import urlsplit
 from ._types import Headers, Scope
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""A header's name (RFC 9110 §5.6.2)."""
+"""The name of a header or of a subprotocol (RFC 9110 §5.6.2)."""
 
 _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
 """A header's value (RFC 9110 §5.5): no control characters, no white space around it."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+"""The ports of URLs and origins that name none (RFC 9110 §4.2, RFC 6455 §3)."""
+
+
+def is_token(name: object) -> bool:
+    """Whether a string is a token (RFC 9110 §5.6.2), which names of subprotocols must be."""
+    # "?" replaces what is not ASCII, and is not allowed in a token either.
+    return isinstance(name, str) and bool(_TOKEN.fullmatch(name.encode("ascii", "replace")))
 
 
 def check_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -34,13 +41,17 @@ def _check_header(header: Any) -> tuple[bytes, bytes]:
     except (TypeError, ValueError):
         name = value = None
     if not isinstance(name, bytes) or not isinstance(value, bytes):
-        raise TypeError(f"a header is a pair of bytes, such as (b'x-id', b'1'), not {header!r}")
+        raise TypeError(
+            f"a header must be a pair of bytes, got {header!r}: write it as (b'x-id', b'1')"
+        )
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"header name {name!r} is not a token: use letters, digits and '-'")
+        raise ValueError(
+            f"the name of a header must be a token, got {name!r}: use letters, digits and '-'"
+        )
     if value and not _VALUE.fullmatch(value):
         raise ValueError(
-            f"the value of header {name!r} holds a control character or outer white space: "
-            "remove it"
+            f"the value of header {name!r} must be without control characters and outer white "
+            f"space, got {value!r}: remove them"
         )
     if name.lower() == b"sec-websocket-protocol":
         raise ValueError("choose the subprotocol with accept(subprotocol=...), not with a header")
@@ -57,11 +68,13 @@ def check_subprotocol(subprotocol: str | None, offered: Collection[str]) -> None
         return
     if subprotocol not in offered:
         raise ValueError(
-            f"subprotocol {subprotocol!r} was not offered by the client: "
+            f"the subprotocol must be one that the client offered, got {subprotocol!r}: "
             f"choose one of {list(offered)!r} or None"
         )
-    if not _TOKEN.fullmatch(subprotocol.encode(errors="replace")):
-        raise ValueError(f"subprotocol {subprotocol!r} is not a token: it cannot be sent")
+    if not is_token(subprotocol):
+        raise ValueError(
+            f"a subprotocol must be a token, got {subprotocol!r}: use letters, digits and '-'"
+        )
 
 
 def check_body(body: Any) -> None:
@@ -71,7 +84,9 @@ def check_body(body: Any) -> None:
         TypeError: It is of another type.
     """
     if not isinstance(body, bytes):
-        raise TypeError(f"the body of a rejection is bytes, not {type(body).__name__}")
+        raise TypeError(
+            f"the body of a rejection must be bytes, got {type(body).__name__}: encode it"
+        )
 
 
 def check_status(status: Any) -> None:
@@ -82,9 +97,13 @@ def check_status(status: Any) -> None:
         ValueError: It is not from 300 to 599: 101 and 2xx would not deny it (RFC 6455 §4.1).
     """
     if not isinstance(status, int) or isinstance(status, bool):
-        raise TypeError(f"an HTTP status is an int, such as 403, not {type(status).__name__}")
+        raise TypeError(
+            f"an HTTP status must be an int, got {type(status).__name__}: write 403, for example"
+        )
     if not 300 <= status <= 599:
-        raise ValueError(f"status {status} does not deny a handshake: use one from 300 to 599")
+        raise ValueError(
+            f"the status of a rejection must be from 300 to 599, got {status}: use 403, for example"
+        )
 
 
 def parse_origin(origin: str) -> tuple[str, str, int | None]:
@@ -95,13 +114,13 @@ def parse_origin(origin: str) -> tuple[str, str, int | None]:
     """
     parts = urlsplit(origin)
     bare = not (parts.path or parts.query or parts.fragment or parts.username)
-    # urlsplit drops tabs and line breaks: what it leaves would be another origin.
+    # `urlsplit` drops tabs and line breaks, which would make another origin of this one.
     if not (parts.scheme and parts.hostname and bare and origin.isprintable()):
         raise ValueError(
-            f"{origin!r} is not an origin: write scheme://host or scheme://host:port, "
-            "without a path"
+            f"an origin must be scheme://host or scheme://host:port, got {origin!r}: "
+            "write it without a path"
         )
-    default = _DEFAULT_PORTS.get(parts.scheme)
+    default = DEFAULT_PORTS.get(parts.scheme)
     return parts.scheme, parts.hostname, default if parts.port is None else parts.port
 
 
@@ -122,5 +141,6 @@ def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     try:
         return parse_origin(origin) in map(parse_origin, allowed)
     except ValueError:
-        # "null" (a sandboxed frame, a file) and whatever else is not scheme://host is nobody's.
+        # "null" (a sandboxed frame, a file) and everything else that is not scheme://host cannot
+        # be in the list.
         return False

@@ -23,9 +23,9 @@ from wsproto.events import (
 
 from wsnursery import Options, WebSocket
 from wsnursery.trio_websocket._client import client_over
-from wsnursery.trio_websocket._link import sheltered
-from wsnursery.trio_websocket._scope import parse_url
-from wsnursery.trio_websocket._server import Handler, Server
+from wsnursery.trio_websocket._reader import shielded_nursery
+from wsnursery.trio_websocket._server import Handler, TrioServer
+from wsnursery.trio_websocket._url import parse_url
 
 URL = "ws://example.org/chat?room=1"
 
@@ -130,7 +130,7 @@ async def client(
     ours, theirs = memory_stream_pair()
     peer = Peer.server(theirs)
     offered = [answer["subprotocol"]] if "subprotocol" in answer else []
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(partial(peer.accept, **answer))
         async with client_over(ours, parse_url(url), offered, [], options) as ws:
             yield ws, peer
@@ -144,6 +144,6 @@ async def serving(
     ours, theirs = memory_stream_pair()
     peer = Peer.client(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(handler, options).serve_stream, ours)
+        nursery.start_soon(TrioServer(handler, options).serve_stream, ours)
         peer.answer = await peer.open(**handshake)
         yield peer

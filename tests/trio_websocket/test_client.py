@@ -12,8 +12,9 @@ from wsproto.events import CloseConnection
 from tests.trio_websocket._peers import URL, Peer, client
 from wsnursery import Options, WebSocket
 from wsnursery.testing import virtual_backend
-from wsnursery.trio_websocket._client import DIAL_SECONDS, HandshakeRejected, client_over, dial
-from wsnursery.trio_websocket._scope import parse_url
+from wsnursery.trio_websocket._client import CONNECT_SECONDS, HandshakeRejected, client_over, dial
+from wsnursery.trio_websocket._handshaking import HANDSHAKE_SECONDS
+from wsnursery.trio_websocket._url import parse_url
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_server_that_says_nothing():
     ours, theirs = memory_stream_pair()
     with pytest.raises(TimeoutError):
         await connect_to(ours)
-    assert trio.current_time() == DIAL_SECONDS
+    assert trio.current_time() == HANDSHAKE_SECONDS
     await theirs.receive_some()
     assert await theirs.receive_some() == b""
 
@@ -116,4 +117,4 @@ async def test_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
     with pytest.raises(TimeoutError):
         await dial(parse_url(URL), None)
-    assert trio.current_time() == DIAL_SECONDS
+    assert trio.current_time() == CONNECT_SECONDS

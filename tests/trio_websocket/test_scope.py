@@ -12,13 +12,10 @@ from wsproto.events import CloseConnection
 from tests.trio_websocket._peers import Peer, bare_client, client, serving
 from wsnursery import WebSocket
 from wsnursery.testing import virtual_backend
-from wsnursery.trio_websocket._link import sheltered
+from wsnursery.trio_websocket._reader import shielded_nursery
 from wsnursery.trio_websocket._scope import (
-    check_offer,
-    check_request_headers,
     connection_scope,
     is_secure,
-    parse_url,
     server_scope,
 )
 
@@ -26,75 +23,6 @@ from wsnursery.trio_websocket._scope import (
 @pytest.fixture
 def anyio_backend():
     return virtual_backend("trio")
-
-
-@pytest.mark.parametrize(
-    ("url", "secure", "host", "port", "resource", "host_header"),
-    [
-        ("ws://example.org", False, "example.org", 80, "/", "example.org"),
-        ("wss://example.org/a%20b?c=d&e", True, "example.org", 443, "/a%20b?c=d&e", "example.org"),
-        ("ws://127.0.0.1:8000?q", False, "127.0.0.1", 8000, "/?q", "127.0.0.1:8000"),
-        ("wss://[::1]:80/", True, "::1", 80, "/", "[::1]:80"),
-        ("WS://example.org:80/", False, "example.org", 80, "/", "example.org"),
-    ],
-)
-def test_parse_url(
-    url: str, secure: bool, host: str, port: int, resource: str, host_header: str
-) -> None:
-    target = parse_url(url)
-    assert (target.secure, target.host, target.port) == (secure, host, port)
-    assert (target.resource, target.host_header) == (resource, host_header)
-    assert target.scheme == ("wss" if secure else "ws")
-
-
-@pytest.mark.parametrize(
-    ("url", "sentence"),
-    [
-        ("http://example.org", "is not a WebSocket URL: write ws://host/path or wss://host/path"),
-        ("ws:///path", "is not a WebSocket URL"),
-        ("example.org", "is not a WebSocket URL"),
-        ("ws://example.org/#top", "has a fragment, which a WebSocket URL must not: drop it"),
-        ("ws://me:secret@example.org/", "a user name, which would not be sent: use headers="),
-        ("ws://example.org/a b", "percent-encode it"),
-        ("ws://example.org/\N{SNOWMAN}", "percent-encode it"),
-        ("ws://example.org/\r\n", "percent-encode it"),
-    ],
-)
-def test_refused_url(url: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence) as caught:
-        parse_url(url)
-    assert "secret" not in str(caught.value)
-
-
-def test_headers() -> None:
-    assert check_request_headers([(b"X-Id", b"1")]) == [(b"x-id", b"1")]
-
-
-@pytest.mark.parametrize("name", [b"Host", b"upgrade", b"Sec-WebSocket-Key"])
-def test_headers_of_the_handshake(name: bytes) -> None:
-    with pytest.raises(ValueError, match="the handshake sets the header"):
-        check_request_headers([(name, b"1")])
-
-
-@pytest.mark.parametrize("header", [("x-id", "1"), 7, (b"x", b"1", b"2")])
-def test_headers_of_a_wrong_type(header: Any) -> None:
-    with pytest.raises(TypeError, match="a header is a pair of bytes"):
-        check_request_headers([header])
-
-
-def test_offer() -> None:
-    assert check_offer(iter(["chat.v2", "chat"])) == ["chat.v2", "chat"]
-
-
-@pytest.mark.parametrize("offer", [[""], ["a b"], ["a,b"], ["a", "a"], ["\N{SNOWMAN}"]])
-def test_refused_offer(offer: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"is not a token|is offered twice"):
-        check_offer(offer)
-
-
-def test_offer_of_one_string() -> None:
-    with pytest.raises(TypeError, match=r"such as \['chat'\]"):
-        check_offer("chat")
 
 
 async def test_scope_on_the_server() -> None:
@@ -129,7 +57,7 @@ async def test_scope_of_a_client() -> None:
 
 async def test_scope_of_a_connection() -> None:
     ours, theirs = memory_stream_pair()
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(lambda: Peer.server(theirs).accept(subprotocol="chat"))
         connection = await bare_client(nursery, ours, subprotocols=["chat", "other"])
         scope = connection_scope(connection)

@@ -15,10 +15,10 @@ from tests.trio_websocket._peers import Peer, serving
 from wsnursery import Options, WebSocket, WebSocketDisconnected
 from wsnursery.testing import virtual_backend
 from wsnursery.trio_websocket._server import (
-    DRAIN_SECONDS,
     HANDSHAKE_SECONDS,
+    SHUTDOWN_SECONDS,
     Listening,
-    Server,
+    TrioServer,
     listening,
 )
 
@@ -156,20 +156,20 @@ async def test_interrupt_in_a_handler():
 
 async def test_client_that_says_nothing():
     ours, _ = memory_stream_pair()
-    await Server(echo, Options()).serve_stream(ours)
+    await TrioServer(echo, Options()).serve_stream(ours)
     assert trio.current_time() == HANDSHAKE_SECONDS
 
 
 async def test_client_of_something_else(caplog: pytest.LogCaptureFixture):
     ours, theirs = memory_stream_pair()
     await theirs.send_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")
-    await Server(echo, Options()).serve_stream(ours)
+    await TrioServer(echo, Options()).serve_stream(ours)
     assert (await theirs.receive_some()).startswith(b"HTTP/1.1 400 ")
     assert trio.current_time() == 0
     assert not caplog.records
 
 
-async def start(network: Network, server: Server, nursery: trio.Nursery) -> trio.CancelScope:
+async def start(network: Network, server: TrioServer, nursery: trio.Nursery) -> trio.CancelScope:
     """Run a server until the scope is cancelled."""
     scope = trio.CancelScope()
 
@@ -191,7 +191,7 @@ async def test_one_that_fails_does_not_end_the_others(caplog: pytest.LogCaptureF
 
     network = Network()
     async with trio.open_nursery() as nursery:
-        scope = await start(network, Server(handler, Options()), nursery)
+        scope = await start(network, TrioServer(handler, Options()), nursery)
         first, second = await network.open(), await network.open()
         await first.send(TextMessage(data="fail"))
         assert await first.close_frame() == (1011, "")
@@ -227,7 +227,7 @@ async def test_drain():
 
     network, codes = Network(), list[int]()
     async with trio.open_nursery() as nursery:
-        scope = await start(network, Server(reader, Options()), nursery)
+        scope = await start(network, TrioServer(reader, Options()), nursery)
         peers = [await network.open() for _ in range(3)]
         for peer in peers:
             nursery.start_soon(goodbye, peer, codes.append)
@@ -259,11 +259,11 @@ async def test_drain_is_bounded():
     for handler in (stubborn, endless):
         async with trio.open_nursery() as nursery:
             options = Options(grace_period=60, close_timeout=2)
-            scope = await start(network, Server(handler, options), nursery)
+            scope = await start(network, TrioServer(handler, options), nursery)
             await network.open()
             began = trio.current_time()
             scope.cancel()
-        assert 3 <= trio.current_time() - began <= DRAIN_SECONDS + 3
+        assert 3 <= trio.current_time() - began <= SHUTDOWN_SECONDS + 3
         network = Network()
     assert cleaned.is_set()
 
@@ -271,7 +271,7 @@ async def test_drain_is_bounded():
 async def test_drain_of_nobody():
     async with trio.open_nursery() as nursery:
         network = Network()
-        scope = await start(network, Server(echo, Options()), nursery)
+        scope = await start(network, TrioServer(echo, Options()), nursery)
         idle = await network.connect()
         await trio.sleep(1)
         scope.cancel()
@@ -287,7 +287,7 @@ async def test_handshake_that_completes_during_the_drain():
 
     network = Network()
     async with trio.open_nursery() as nursery:
-        scope = await start(network, Server(slow, Options(grace_period=30)), nursery)
+        scope = await start(network, TrioServer(slow, Options(grace_period=30)), nursery)
         await network.open()
         late = await network.connect()
         await trio.sleep(1)
@@ -306,7 +306,7 @@ async def test_closing_one_that_has_just_ended():
 
     network = Network()
     async with trio.open_nursery() as nursery:
-        scope = await start(network, Server(leave, Options(close_timeout=1)), nursery)
+        scope = await start(network, TrioServer(leave, Options(close_timeout=1)), nursery)
         await network.open()
         await trio.sleep(1.5)  # it is saying goodbye
         scope.cancel()

@@ -24,9 +24,9 @@ from wsnursery import Options, WebSocket, WebSocketDisconnected
 from wsnursery.testing import virtual_backend
 from wsnursery.trio_websocket import from_connection
 from wsnursery.trio_websocket._client import client_over
-from wsnursery.trio_websocket._link import sheltered
-from wsnursery.trio_websocket._scope import parse_url
-from wsnursery.trio_websocket._server import Server
+from wsnursery.trio_websocket._reader import shielded_nursery
+from wsnursery.trio_websocket._server import TrioServer
+from wsnursery.trio_websocket._url import parse_url
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def adopted(options: Options = Options()):
     """A connection of trio-websocket's own that becomes ours, its peer and its stream."""
     ours, theirs = memory_stream_pair()
     peer = Peer.server(theirs)
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(peer.accept)
         connection = await bare_client(nursery, ours)
         async with from_connection(connection, options) as ws:
@@ -210,7 +210,7 @@ async def test_cause_of_a_broken_send():
     ours, theirs = memory_stream_pair()
     peer = Peer.server(theirs)
     with pytest.raises(WebSocketDisconnected) as caught:
-        async with sheltered() as nursery:
+        async with shielded_nursery() as nursery:
             nursery.start_soon(peer.accept)
             async with client_over(ours, parse_url(URL), [], [], Options()) as ws:
                 breaking(ours, reset)()
@@ -225,7 +225,7 @@ async def test_cause_of_a_broken_read():
     ours, theirs = memory_stream_pair()
     peer = Peer.server(theirs)
     with pytest.raises(WebSocketDisconnected) as caught:
-        async with sheltered() as nursery:
+        async with shielded_nursery() as nursery:
             nursery.start_soon(peer.accept)
             async with client_over(ours, parse_url(URL), [], [], Options()) as ws:
                 breaking(ours, reset)()
@@ -296,7 +296,7 @@ async def test_send_after_the_peer_has_closed_hears_the_code():
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
     with pytest.raises(WebSocketDisconnected) as caught:
-        async with sheltered() as nursery:
+        async with shielded_nursery() as nursery:
             nursery.start_soon(peer.accept)
             async with client_over(ours, parse_url(URL), [], [], Options()) as ws:
                 await peer.send(CloseConnection(code=4001, reason="bye"))
@@ -353,7 +353,7 @@ async def test_cancelled_send_leaves_the_frame_whole():
     """Bare trio-websocket tears it: see the next test."""
     ours, theirs = slow_line()
     peer = Peer.server(theirs)
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(peer.accept)
         async with client_over(ours, parse_url(URL), [], [], Options()) as ws:
             with trio.move_on_after(1) as limit:
@@ -368,7 +368,7 @@ async def test_cancelled_send_leaves_the_frame_whole():
 async def test_trio_websocket_tears_it():
     ours, theirs = slow_line()
     peer = Peer.server(theirs)
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(peer.accept)
         connection = await bare_client(nursery, ours)
         with trio.move_on_after(1):
@@ -388,7 +388,7 @@ async def test_peer_that_does_not_read():
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
     with pytest.raises(WebSocketDisconnected) as caught:
-        async with sheltered() as nursery:
+        async with shielded_nursery() as nursery:
             nursery.start_soon(peer.accept)
             options = Options(send_timeout=3, ping_interval=None)
             async with client_over(ours, parse_url(URL), [], [], options) as ws:
@@ -401,7 +401,7 @@ async def test_peer_that_does_not_read():
 async def test_close_that_nobody_takes():
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
-    async with sheltered() as nursery:
+    async with shielded_nursery() as nursery:
         nursery.start_soon(peer.accept)
         async with client_over(ours, parse_url(URL), [], [], Options(close_timeout=2)) as ws:
             await ws.close()
@@ -582,7 +582,7 @@ async def test_client_that_leaves_before_the_accept():
 
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(slow, Options()).serve_stream, ours)
+        nursery.start_soon(TrioServer(slow, Options()).serve_stream, ours)
         peer = Peer.client(theirs)
         await peer.send(Request(host="example.org", target="/"))
         await trio.sleep(1)

@@ -191,16 +191,16 @@ def test_public_names():
 
 
 async def test_tls_context_without_tls():
-    with pytest.raises(ValueError, match="write wss:// or leave ssl_context out"):
+    with pytest.raises(ValueError, match="write wss://, or leave ssl_context out"):
         connect("ws://example.org", ssl_context=ssl.create_default_context())
 
 
 async def test_misuse_is_told_at_the_call():
     with pytest.raises(ValueError, match="is not a WebSocket URL"):
         connect("http://example.org")
-    with pytest.raises(TypeError, match="a header is a pair of bytes"):
+    with pytest.raises(TypeError, match="a header must be a pair of bytes"):
         connect("ws://example.org", headers=[("a", "b")])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="subprotocols is a list"):
+    with pytest.raises(TypeError, match="subprotocols must be a list"):
         connect("ws://example.org", subprotocols="chat")
 
 

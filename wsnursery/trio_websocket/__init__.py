@@ -24,10 +24,12 @@ from wsnursery._options import Options
 from wsnursery._types import Headers
 
 from ._client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
-from ._link import Background, sheltered
-from ._scope import check_offer, check_request_headers, connection_scope, parse_url
-from ._server import Handler, Listener, Listening, Server, listening
+from ._reader import BackgroundTasks, shielded_nursery
+from ._request import check_offer, check_request_headers
+from ._scope import connection_scope
+from ._server import Handler, Listener, Listening, TrioServer, listening
 from ._transport import TrioTransport, opened
+from ._url import parse_url
 
 __all__ = ["HandshakeRejected", "Listening", "connect", "from_connection", "serve"]
 
@@ -53,7 +55,7 @@ def connect(
 
     The WebSocket is open: there is nothing to accept. Its `WebSocket.headers` are those of the
     server's answer. Leaving closes it as every block of a WebSocket does. It connects once; see
-    ``examples/reconnect.py`` for a client that comes back.
+    ``examples/reconnect.py`` for a client that connects again.
 
     Args:
         url: ``ws://host:port/path?query``, or ``wss://`` for TLS (RFC 6455 §3).
@@ -67,8 +69,9 @@ def connect(
         TypeError: An argument has the wrong type. (At the call.)
         RuntimeError: The call is not made in a trio task. (At the call.)
         OSError: Entering: the server could not be reached (`ssl.SSLError` for its certificate), or
-            did not answer with a WebSocket handshake. `TimeoutError`: not within 30 seconds.
-        HandshakeRejected: Entering: the server has answered with another HTTP response.
+            did not answer with a WebSocket handshake. `TimeoutError` if the connection or the
+            handshake takes more than 30 seconds.
+        HandshakeRejected: Entering: the server answered with another HTTP response.
         WebSocketDisconnected: The end of the connection cut the body short; see
             `wsnursery.open_websocket`.
 
@@ -76,16 +79,19 @@ def connect(
     as with `wsnursery.open_websocket`.
     """
     _require_trio("connect")
-    target = parse_url(url)
-    if ssl_context is not None and not target.secure:
-        raise ValueError(f"{url!r} is without TLS: write wss:// or leave ssl_context out")
+    parsed = parse_url(url)
+    if ssl_context is not None and not parsed.secure:
+        raise ValueError(
+            f"the URL must begin with wss:// when ssl_context is given, got {url!r}: write wss://, "
+            "or leave ssl_context out"
+        )
     offered = check_offer(subprotocols)
     checked = check_request_headers(headers)
 
     @asynccontextmanager
     async def connected() -> AsyncGenerator[WebSocket]:
-        stream = await dial(target, ssl_context)
-        async with client_over(stream, target, offered, checked, options) as ws:
+        stream = await dial(parsed, ssl_context)
+        async with client_over(stream, parsed, offered, checked, options) as ws:
             yield ws
 
     return connected()
@@ -96,8 +102,8 @@ def from_connection(
 ) -> AbstractAsyncContextManager[WebSocket]:
     """Put a WebSocket over an open connection of trio-websocket, client or server.
 
-    Use it as an async context manager inside the block that holds the connection, and let nobody
-    else read, write or close it meanwhile::
+    Use it as an async context manager inside the block that holds the connection. No other code may
+    read, write or close the connection in the meantime::
 
         async with trio_websocket.open_websocket_url(url) as connection:
             async with from_connection(connection) as ws:
@@ -105,9 +111,9 @@ def from_connection(
 
     The WebSocket is open: there is nothing to accept. Leaving closes the connection.
 
-    Two things are better with `connect` and `serve`, which hold the stream themselves: there the
-    `OSError` of a stream that broke while it was read is chained too (trio-websocket drops it; here
-    the end is then reported as code 1006), and ``Options.max_message_size`` is in force before a
+    Two things are better with `connect` and `serve`, which open the stream themselves. They chain
+    the `OSError` of a stream that broke while it was read; trio-websocket drops it, so here the end
+    is reported as code 1006 without a cause. And they apply ``Options.max_message_size`` before a
     message has been put together.
 
     Args:
@@ -124,9 +130,9 @@ def from_connection(
 
     @asynccontextmanager
     async def adopted() -> AsyncGenerator[WebSocket]:
-        async with sheltered() as nursery:
+        async with shielded_nursery() as nursery:
             scope = connection_scope(connection)
-            transport = TrioTransport(connection, scope, Background(nursery), options)
+            transport = TrioTransport(connection, scope, BackgroundTasks(nursery), options)
             try:
                 async with opened(transport, options) as ws:
                     yield ws
@@ -149,8 +155,8 @@ async def serve(
     """Serve WebSockets until cancelled.
 
     The handler is the same as for `wsnursery.websocket_app`, the call to `WebSocket.accept`
-    included. What it raises is logged, once, with its traceback, and closes that connection with
-    1011; the server goes on. A client that leaves is a normal end.
+    included. An exception of the handler is logged once, with its traceback, and closes that
+    connection with 1011; the server continues. A client that leaves is a normal end.
 
     Args:
         handler: An async function of one `WebSocket`.
@@ -177,7 +183,7 @@ async def serve(
         )
     try:
         task_status.started(listening(listeners))
-        await Server(handler, options).run(listeners)
+        await TrioServer(handler, options).run(listeners)
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             for listener in listeners:

@@ -13,23 +13,27 @@ from trio_websocket import ConnectionRejected, WebSocketConnection
 from wsnursery._engine.websocket import WebSocket
 from wsnursery._options import Options
 
-from ._link import Background, Request, lingering, open_client, sheltered
-from ._scope import Target, client_scope
+from ._handshaking import HANDSHAKE_SECONDS, open_client
+from ._reader import BackgroundTasks, lingering, shielded_nursery
+from ._request import ClientRequest
+from ._scope import client_scope
 from ._stream import WatchedStream
 from ._transport import TrioTransport, opened
+from ._url import WebSocketURL
 
-DIAL_SECONDS = 30.0
-"""The longest that the connection may take to be made, and once more the handshake."""
+CONNECT_SECONDS = 30.0
+"""The longest that name resolution and the TCP connection may take together."""
 
 CLOSE_SECONDS = 1.0
-"""More than enough for `trio.aclose_forcefully`, which does not wait for the peer."""
+"""The longest that closing a stream may take. `trio.aclose_forcefully` does not wait for the peer,
+so this only guards against a stream that does."""
 
 
 class HandshakeRejected(ConnectionError):
-    """The server has answered a client's handshake with an HTTP response.
+    """The server answered a client's handshake with an HTTP response instead of a WebSocket.
 
-    It is a `ConnectionError` like `WebSocketDisconnected`, so that one ``except OSError`` catches
-    all that a client may want to try again after.
+    It is a `ConnectionError`, as `WebSocketDisconnected` is, so that one ``except OSError`` catches
+    every failure after which a client may want to connect again.
 
     Args:
         status: The HTTP status.
@@ -56,21 +60,21 @@ class HandshakeRejected(ConnectionError):
         return type(self), (self.status, self.headers, self.body)
 
 
-async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
-    """Connect to the host of a URL; TLS, if the URL says so, begins with the handshake.
+async def dial(url: WebSocketURL, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+    """Connect to the host of a URL. TLS, if the URL asks for it, begins with the first data.
 
     Raises:
         OSError: The host could not be reached.
-        TimeoutError: It took more than `DIAL_SECONDS`.
+        TimeoutError: It took more than `CONNECT_SECONDS`.
     """
-    with anyio.fail_after(DIAL_SECONDS):
-        stream = await trio.open_tcp_stream(target.host, target.port)
-    if not target.secure:
+    with anyio.fail_after(CONNECT_SECONDS):
+        stream = await trio.open_tcp_stream(url.host, url.port)
+    if not url.secure:
         return stream
     return trio.SSLStream(
         stream,
         ssl_context or ssl.create_default_context(),
-        server_hostname=target.host,
+        server_hostname=url.host,
         https_compatible=True,
     )
 
@@ -78,7 +82,7 @@ async def dial(target: Target, ssl_context: ssl.SSLContext | None) -> trio.abc.S
 @asynccontextmanager
 async def client_over(
     raw: trio.abc.Stream,
-    target: Target,
+    url: WebSocketURL,
     subprotocols: list[str],
     headers: list[tuple[bytes, bytes]],
     options: Options,
@@ -86,19 +90,19 @@ async def client_over(
     """A client's WebSocket over a stream to the server, which is closed at the end.
 
     Raises:
-        HandshakeRejected: The server has answered with another HTTP response.
-        OSError: The stream broke, or the server has not answered with a WebSocket handshake.
+        HandshakeRejected: The server answered with another HTTP response.
+        OSError: The stream broke, or the server did not answer with a WebSocket handshake.
     """
     stream = WatchedStream(raw)
-    request = Request(target.host_header, target.resource, subprotocols, headers)
+    request = ClientRequest(url.host_header, url.resource, subprotocols, headers)
     try:
-        async with sheltered() as nursery:
-            tasks = Background(nursery)
+        async with shielded_nursery() as nursery:
+            tasks = BackgroundTasks(nursery)
             connection = await _shake_hands(tasks, stream, request, options)
-            scope = client_scope(target, subprotocols, connection, raw)
+            scope = client_scope(url, subprotocols, connection, raw)
             transport = TrioTransport(connection, scope, tasks, options, stream=stream)
             async with (
-                lingering(stream, tasks, transport.said_close),
+                lingering(stream, tasks, transport.sent_close),
                 opened(transport, options) as ws,
             ):
                 yield ws
@@ -108,10 +112,11 @@ async def client_over(
 
 
 async def _shake_hands(
-    tasks: Background, stream: WatchedStream, request: Request, options: Options
+    tasks: BackgroundTasks, stream: WatchedStream, request: ClientRequest, options: Options
 ) -> WebSocketConnection:
     try:
-        with anyio.fail_after(DIAL_SECONDS):
+        with anyio.fail_after(HANDSHAKE_SECONDS):
             return await open_client(tasks, stream, request, options)
     except ConnectionRejected as exc:
+        # `from None`, because the cause would add nothing: all its facts are in the new exception.
         raise HandshakeRejected(exc.status_code, exc.headers, exc.body or b"") from None

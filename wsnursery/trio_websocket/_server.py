@@ -21,7 +21,8 @@ from wsnursery._engine.websocket import WebSocket, is_about, make_websocket
 from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
 
-from ._link import Background, lingering, open_server, sheltered
+from ._handshaking import HANDSHAKE_SECONDS, open_server
+from ._reader import BackgroundTasks, lingering, shielded_nursery
 from ._scope import server_scope
 from ._stream import WatchedStream
 from ._transport import TrioTransport
@@ -33,12 +34,9 @@ Handler = Callable[[WebSocket], Awaitable[object]]
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
-HANDSHAKE_SECONDS = 30.0
-"""The longest that a handshake may take, TLS included: a peer that says nothing holds a socket."""
-
-DRAIN_SECONDS = 10.0
-"""Seconds that the handlers have to end after a cancelled server has closed their connections, as
-in `WebSocketApp.close_all`. Then they are cancelled."""
+SHUTDOWN_SECONDS = 10.0
+"""Seconds between the closes of a cancelled server and the cancellation of the handlers that still
+run: the default of `WebSocketApp.close_all`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Listening:
         return self.addresses[0][1]
 
 
-class Server:
+class TrioServer:
     """One run of `serve`.
 
     Args:
@@ -71,43 +69,46 @@ class Server:
 
     async def run(self, listeners: Sequence[Listener]) -> None:
         """Serve until cancelled, then drain."""
-        async with sheltered() as handlers:
+        async with shielded_nursery() as handlers:
             try:
                 await trio.serve_listeners(
                     self.serve_stream, list(listeners), handler_nursery=handlers
                 )
             finally:
+                # The server is being cancelled here, and the drain has its own time limit.
                 with trio.CancelScope(shield=True):
                     await self._drain(handlers)
 
     async def _drain(self, handlers: trio.Nursery) -> None:
         """Close every connection with 1001 and wait until the handlers have ended."""
         self._draining = True
-        limit = anyio.CancelScope(deadline=trio.current_time() + DRAIN_SECONDS)
+        limit = anyio.CancelScope(deadline=trio.current_time() + SHUTDOWN_SECONDS)
         await self._open.end_all(handlers.start_soon, CloseCode.GOING_AWAY, "", limit=limit)
 
     async def serve_stream(self, raw: trio.abc.Stream) -> None:
-        """Serve one connection. Whatever happens in it, the server goes on."""
+        """Serve one connection. No exception of its handler ends the server."""
         try:
-            async with sheltered() as nursery:
-                await self._serve(raw, Background(nursery))
+            async with shielded_nursery() as nursery:
+                await self._serve(raw, BackgroundTasks(nursery))
         except Exception:
             logger.exception("the handler of a WebSocket failed")
 
-    async def _serve(self, raw: trio.abc.Stream, tasks: Background) -> None:
+    async def _serve(self, raw: trio.abc.Stream, tasks: BackgroundTasks) -> None:
         stream = WatchedStream(raw)
         request: WebSocketRequest | None = None
         with trio.move_on_after(HANDSHAKE_SECONDS):
             request = await open_server(tasks, stream, self._options)
         if request is None or self._draining:
+            # A handshake that completes during the drain would outlive it.
             return
-        # The request only hands the connection out with `accept`: too late to see the client go.
+        # The public way to the connection is `accept`, but a client that leaves before the
+        # application accepts must be noticed, too.
         connection = request._connection  # pyright: ignore[reportPrivateUsage]
         scope = server_scope(request, raw)
         transport = TrioTransport(
             connection, scope, tasks, self._options, request=request, stream=stream
         )
-        async with lingering(stream, tasks, transport.said_close):
+        async with lingering(stream, tasks, transport.sent_close):
             await self._handle(make_websocket(transport, self._options))
 
     async def _handle(self, ws: WebSocket) -> None:
@@ -116,6 +117,7 @@ class Server:
                 self._open.add(ws)
                 await called(self._handler, ws)
         except WebSocketDisconnected as exc:
+            # The end of another connection, a client's for instance, is an error of the handler.
             if not is_about(exc, ws):
                 raise
             logger.debug("%s", exc)
@@ -124,7 +126,7 @@ class Server:
 
 
 def listening(listeners: Sequence[Listener]) -> Listening:
-    """Where the listeners listen."""
+    """The addresses of the listeners."""
     return Listening(tuple(_address(listener) for listener in listeners))
 
 

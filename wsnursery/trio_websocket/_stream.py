@@ -1,8 +1,8 @@
-"""A stream that remembers why it broke and never continues after half a frame.
+"""A stream that remembers why it broke, and sends nothing after half a frame.
 
-trio-websocket hides both. Its reader swallows the exception of a broken stream; its senders raise
-``ConnectionClosed ... from None``, under which the stream's error and the `OSError` survive only as
-context. And a send that is cancelled in the middle of a frame is followed by the next frame.
+trio-websocket loses both facts. Its reader swallows the exception of a broken stream, and its
+senders raise ``ConnectionClosed ... from None``, where the stream's error and the `OSError` survive
+only as context. After a send that was cancelled in the middle of a frame it sends the next frame.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ class WatchedStream(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.torn = False
-        """A send is under way, or one has been given up: the next frame would be taken for a part
-        of that one."""
+        """A send is under way, or was cancelled. The peer would read the next frame as the rest of
+        that one."""
         self.error: Exception | None = None
-        """Why it broke, once it has: the `OSError` itself where there is one."""
+        """Why the stream broke: the `OSError` if there is one. `None` while it works."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send everything; after a call that could not, nothing is sent any more."""
+        """Send everything. After a call that did not send everything, every call fails."""
         if self.torn:
-            raise trio.BrokenResourceError("a frame was left half-sent: nothing may follow it")
+            raise trio.BrokenResourceError(
+                "half a frame has been sent, and nothing may follow it: close the connection"
+            )
+        # Set before the send and cleared after it, so that a cancellation in between leaves it set.
         self.torn = True
         try:
             await self._stream.send_all(data)
@@ -38,11 +41,11 @@ class WatchedStream(trio.abc.Stream):
         self.torn = False
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the stream below."""
+        """As in `trio.abc.Stream`."""
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As the stream below."""
+        """As in `trio.abc.Stream`."""
         try:
             return await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as exc:
@@ -50,7 +53,7 @@ class WatchedStream(trio.abc.Stream):
             raise
 
     async def aclose(self) -> None:
-        """As the stream below."""
+        """As in `trio.abc.Stream`."""
         await self._stream.aclose()
 
     def _note(self, exc: Exception) -> None:
@@ -59,14 +62,14 @@ class WatchedStream(trio.abc.Stream):
 
 
 def broken_stream_in(exc: BaseException) -> Exception | None:
-    """The reason why a stream broke, dug out of an exception: an `OSError` if there is one.
+    """Find out why a stream broke from an exception and its causes.
 
     Args:
-        exc: For instance trio-websocket's ``ConnectionClosed``.
+        exc: The exception, such as trio-websocket's ``ConnectionClosed``.
 
     Returns:
-        The `OSError`, or trio's ``BrokenResourceError`` where no `OSError` is under it, or `None`
-        when the exception is not about a broken stream.
+        The `OSError`. Without one, trio's ``BrokenResourceError``. `None` if the exception is not
+        about a broken stream.
     """
     broken: Exception | None = None
     under: BaseException | None = exc

@@ -1,4 +1,4 @@
-"""A connection of trio-websocket as the engine wants it."""
+"""A connection of trio-websocket as a `Transport` of the engine."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
 from wsnursery._types import Scope
 
-from ._link import Background
+from ._reader import BackgroundTasks
 from ._stream import WatchedStream, broken_stream_in
 
-CHECKPOINTS_OF_DOUBT = 5
-"""Checkpoints that a send gets to say why the stream broke when the reader only saw that it did."""
+CHECKPOINTS_FOR_REASON = 5
+"""Checkpoints that a send has to raise the reason for which the stream broke, when the reader only
+knows that it broke. A send that met the same error raises within a few of them."""
 
 
 class TrioTransport:
-    """One connection, on either end.
+    """One connection, of a client or of a server.
 
-    A connection that is open already, as a client's always is, is announced and accepted like any
-    other: the accept is then nothing, and the messages wait for it.
+    The engine expects a handshake on every connection. Where the connection is open already, as a
+    client's always is, `receive` announces it all the same, sending the `Accept` does nothing, and
+    `receive` delivers messages only after that.
 
     Args:
         connection: The connection.
         scope: Its handshake in the form of an ASGI scope.
-        tasks: What runs behind it.
-        options: For the pings.
-        request: On the server: the handshake that is still to be answered.
-        stream: The stream under it, if it is ours.
+        tasks: The tasks behind the connection.
+        options: The options, of which those about pings are used here.
+        request: The handshake that is still to be answered; `None` for an open connection.
+        stream: The stream below; `None` if the connection was opened by other code.
     """
 
     drains = False
@@ -47,7 +49,7 @@ class TrioTransport:
         self,
         connection: WebSocketConnection,
         scope: Scope,
-        tasks: Background,
+        tasks: BackgroundTasks,
         options: Options,
         *,
         request: WebSocketRequest | None = None,
@@ -67,11 +69,12 @@ class TrioTransport:
         self._closing = False
         self._close_is_out = trio.Event()
         self._error: Exception | None = None
-        """Why the connection is broken, where the stream does not know it."""
+        """Why the connection broke, if the stream does not know it."""
 
-        # The patience with an unanswered ping. It only counts while the peer is listened to.
-        self._patience: trio.CancelScope | None = None
-        self._listening_since = math.inf
+        # The time limit of an unanswered ping. It runs only while `receive` is called, because a
+        # pong is behind the messages that the application has not received yet.
+        self._ping_scope: trio.CancelScope | None = None
+        self._receiving_since = math.inf
 
     # ---------------------------------------------------------------------------------- receiving
 
@@ -82,39 +85,39 @@ class TrioTransport:
             return Connect()
         if self._request is None:
             await self._accepted.wait()
-        self._listen(trio.current_time())
+        self._note_receiving(trio.current_time())
         try:
             return await self._connection.get_message()
         except ConnectionClosed:
             pass
         finally:
-            self._listen(math.inf)
+            self._note_receiving(math.inf)
         return await self._end()
 
     async def _end(self) -> Disconnect:
-        """Say how the connection has ended; raise if it is broken."""
+        """Return how the connection ended, or raise the error that broke it."""
         if self._closing:
             self._close_is_out.set()
-            await self._tasks.over.wait()
+            await self._tasks.peer_ended.wait()
         else:
-            await self._look_for_an_error()
-            error = self._broken()
+            await self._find_error()
+            error = self._cause()
             if error is not None:
                 raise error
         closed = self._connection.closed
         assert closed is not None
         return Disconnect(closed.code, closed.reason or "")
 
-    async def _look_for_an_error(self) -> None:
+    async def _find_error(self) -> None:
         if self._connection.closed is None:
-            # Only a reader that has failed leaves it so.
-            await self._tasks.over.wait()
+            # trio-websocket sets `closed` unless its reader failed.
+            await self._tasks.peer_ended.wait()
             self._error = self._tasks.error
         elif self._stream is None:
-            for _ in range(CHECKPOINTS_OF_DOUBT):
+            for _ in range(CHECKPOINTS_FOR_REASON):
                 await trio.lowlevel.checkpoint()
 
-    def _broken(self) -> Exception | None:
+    def _cause(self) -> Exception | None:
         if self._error is None and self._stream is not None:
             return self._stream.error
         return self._error
@@ -129,7 +132,7 @@ class TrioTransport:
             refusal = exc
         else:
             return
-        await self._refused(refusal)
+        await self._raise_cause(refusal)
 
     async def _send(self, event: Outgoing) -> None:
         if isinstance(event, str | bytes):
@@ -142,13 +145,14 @@ class TrioTransport:
             assert isinstance(event, Close)
             await self._close(event)
 
-    async def _refused(self, exc: Exception) -> NoReturn:
-        """The connection is closed, says trio-websocket: raise the reason, or hear it."""
+    async def _raise_cause(self, exc: Exception) -> NoReturn:
+        """Raise the error that closed the connection; wait if the peer has closed it."""
         self._error = self._error or broken_stream_in(exc)
-        error = self._broken()
+        error = self._cause()
         if error is not None:
             raise error
-        # It was closed by the peer: the receiver is about to hear how, and cancels this.
+        # The peer has closed the connection. The engine's receiver is about to receive that with
+        # the code and the reason, and then cancels this call.
         await trio.sleep_forever()
 
     async def _accept(self, accept: Accept) -> None:
@@ -161,31 +165,32 @@ class TrioTransport:
             self._tasks.run(partial(self._keep_alive, self._options.ping_interval))
 
     async def _close(self, close: Close) -> None:
-        """Send the close frame; the peer's answer is for `receive`."""
+        """Send the close frame. The peer's answer is received by `receive`."""
         self._closing = True
-        self._tasks.run(partial(self._shake_goodbye, close))
+        self._tasks.run(partial(self._closing_handshake, close))
         await self._close_is_out.wait()
 
-    async def _shake_goodbye(self, close: Close) -> None:
-        # It sends the frame, which makes `get_message` raise, and waits for the answer.
+    async def _closing_handshake(self, close: Close) -> None:
+        # `aclose` sends the frame and waits for the answer. It makes `get_message` raise as soon as
+        # the frame is sent, so `receive` knows that too.
         await self._connection.aclose(close.code, close.reason)
         self._close_is_out.set()
-        self._tasks.over.set()
+        self._tasks.peer_ended.set()
 
-    def said_close(self) -> bool:
-        """Whether this side has sent a close frame of its own accord.
+    def sent_close(self) -> bool:
+        """Whether this side has sent a close frame that does not answer the peer's.
 
-        trio-websocket sends one by itself when a message exceeds the limit.
+        trio-websocket sends one without being asked when a message exceeds the limit.
         """
         closed = self._connection.closed
         return self._closing or (closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG)
 
     def says_gone(self, exc: Exception) -> bool:
-        """As `Transport.says_gone`: an error of a broken stream does, and an unanswered ping."""
-        return isinstance(exc, trio.BrokenResourceError) or exc is self._broken()
+        """As `Transport.says_gone`: a broken stream says so, and an unanswered ping."""
+        return isinstance(exc, trio.BrokenResourceError) or exc is self._cause()
 
     def abort(self) -> bool:
-        """As `Transport.abort`. There is no need: trio gives up every call that is cancelled."""
+        """As `Transport.abort`: not needed, because a cancellation ends every call on trio."""
         return False
 
     # -------------------------------------------------------------------------------------- pings
@@ -193,27 +198,27 @@ class TrioTransport:
     async def _keep_alive(self, interval: float) -> None:
         while True:
             await trio.sleep(interval)
-            asked = trio.current_time()
-            with trio.CancelScope() as self._patience:
-                self._listen(max(asked, self._listening_since))
+            sent_at = trio.current_time()
+            with trio.CancelScope() as self._ping_scope:
+                self._note_receiving(max(sent_at, self._receiving_since))
                 try:
                     await self._connection.ping()
                 except (ConnectionClosed, LocalProtocolError) as exc:
                     self._error = self._error or broken_stream_in(exc)
                     return
-            if self._patience.cancelled_caught:
-                await self._fall_silent()
+            if self._ping_scope.cancelled_caught:
+                await self._fail_ping()
                 return
-            self._patience = None
-            self.round_trip_time = trio.current_time() - asked
+            self._ping_scope = None
+            self.round_trip_time = trio.current_time() - sent_at
 
-    def _listen(self, since: float) -> None:
-        """Note since when the peer is listened to: what it answers meanwhile is noticed."""
-        self._listening_since = since
-        if self._patience is not None:
-            self._patience.deadline = since + (self._options.ping_timeout or math.inf)
+    def _note_receiving(self, since: float) -> None:
+        """Note since when `receive` has been running; infinity if it is not running."""
+        self._receiving_since = since
+        if self._ping_scope is not None:
+            self._ping_scope.deadline = since + (self._options.ping_timeout or math.inf)
 
-    async def _fall_silent(self) -> None:
+    async def _fail_ping(self) -> None:
         timeout = self._options.ping_timeout
         self._error = TimeoutError(f"the peer has not answered a ping within {timeout} s")
         await trio.aclose_forcefully(self._connection)
@@ -223,14 +228,14 @@ async def _deny(request: WebSocketRequest, event: Close | Reject) -> None:
     if isinstance(event, Close):
         await request.reject(403)
     else:
-        # trio-websocket says how long the body is.
+        # trio-websocket sends this header itself.
         headers = [header for header in event.headers if header[0] != b"content-length"]
         await request.reject(event.status, extra_headers=headers, body=event.body)
 
 
 @asynccontextmanager
 async def opened(transport: TrioTransport, options: Options) -> AsyncGenerator[WebSocket]:
-    """The block around a connection that is open already."""
+    """The block of a WebSocket over a connection that is open already."""
     async with make_websocket(transport, options) as ws:
         await ws.accept(transport.subprotocol)
         yield ws
