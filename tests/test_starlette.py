@@ -78,6 +78,7 @@ async def test_the_cause_is_the_exception_of_the_server() -> None:
 # contract: R7
 async def test_the_server_is_asked_again_after_the_disconnect() -> None:
     """That is what frees a message which it could not queue."""
+    pytest.importorskip("hypercorn")  # it is recognised only where it has been imported
     calls = 0
     server = testing.Server(personality=testing.HYPERCORN_TRIO)
 

@@ -191,6 +191,22 @@ async def test_it_takes_from_the_servers_own_queue() -> None:
             ws.receive_nowait()
 
 
+async def test_it_takes_what_no_task_has_received() -> None:
+    """The receiver task has made way for a reader, and nothing has waited in the inbox yet."""
+    queue = Queue()
+    scope = {"type": "websocket", "asgi": {"version": "3.0"}, "headers": [], "subprotocols": []}
+    async with open_websocket(scope, queue.receive, queue.send) as ws:
+        await ws.accept()
+        reading = ws.start_soon(ws.receive)
+        await anyio.wait_all_tasks_blocked()
+        queue.put_texts("a")
+        assert await reading == "a"
+        queue.put_texts("b", "c")
+        assert all_there(ws) == ["b", "c"]
+        assert ws.statistics().messages_received == 3
+        queue.put({"type": "websocket.disconnect", "code": 1000})
+
+
 async def test_the_rate_holds_there_too() -> None:
     queue = Queue()
     scope = {"type": "websocket", "asgi": {"version": "3.0"}, "headers": [], "subprotocols": []}
