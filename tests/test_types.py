@@ -14,6 +14,7 @@ import pytest
 import trio
 from anyio import TaskHandle
 from anyio.abc import TaskStatus
+from pydantic import BaseModel, TypeAdapter
 
 from wsnursery import Options, WebSocket, open_websocket, testing, websocket_app
 from wsnursery.asgi import WebSocketApp
@@ -69,6 +70,34 @@ async def test_mistakes_with_children() -> None:
             ws.start_soon(print, "a")  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             await ws.start(print)  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------- typed messages
+
+
+class Command(BaseModel):
+    text: str
+
+
+COMMANDS: TypeAdapter[int | str] = TypeAdapter(int | str)
+
+
+async def test_typed_messages() -> None:
+    server = testing.Server()
+    async with open_websocket(server.scope, server.receive, server.send) as ws:
+        await ws.accept()
+        for message in ('{"text":"a"}', "1", '{"text":"b"}', '"c"'):
+            await server.peer.send(message)
+        assert_type(await ws.receive_as(Command), Command)
+        assert_type(await ws.receive_as(COMMANDS), int | str)
+        assert_type(await anext(ws.iter_as(Command)), Command)
+        assert_type(await anext(ws.iter_as(COMMANDS)), int | str)
+        with pytest.raises(TypeError):
+            assert_type(await ws.receive_as(int | str), Any)
+        with pytest.raises(anyio.WouldBlock):
+            assert_type(ws.receive_nowait(), str | bytes)
+        assert_type(ws.query_params.get("page"), str | None)
+        assert_type(ws.header("host"), str | None)
 
 
 # --------------------------------------------------------------------------- websocket_app

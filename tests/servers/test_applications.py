@@ -19,9 +19,9 @@ from tests.servers._serving import Start, starter
 APPLICATIONS = "examples.applications"
 
 
-@pytest.fixture(scope="module")
-def chat() -> Iterator[Running]:
-    with running(SERVERS["hypercorn-trio"], app=f"{APPLICATIONS}.chat:app") as started:
+@pytest.fixture(scope="module", params=["hypercorn-trio", "uvicorn-sansio"])
+def chat(request: pytest.FixtureRequest) -> Iterator[Running]:
+    with running(SERVERS[request.param], app=f"{APPLICATIONS}.chat:app") as started:
         yield started
 
 
