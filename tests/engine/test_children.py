@@ -1,6 +1,8 @@
 """`start_soon` and `start`: what they refuse, and the handle that they return."""
 
+import gc
 import re
+import weakref
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -207,6 +209,7 @@ async def test_a_child_that_is_not_started_leaves_nothing_behind() -> None:
     assert server.transcript.from_app == []
 
 
+# contract: L5
 async def test_a_handler_that_returns_waits_for_its_children() -> None:
     server = testing.Server()
 
@@ -251,3 +254,30 @@ async def test_how_to_leave_while_a_child_runs(way: str) -> None:
     assert cleaned == ["clean"]
     assert server.transcript.from_app == ["queued"]
     assert server.transcript.app_close == ((4000, "mine") if way == "close" else (1000, ""))
+
+
+# contract: L2
+@pytest.mark.parametrize("call", ["start_soon", "start"])
+async def test_a_child_that_fails_leaves_no_cycle_behind(call: str) -> None:
+    """The handle keeps the exception, whose traceback must not lead back to the handle."""
+    handles: list[weakref.ref[TaskHandle[Any, Any]]] = []
+
+    async def fail(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await anyio.sleep(1)
+        raise ValueError("mine")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        if call == "start":
+            handles.append(weakref.ref(await ws.start(fail, return_handle=True)))
+        else:
+            handles.append(weakref.ref(ws.start_soon(fail)))
+        await anyio.sleep_forever()
+
+    gc.disable()
+    try:
+        assert isinstance((await block(testing.Server(), body)).error, ExceptionGroup)
+        assert [handle() for handle in handles] == [None]
+    finally:
+        gc.enable()
