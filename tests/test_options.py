@@ -137,7 +137,7 @@ def test_allowed_origins() -> None:
         [b"http://x"],
     ):
         assert refuses("allowed_origins", wrong) is TypeError
-    for bad in (["example.org"], ["https://example.org/"], ["*"], ["http://x", "null"]):
+    for bad in (["example.org"], ["https://example.org/"], ["http://x", "null"]):
         assert refuses("allowed_origins", bad) is ValueError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ._types import Headers, Scope
@@ -17,6 +17,32 @@ _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 """The ports of URLs and origins that name none (RFC 9110 §4.2, RFC 6455 §3)."""
+
+
+Origin: TypeAlias = tuple[str, str, int | None]
+"""Scheme, host and port."""
+
+SAME = "same"
+"""In ``Options.allowed_origins``: the host to which the request goes."""
+
+_ANY_SUBDOMAIN = "*."
+"""Before a host in ``Options.allowed_origins``."""
+
+_HOST = re.compile(r"(?!\.)[0-9a-z_~.-]+")
+"""A host in an origin: browsers write it in lower-case ASCII. IPv6 addresses have colons."""
+
+_UPGRADE_REQUIRED = 426
+
+_OF_THE_HANDSHAKE = {
+    b"sec-websocket-accept",
+    b"sec-websocket-extensions",
+    b"sec-websocket-key",
+    b"connection",
+    b"upgrade",
+    b"content-length",
+    b"transfer-encoding",
+}
+"""The server writes them, or they would end the connection or the compression."""
 
 
 def is_token(name: object) -> bool:
@@ -33,6 +59,52 @@ def check_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
         ValueError: A name or a value may not be sent, or names the subprotocol.
     """
     return [_check_header(header) for header in headers]
+
+
+def check_accept_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an accepted handshake, or refuse them as `check_headers` does.
+
+    Raises:
+        TypeError: They are not pairs of bytes.
+        ValueError: One may not be sent, or the server writes it (RFC 6455 §4.2.2, RFC 9110 §8.6).
+    """
+    checked = check_headers(headers)
+    for name, _ in checked:
+        if name in _OF_THE_HANDSHAKE or name == b"sec-websocket-version":
+            raise _not_yours(name)
+    return checked
+
+
+def check_reject_headers(headers: Headers, status: int, body: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a denial, or refuse them as `check_headers` does.
+
+    ``upgrade`` and ``connection`` belong to status 426 (RFC 9110 §15.5.22); ``content-length`` must
+    be true.
+
+    Raises:
+        TypeError: They are not pairs of bytes.
+        ValueError: One may not be sent, or the server writes it.
+    """
+    checked = check_headers(headers)
+    for name, value in checked:
+        if name == b"content-length":
+            if value != b"%d" % len(body):
+                raise ValueError(
+                    f"content-length must be {len(body)}, the length of the body, got {value!r}: "
+                    "leave it out, because the server writes it"
+                )
+        elif name in _OF_THE_HANDSHAKE and not (
+            status == _UPGRADE_REQUIRED and name in (b"upgrade", b"connection")
+        ):
+            raise _not_yours(name)
+    return checked
+
+
+def _not_yours(name: bytes) -> ValueError:
+    return ValueError(
+        f"header {name!r} belongs to the handshake or the connection: leave it out, because the "
+        "server writes it"
+    )
 
 
 def _check_header(header: Any) -> tuple[bytes, bytes]:
@@ -106,22 +178,73 @@ def check_status(status: Any) -> None:
         )
 
 
-def parse_origin(origin: str) -> tuple[str, str, int | None]:
+def parse_origin(origin: str) -> Origin:
     """Split an origin (RFC 6454 §6.1) into scheme, host and port, its default port made explicit.
 
     Raises:
         ValueError: It is not of the form ``scheme://host`` or ``scheme://host:port``.
     """
     parts = urlsplit(origin)
-    bare = not (parts.path or parts.query or parts.fragment or parts.username)
-    # `urlsplit` drops tabs and line breaks, which would make another origin of this one.
-    if not (parts.scheme and parts.hostname and bare and origin.isprintable()):
+    host = parts.hostname or ""
+    # urlsplit drops tabs and line breaks, and empty parts: what it leaves would be another origin.
+    bare = "@" not in parts.netloc and origin.lower() == f"{parts.scheme}://{parts.netloc}".lower()
+    if not (bare and parts.scheme and (_HOST.fullmatch(host) or ":" in host)):
         raise ValueError(
             f"an origin must be scheme://host or scheme://host:port, got {origin!r}: "
-            "write it without a path"
+            "write it without a path and without a user"
         )
     default = DEFAULT_PORTS.get(parts.scheme)
-    return parts.scheme, parts.hostname, default if parts.port is None else parts.port
+    return parts.scheme, host, default if parts.port is None else parts.port
+
+
+def check_allowed_origin(allowed: str) -> None:
+    """Refuse an entry of ``Options.allowed_origins`` that no page's origin can ever match.
+
+    Raises:
+        ValueError: It can never match; the sentence has the right spelling.
+    """
+    if allowed == SAME:
+        return
+    if allowed == "*":
+        raise ValueError(
+            "an allowed origin must be the address of a page, got '*': leave allowed_origins at "
+            "None to allow every page"
+        )
+    start, separator, rest = allowed.partition("://")
+    if start.lower() in ("ws", "wss"):
+        right = f"http{start.lower()[2:]}://{rest}"
+        raise ValueError(
+            f"an allowed origin must be the address of a page, got {allowed!r}: write {right!r}"
+        )
+    if rest.startswith("."):
+        raise ValueError(
+            f"the host of an allowed origin must not begin with a dot, got {allowed!r}: write "
+            f"'{start}://*{rest}' for all subdomains"
+        )
+    plain = start + separator + rest.removeprefix(_ANY_SUBDOMAIN)
+    if "*" in plain:
+        raise ValueError(
+            f"'*' must stand for the subdomains of a host, as in 'https://*.example.org', got "
+            f"{allowed!r}: list every other origin"
+        )
+    if not plain.isascii():
+        raise ValueError(
+            "the host of an allowed origin must be in ASCII, as browsers send it, got "
+            f"{allowed!r}: write {_in_ascii(allowed)}"
+        )
+    parse_origin(plain)
+
+
+def _in_ascii(origin: str) -> str:
+    """How to write an origin that has other letters (RFC 5891, "A-labels")."""
+    try:
+        # Its tables are those of 2003, and since then these letters are encoded as they are.
+        if not set(origin) & set("ßς\u200c\u200d"):
+            scheme, _, host = origin.partition("://")
+            return repr(f"{scheme}://{host.encode('idna').decode()}")
+    except UnicodeError:
+        pass
+    return "each label as the browser shows it in location.origin ('xn--...')"
 
 
 def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
@@ -132,15 +255,45 @@ def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     """
     if allowed is None:
         return True
-    origins = [value for name, value in scope.get("headers", ()) if name.lower() == b"origin"]
+    origins = _values(scope, b"origin")
     if not origins:
         return True
     if len(origins) > 1:
         return False
-    origin = origins[0].decode("latin-1")
     try:
-        return parse_origin(origin) in map(parse_origin, allowed)
+        origin = parse_origin(origins[0].decode("latin-1"))
     except ValueError:
-        # "null" (a sandboxed frame, a file) and everything else that is not scheme://host cannot
-        # be in the list.
+        # "null" (a sandboxed frame, a file) and all else that is not scheme://host is never listed.
         return False
+    return any(_matches(origin, each, scope) for each in allowed)
+
+
+def _matches(origin: Origin, allowed: str, scope: Scope) -> bool:
+    if allowed == SAME:
+        return _is_own(origin, scope)
+    scheme, host, port = origin
+    if f"://{_ANY_SUBDOMAIN}" not in allowed:
+        return origin == parse_origin(allowed)
+    above = parse_origin(allowed.replace(_ANY_SUBDOMAIN, "", 1))
+    return (scheme, port) == (above[0], above[2]) and host.endswith(f".{above[1]}")
+
+
+def _is_own(origin: Origin, scope: Scope) -> bool:
+    """Whether a page came from the host to which this request goes.
+
+    Behind a proxy that ends TLS the server does not know the page's scheme. Where it does know that
+    the request came by TLS, a page without TLS is another origin: somebody may have forged it.
+    """
+    scheme = origin[0]
+    hosts = _values(scope, b"host")
+    schemes = ("https",) if scope.get("scheme") in ("wss", "https") else ("http", "https")
+    if len(hosts) != 1 or scheme not in schemes:
+        return False
+    try:
+        return origin == parse_origin(f"{scheme}://{hosts[0].decode('latin-1')}")
+    except ValueError:
+        return False
+
+
+def _values(scope: Scope, wanted: bytes) -> list[bytes]:
+    return [value for name, value in scope.get("headers", ()) if name.lower() == wanted]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from ._codec import STANDARD, Codec
-from ._handshake import parse_origin
+from ._handshake import check_allowed_origin
 from .hooks import Hook
 
 
@@ -96,8 +96,11 @@ class Options:
 
     allowed_origins: Sequence[str] | None = None
     """The origins whose pages may connect, such as ``["https://example.org"]``: scheme, host and
-    port must match. Others are denied with 403 before the handler runs. `None` allows all. A
-    request without an ``Origin`` header does not come from a browser's page and passes."""
+    port must match. ``"https://*.example.org"`` allows every subdomain, but not the domain itself;
+    ``"same"`` allows the host to which the request goes (its ``Host`` header, which a proxy must
+    pass on). Others are denied with 403 before the handler runs. `None` allows all. A request
+    without an ``Origin`` header does not come from a browser's page and passes. What can never
+    match, such as a path or letters outside ASCII, is refused here with the right spelling."""
 
     codec: Codec = STANDARD
     """Writes and reads JSON for `WebSocket.send_json`, `receive_json` and `receive_as`. The default
@@ -166,7 +169,7 @@ def _check_origins(name: str, value: Any) -> None:
     for origin in cast("Sequence[object]", value):
         if not isinstance(origin, str):
             raise TypeError(f"Options.{name} holds strings, not {type(origin).__name__}")
-        parse_origin(origin)
+        check_allowed_origin(origin)
 
 
 def _check_flag(name: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import memory_stream_pair
-from wsproto.events import CloseConnection
+from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
 
 from tests.trio_websocket._peers import URL, Peer, client
 from wsnursery import Options, WebSocket
@@ -60,6 +60,58 @@ async def test_rejected(body: bytes):
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (copy.status, copy.body, str(copy)) == (404, body, str(caught.value))
     assert await theirs.receive_some() == b""  # nothing is left open
+
+
+async def reject_for_ever(theirs: trio.abc.Stream) -> int:
+    """A server that never ends its answer; how many bytes of it were taken."""
+    taken, chunk = 0, b"x" * 1000
+    await theirs.receive_some()
+    await theirs.send_all(b"HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\n\r\n")
+    while taken < 10_000_000:
+        try:
+            await theirs.send_all(b"3e8\r\n" + chunk + b"\r\n")
+        except trio.BrokenResourceError:
+            break
+        taken += len(chunk)
+    return taken
+
+
+async def test_the_body_of_a_rejection_has_a_bound():
+    ours, theirs = memory_stream_pair()
+    taken = 0
+
+    async def server() -> None:
+        nonlocal taken
+        taken = await reject_for_ever(theirs)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server)
+        with pytest.raises(OSError, match="more than a handshake may have"):
+            async with client_over(ours, parse_url(URL), [], [], Options(max_message_size=100_000)):
+                pytest.fail("connected")
+    assert 100_000 <= taken < 1_000_000
+
+
+async def test_a_large_message_right_behind_the_handshake():
+    """The bound is one for the answer to the handshake alone."""
+    ours, theirs = memory_stream_pair()
+    peer = Peer.server(theirs)
+    text = "x" * 100_000
+
+    async def server() -> None:
+        request = await peer.next()
+        assert isinstance(request, Request)
+        await peer.send(AcceptConnection(), *[TextMessage(data=text)] * 3)
+        assert await peer.close_frame() == (1000, "")
+        await peer.send(CloseConnection(code=1000))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server)
+        async with client_over(
+            ours, parse_url(URL), [], [], Options(max_message_size=100_000)
+        ) as ws:
+            for _ in range(3):
+                assert await ws.receive() == text
 
 
 async def test_server_that_says_nothing():

@@ -14,8 +14,8 @@ from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, 
 from tests.trio_websocket._peers import Peer, serving
 from wsnursery import Options, WebSocket, WebSocketDisconnected
 from wsnursery.testing import virtual_backend
+from wsnursery.trio_websocket._handshaking import HANDSHAKE_SECONDS
 from wsnursery.trio_websocket._server import (
-    HANDSHAKE_SECONDS,
     SHUTDOWN_SECONDS,
     Listening,
     TrioServer,
@@ -322,3 +322,45 @@ async def test_what_it_listens_on():
     secured = trio.SSLListener(listener, context)
     assert listening([secured]) == there == Listening(there.addresses)
     await secured.aclose()
+
+
+@pytest.mark.parametrize("host", [b"a..b", b"x" * 70, b"\xff", "bücher.example".encode()], ids=repr)
+async def test_a_host_that_cannot_be_one_gets_400(
+    host: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        pytest.fail("the handler ran")
+
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            await TrioServer(handler, Options()).serve_stream(ours)
+            await ours.aclose()
+
+        nursery.start_soon(serve)
+        lines = (
+            b"GET / HTTP/1.1",
+            b"Host: " + host,
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==",
+            b"Sec-WebSocket-Version: 13",
+        )
+        await theirs.send_all(b"\r\n".join(lines) + b"\r\n\r\n")
+        answer = b""
+        while data := await theirs.receive_some():
+            answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert caplog.records == []
+
+
+async def test_a_peer_that_does_not_take_the_400() -> None:
+    ours, theirs = memory_stream_pair()
+    await theirs.send_all(b"GET / HTTP/1.1\r\nHost: a..b\r\nUpgrade: websocket\r\n")
+    await theirs.send_all(b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n")
+    await theirs.send_all(b"Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\n\r\n")
+    theirs.receive_stream.close()
+    await TrioServer(echo, Options()).serve_stream(ours)

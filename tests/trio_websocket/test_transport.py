@@ -536,7 +536,7 @@ async def test_accept():
 # contract: C6
 async def test_reject_with_a_body():
     async def turn_away(ws: WebSocket) -> None:
-        headers = [(b"content-length", b"99"), (b"x-why", b"full")]
+        headers = [(b"content-length", b"9"), (b"x-why", b"full")]
         await ws.reject(503, headers, b"come back")
 
     async with serving(turn_away) as peer:

@@ -12,8 +12,9 @@ from uuid import UUID
 from wsnursery._codes import check_close
 from wsnursery._errors import LocalProtocolError, shown
 from wsnursery._handshake import (
+    check_accept_headers,
     check_body,
-    check_headers,
+    check_reject_headers,
     check_status,
     check_subprotocol,
     origin_is_allowed,
@@ -190,7 +191,8 @@ class WebSocket(Request, Messages, Nursery):
 
         Args:
             subprotocol: One of `subprotocols`, or `None` for none (RFC 6455 §4.2.2).
-            headers: More response headers, pairs of bytes.
+            headers: More response headers, pairs of bytes. Those of the handshake and of the
+                connection, such as ``upgrade`` and ``content-length``, are the server's.
 
         Raises:
             ValueError: The subprotocol was not offered, or a header may not be sent. Nothing has
@@ -203,7 +205,7 @@ class WebSocket(Request, Messages, Nursery):
         and may be called again; one that it has completes all the same.
         """
         check_subprotocol(subprotocol, self.subprotocols)
-        checked = tuple(check_headers(headers))
+        checked = tuple(check_accept_headers(headers))
         await self._connection.handshaking.accept(Accept(subprotocol, checked))
 
     async def reject(self, status: int = 403, headers: Headers = (), body: bytes = b"") -> None:
@@ -227,7 +229,7 @@ class WebSocket(Request, Messages, Nursery):
         """
         check_status(status)
         check_body(body)
-        checked = tuple(check_headers(headers))
+        checked = tuple(check_reject_headers(headers, status, body))
         await self._connection.handshaking.reject(Reject(status, checked, body))
 
     # ------------------------------------------------------------------------------------ sending

@@ -23,6 +23,9 @@ HANDSHAKE_SECONDS = 30.0
 """The longest that a handshake may take, TLS included, on either side. A peer that sends nothing
 would otherwise hold a socket for ever."""
 
+HEADERS_BYTES = 64 * 1024
+"""The most that a server's answer to a handshake may have in addition to its body."""
+
 
 async def open_client(
     tasks: BackgroundTasks, stream: WatchedStream, request: ClientRequest, options: Options
@@ -50,7 +53,11 @@ async def open_client(
             receive_buffer_size=None,
         )
 
+    # The body of a rejection may be as long as a message, because a message may follow a handshake
+    # at once, and its bytes cannot be told apart here.
+    stream.budget = HEADERS_BYTES + options.max_message_size
     connection = await tasks.unless_reader_ends(shake_hands)
+    stream.budget = None
     if connection is not None:
         return connection
     error = tasks.error or stream.error

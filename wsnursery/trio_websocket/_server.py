@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -33,6 +34,15 @@ Handler = Callable[[WebSocket], Awaitable[object]]
 """What `serve` runs for every connection: an async function of one `WebSocket`."""
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+
+BAD_HOST = (
+    b"HTTP/1.1 400 Bad Request\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 35\r\n"
+    b"connection: close\r\n\r\n"
+    b"The Host header is not a host name\n"
+)
+"""The answer to a request whose ``Host`` header cannot be a host name."""
 
 SHUTDOWN_SECONDS = 10.0
 """Seconds between the closes of a cancelled server and the cancellation of the handlers that still
@@ -98,13 +108,19 @@ class TrioServer:
         request: WebSocketRequest | None = None
         with trio.move_on_after(HANDSHAKE_SECONDS):
             request = await open_server(tasks, stream, self._options)
+        if isinstance(tasks.error, UnicodeError):
+            await _refuse_host(stream)
         if request is None or self._draining:
             # A handshake that completes during the drain would outlive it.
             return
         # The public way to the connection is `accept`, but a client that leaves before the
         # application accepts must be noticed, too.
         connection = request._connection  # pyright: ignore[reportPrivateUsage]
-        scope = server_scope(request, raw)
+        try:
+            scope = server_scope(request, raw)
+        except UnicodeError:
+            await _refuse_host(stream)
+            return
         transport = TrioTransport(
             connection, scope, tasks, self._options, request=request, stream=stream
         )
@@ -123,6 +139,15 @@ class TrioServer:
             logger.debug("%s", exc)
         finally:
             self._open.discard(ws)
+
+
+async def _refuse_host(stream: WatchedStream) -> None:
+    """Answer a request whose ``Host`` header cannot be a host name (RFC 9110 §7.2).
+
+    Written by hand, because wsproto cannot go on after such a name.
+    """
+    with trio.move_on_after(HANDSHAKE_SECONDS), suppress(trio.BrokenResourceError):
+        await stream.send_all(BAD_HOST)
 
 
 def listening(listeners: Sequence[Listener]) -> Listening:

@@ -24,6 +24,9 @@ class WatchedStream(trio.abc.Stream):
         that one."""
         self.error: Exception | None = None
         """Why the stream broke: the `OSError` if there is one. `None` while it works."""
+        self.budget: int | None = None
+        """How many more bytes may be received. The stream counts as broken at the first call after
+        they are used up. `None` means no limit."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything. After a call that did not send everything, every call fails."""
@@ -46,11 +49,17 @@ class WatchedStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As in `trio.abc.Stream`."""
+        if self.budget is not None and self.budget <= 0:
+            self.error = OSError("the peer sends more than a handshake may have")
+            raise trio.BrokenResourceError("too much was received") from self.error
         try:
-            return await self._stream.receive_some(max_bytes)
+            data = await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as exc:
             self._note(exc)
             raise
+        if self.budget is not None:
+            self.budget -= len(data)
+        return data
 
     async def aclose(self) -> None:
         """As in `trio.abc.Stream`."""
