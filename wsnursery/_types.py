@@ -12,7 +12,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 """The ASGI ``receive`` callable."""
 
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
-"""The ASGI ``send`` callable. `Any`, for servers type it with unions of their own TypedDicts."""
+"""The ASGI ``send`` callable. `Any`, because servers type the event with TypedDicts of their
+own."""
 
 Message: TypeAlias = str | bytes
 """A WebSocket message: text or binary (RFC 6455 §5.6)."""

@@ -30,8 +30,8 @@ _DURATIONS = (0.1, 1, 10, 60, 300, 900, 3600, 14_400, 43_200, 86_400)
 
 
 @dataclass(slots=True)
-class _Connection:
-    """One that is open."""
+class _OpenSpan:
+    """The span of one connection that is open."""
 
     span: trace.Span
     token: Token[context.Context]
@@ -97,7 +97,7 @@ class OpenTelemetryHook:
         messages: bool = True,
     ) -> None:
         self.messages = messages
-        self._open: dict[UUID, _Connection] = {}
+        self._open: dict[UUID, _OpenSpan] = {}
         self._messages = {"receive": 0, "transmit": 0}
         self._bytes = {"receive": 0, "transmit": 0}
         self._tracer = trace.get_tracer("wsnursery", tracer_provider=tracer_provider)
@@ -158,7 +158,7 @@ class OpenTelemetryHook:
         # The task that enters the block leaves it, so what is attached here is detached in `_end`.
         token = context.attach(trace.set_span_in_context(span, parent))
         status = 200 if method == "CONNECT" else 101
-        self._open[event.connection] = _Connection(span, token, event.time, scheme, status)
+        self._open[event.connection] = _OpenSpan(span, token, event.time, scheme, status)
         self._active.add(1, scheme)
 
     def _end(self, event: hooks.Closed) -> None:
@@ -212,7 +212,7 @@ def _handshake(scope: Scope) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _annotate(connection: _Connection, event: hooks.Event) -> None:
+def _annotate(connection: _OpenSpan, event: hooks.Event) -> None:
     """What is worth a word on the span while it lasts."""
     span = connection.span
     match event:

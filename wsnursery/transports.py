@@ -1,4 +1,4 @@
-"""The seam for transports of your own: what the engine asks for, and the events it deals in.
+"""For writing your own transport: the interface that the engine calls, and its events.
 
 ``docs/transports.md`` shows how to write one, and `wsnursery.testing.check_transport` checks it.
 """

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wsnursery.asgi._extension import EXTENSION, Link, link_of
+from wsnursery.asgi._extension import EXTENSION, ServerExtension, extension_of
 
 
 async def send(event: Any) -> None:
@@ -17,10 +17,13 @@ async def send(event: Any) -> None:
     ids=repr,
 )
 def test_there_is_none(scope: dict[str, Any]) -> None:
-    assert link_of(scope) is None
+    assert extension_of(scope) is None
 
 
 def test_it_is_found() -> None:
-    link = Link(send)
-    assert link_of({"extensions": {"websocket.http.response": {}, EXTENSION: link}}) is link
-    assert (link.send, link.websocket) == (send, None)
+    extension = ServerExtension(send)
+    assert (
+        extension_of({"extensions": {"websocket.http.response": {}, EXTENSION: extension}})
+        is extension
+    )
+    assert (extension.send, extension.websocket) == (send, None)

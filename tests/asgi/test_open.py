@@ -17,7 +17,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
-from wsnursery.asgi._extension import EXTENSION, Link, link_of
+from wsnursery.asgi._extension import EXTENSION, ServerExtension, extension_of
 
 CONNECT = {"type": "websocket.connect"}
 GONE = {"type": "websocket.disconnect", "code": 1001}
@@ -75,7 +75,7 @@ def received(**payload: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("scope", [{"type": "http"}, {"type": "lifespan"}, {"type": None}, {}])
 def test_another_scope_is_refused_at_the_call(scope: dict[str, Any]) -> None:
     script = Script()
-    with pytest.raises(ValueError, match="a scope of type 'websocket', not") as caught:
+    with pytest.raises(ValueError, match="must be of type 'websocket', got") as caught:
         open_websocket(scope, script.receive, script.send)
     assert repr(scope.get("type")) in str(caught.value)
     assert "scope['type']" in str(caught.value)
@@ -369,16 +369,16 @@ async def test_there_are_no_pings_over_asgi() -> None:
 
 def linked(script: Script, send: Any) -> None:
     """Put the server's own `send` into the scope, as a server that knows this library does."""
-    script.scope["extensions"] = {EXTENSION: Link(send)}
+    script.scope["extensions"] = {EXTENSION: ServerExtension(send)}
 
 
 async def test_the_link_of_a_server_learns_of_the_websocket() -> None:
     script = Script()
     linked(script, script.send)
     ws = script.websocket()
-    link = link_of(script.scope)
-    assert link is not None
-    assert link.websocket is ws
+    extension = extension_of(script.scope)
+    assert extension is not None
+    assert extension.websocket is ws
 
 
 # contract: S10, C5
@@ -391,7 +391,7 @@ async def test_what_cannot_be_cancelled_is_dropped(
     own = send_over(tcp_server(TRIO, Socket(on_close=freed.set)))
     stuck = testing.Server(faults=[testing.StallSend(2, freed, shielded=True)])
     if hidden:
-        stuck.scope["extensions"] = {EXTENSION: Link(own)}
+        stuck.scope["extensions"] = {EXTENSION: ServerExtension(own)}
         send = stuck.send
     else:
         send = over(own, stuck.send)
@@ -427,7 +427,9 @@ def test_hypercorn_closes_its_connection_without_eof() -> None:
 async def test_other_streams_are_not_dropped_with_it(caplog: pytest.LogCaptureFixture) -> None:
     sock, freed = Socket(), anyio.Event()
     stuck = testing.Server(faults=[testing.StallSend(2, freed, shielded=True)])
-    stuck.scope["extensions"] = {EXTENSION: Link(send_over(tcp_server(TRIO, sock), HTTP_2))}
+    stuck.scope["extensions"] = {
+        EXTENSION: ServerExtension(send_over(tcp_server(TRIO, sock), HTTP_2))
+    }
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()

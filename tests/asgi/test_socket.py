@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.asgi._sockets import ASYNCIO, HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
-from wsnursery.asgi._socket import Carrier, carrier_of, drop, make_end_harmless
+from wsnursery.asgi._socket import ServerConnection, connection_of, disable_send_eof, drop
 
 
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
@@ -14,7 +14,7 @@ from wsnursery.asgi._socket import Carrier, carrier_of, drop, make_end_harmless
 def test_it_is_found_below_send(module: str, protocol: str, shared: bool) -> None:
     sock = Socket()
     server = tcp_server(module, sock)
-    assert carrier_of(send_over(server, protocol)) == Carrier(server, sock, shared)
+    assert connection_of(send_over(server, protocol)) == ServerConnection(server, sock, shared)
 
 
 async def send(event: Any) -> None:
@@ -32,12 +32,12 @@ class Middleware:
     "unknown", [send, partial(send), Middleware().send], ids=["function", "partial", "method"]
 )
 def test_nothing_is_found_below_what_is_not_known(unknown: Any) -> None:
-    assert carrier_of(unknown) is None
+    assert connection_of(unknown) is None
 
 
 def test_it_looks_no_deeper_than_it_has_to() -> None:
     server = tcp_server(TRIO, Socket())
-    assert carrier_of(send_over(tcp_server_below(server))) is None
+    assert connection_of(send_over(tcp_server_below(server))) is None
 
 
 def tcp_server_below(server: Any) -> Any:
@@ -46,9 +46,9 @@ def tcp_server_below(server: Any) -> Any:
 
 
 def dropped(server: Any) -> None:
-    carrier = carrier_of(send_over(server))
-    assert carrier is not None
-    drop(carrier.server, carrier.socket)
+    connection = connection_of(send_over(server))
+    assert connection is not None
+    drop(connection.server, connection.socket)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -79,13 +79,13 @@ def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
         raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
 
     server.writer.get_extra_info = get_extra_info
-    assert carrier_of(send_over(server)) is None
+    assert connection_of(send_over(server)) is None
 
 
 def made_harmless(server: Any) -> None:
-    carrier = carrier_of(send_over(server))
-    assert carrier is not None
-    make_end_harmless(carrier)
+    connection = connection_of(send_over(server))
+    assert connection is not None
+    disable_send_eof(connection)
 
 
 async def test_it_is_closed_without_eof_on_trio() -> None:

@@ -13,7 +13,7 @@ from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery._engine.user_task import enclosing_tasks
-from wsnursery.asgi._extension import EXTENSION, Link
+from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.testing import FailSend, StallSend
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -255,7 +255,9 @@ async def test_what_cannot_be_given_up_is_dropped_when_cancelled_from_outside() 
     """The cancellation does not cut short what frees the raw send."""
     freed = anyio.Event()
     server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
-    server.scope["extensions"] = {EXTENSION: Link(send_over(tcp_server(TRIO, Socket(freed.set))))}
+    server.scope["extensions"] = {
+        EXTENSION: ServerExtension(send_over(tcp_server(TRIO, Socket(freed.set))))
+    }
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()

@@ -11,7 +11,7 @@ import pytest
 from tests.asgi._sockets import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about, block, closes
 from wsnursery import WebSocket, WebSocketDisconnected, hooks, open_websocket, testing
-from wsnursery.asgi._extension import EXTENSION, Link
+from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.testing import FailSend, StallSend
 
 
@@ -366,7 +366,7 @@ async def test_what_cannot_be_taken_back_is_dropped(
     freed = anyio.Event()
     server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
     below = tcp_server(TRIO, Socket(on_close=freed.set))
-    server.scope["extensions"] = {EXTENSION: Link(send_over(below))}
+    server.scope["extensions"] = {EXTENSION: ServerExtension(send_over(below))}
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()

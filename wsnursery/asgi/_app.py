@@ -22,7 +22,7 @@ from wsnursery._errors import WebSocketDisconnected
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
-from ._lifespan import Lifespan, live
+from ._lifespan import Lifespan, run_lifespan
 from ._open import open_websocket
 
 _logger = logging.getLogger("wsnursery")
@@ -74,7 +74,7 @@ class WebSocketApp:
         elif kind == "http":
             await _upgrade_required(scope, send)
         elif kind == "lifespan":
-            await live(receive, send, self._lifespan)
+            await run_lifespan(receive, send, self._lifespan)
         else:
             raise RuntimeError(f"websocket_app cannot serve a scope of type {kind!r}")
 

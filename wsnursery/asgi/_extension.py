@@ -1,6 +1,4 @@
-"""What a server that knows this library and a WebSocket tell each other, through the scope."""
-
-# pyright: reportImportCycles=false
+"""The ASGI extension through which a server that knows this library finds its WebSockets."""
 
 from __future__ import annotations
 
@@ -17,11 +15,11 @@ EXTENSION = "wsnursery"
 
 
 @final
-class Link:
-    """One ASGI call for a WebSocket.
+class ServerExtension:
+    """What the server and this library share about one connection.
 
-    The server makes it and puts it into the scope, so that it is found below any middleware and any
-    framework.
+    The server makes it and puts it into the scope, because a scope passes through every middleware
+    and every framework, while ``receive`` and ``send`` are often wrapped there.
 
     Args:
         send: The server's own ``send``, which middleware may hide.
@@ -32,13 +30,14 @@ class Link:
     def __init__(self, send: Send) -> None:
         self.send: Send = send
         self.websocket: WebSocket | None = None
-        """The WebSocket that was opened for it; `None` for a handler written without."""
+        """The WebSocket of this library; `None` until there is one, and for handlers without
+        one."""
         self.closed_by_server: bool = False
-        """The server has closed it before a WebSocket was opened."""
+        """The server closed the connection before a WebSocket was opened."""
 
 
-def link_of(scope: Scope) -> Link | None:
-    """The link in a scope, if the server has put one there."""
+def extension_of(scope: Scope) -> ServerExtension | None:
+    """Find the extension in a scope; `None` if the server does not know this library."""
     extensions: Mapping[str, Any] = scope.get("extensions") or {}
-    link = extensions.get(EXTENSION)
-    return link if isinstance(link, Link) else None
+    extension = extensions.get(EXTENSION)
+    return extension if isinstance(extension, ServerExtension) else None

@@ -1,10 +1,10 @@
-"""What is known of a server's own ``receive`` and ``send``: where a task may call them itself.
+"""Which servers' own ``receive`` and ``send`` an application's task may call itself, in place.
 
-Whatever is not recognised here, middleware around them included, goes through the receiver and the
-sender task, with the same outcome. Nothing is imported to recognise a server.
+On every other server, and through middleware, the receiver task and the sender task make the calls,
+with the same outcome. Nothing is imported to recognise a server.
 
 ==============================  =============================================  ====================
-server                          what it hands out                              known to
+server                          its own callable                               checked with
 ==============================  =============================================  ====================
 Hypercorn, trio worker          ``MemoryReceiveChannel.receive``: trio         hypercorn 0.16 - 0.18
                                 promises that a cancelled call loses nothing
@@ -15,8 +15,8 @@ Hypercorn, HTTP/1               ``WSStream.app_send``, which shields its       h
                                 write on trio once the lock is taken
 ==============================  =============================================  ====================
 
-When a release moves an attribute, the server is not recognised any more: `tests/servers` then fails
-by name (``test_the_server_is_recognised``), and users lose speed, but no promise.
+When a release renames an attribute, the server is no longer recognised. Users then lose speed, but
+the contract holds, and ``test_the_server_is_recognised`` in `tests/servers` fails.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from wsnursery._types import Receive, Send
 
 from ._receiving import AsyncioIncoming, Parse, TrioIncoming
 from ._sending import AsyncioOutgoing, RawSend, TrioOutgoing
-from ._socket import carrier_of
+from ._socket import connection_of
 
 UVICORN_RECEIVE = {
     ("uvicorn.protocols.websockets.websockets_sansio_impl", "receive"),
@@ -54,20 +54,20 @@ UVICORN_SEND = {
     ("uvicorn.protocols.websockets.wsproto_impl", "send"),
 }
 HYPERCORN_SEND = ("hypercorn.protocol.ws_stream", "app_send")
-"""The module of the class whose method is handed out, and the name of the method."""
+"""The module of the class, and the name of its method."""
 
-SMALL = 16 * 1024
-"""Bytes of the largest message that is sent in place on trio. trio sets ``TCP_NOTSENT_LOWAT`` to
-16 KiB, so a writable socket has room for one such message without waiting for the peer."""
+LARGEST_IN_PLACE = 16 * 1024
+"""The largest message that is sent in place on trio, in bytes. trio sets ``TCP_NOTSENT_LOWAT`` to
+16 KiB, so a writable socket takes one message of that size without waiting for the peer."""
 
 
 def sides_of(
     receive: Receive, send: Send, parse: Parse, options: Options, *, on_trio: bool
 ) -> Sides:
-    """How the two sides of a connection to this server work.
+    """Choose how the two sides of a connection call this server.
 
-    Strict mode holds a server to its documented calls alone. Where all messages are discarded,
-    there is nothing to read.
+    Strict mode checks the documented calls of a server, so nothing is called in place there. Where
+    all messages are discarded, no reader could receive in place.
     """
     incoming: Callable[..., IncomingSide] = IncomingSide
     outgoing: Callable[..., OutgoingSide] = OutgoingSide
@@ -80,13 +80,13 @@ def sides_of(
     elif not on_trio:
         if _place(send) in {HYPERCORN_SEND, *UVICORN_SEND}:
             outgoing = partial(AsyncioOutgoing, raw)
-    elif (room := _room_below(send)) is not None:
-        outgoing = partial(TrioOutgoing, raw, room.is_enough)
+    elif (capacity := _capacity_below(send)) is not None:
+        outgoing = partial(TrioOutgoing, raw, capacity.takes)
     return Sides(incoming, outgoing)
 
 
 def _queue_of(receive: Receive) -> EventQueue | None:
-    """The queue of a server whose own ``receive`` is known."""
+    """The queue behind a known server's own ``receive``; `None` for every other one."""
     owner, raw = getattr(receive, "__self__", None), cast("Any", receive)
     _, name = _place(receive)
     if is_trio_channel(owner) and name == "receive":
@@ -99,13 +99,13 @@ def _queue_of(receive: Receive) -> EventQueue | None:
     return None
 
 
-def _room_below(send: Send) -> Room | None:
-    """The way to the network of Hypercorn's own ``send`` on trio, over HTTP/1."""
-    carrier = carrier_of(send) if _place(send) == HYPERCORN_SEND else None
-    lock = getattr(None if carrier is None else carrier.server, "send_lock", None)
-    if carrier is None or carrier.shared or lock is None or sys.platform != "linux":
+def _capacity_below(send: Send) -> SocketCapacity | None:
+    """The capacity of the socket below Hypercorn's own ``send``, on trio and over HTTP/1."""
+    connection = connection_of(send) if _place(send) == HYPERCORN_SEND else None
+    lock = getattr(None if connection is None else connection.server, "send_lock", None)
+    if connection is None or connection.shared or lock is None or sys.platform != "linux":
         return None
-    return Room(lock.locked, carrier.socket)
+    return SocketCapacity(lock.locked, connection.socket)
 
 
 def _place(method: object) -> tuple[str, str]:
@@ -114,11 +114,12 @@ def _place(method: object) -> tuple[str, str]:
     return type(owner).__module__, getattr(method, "__name__", "")
 
 
-class Room:
-    """Whether a message can be written at once, neither cut nor made to wait.
+class SocketCapacity:
+    """Whether a socket takes a whole message at once.
 
-    Hypercorn on trio takes a lock, then writes under a shield. With the lock free and room in the
-    kernel, its caller's cancellation cannot reach it and the peer cannot make it wait.
+    Hypercorn on trio takes a lock, then writes under a shield. If the lock is free and the kernel's
+    buffer has space, a cancellation of the caller cannot interrupt the write and the peer cannot
+    delay it.
     """
 
     __slots__ = ("_descriptor", "_is_locked", "_limit", "_poll")
@@ -127,13 +128,14 @@ class Room:
         self._is_locked = is_locked
         self._descriptor: int = sock.fileno()
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
-        # A Unix socket is not called writable any more when a quarter of its buffer is in use.
+        # poll(2) calls a Unix socket writable only while less than a quarter of its buffer is in
+        # use, so the whole buffer is compared with what is in use.
         is_unix = sock.family == socket.AF_UNIX
         self._limit: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) if is_unix else 0
 
-    def is_enough(self, size: int) -> bool:
-        """Whether there is room for a message of ``size`` bytes."""
-        if size > SMALL or self._is_locked():
+    def takes(self, size: int) -> bool:
+        """Whether a message of ``size`` bytes can be written at once."""
+        if size > LARGEST_IN_PLACE or self._is_locked():
             return False
         if self._poll is None:
             poll = select.poll()
@@ -142,7 +144,8 @@ class Room:
         return bool(self._poll(0)) or (self._limit > 0 and self._in_use() < self._limit)
 
     def _in_use(self) -> int:
-        from fcntl import ioctl  # not everywhere: this class is for Linux only
+        # Imported here, because Windows has neither module. This class is for Linux only.
+        from fcntl import ioctl
         from termios import TIOCOUTQ
 
         return int.from_bytes(ioctl(self._descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)

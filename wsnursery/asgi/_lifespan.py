@@ -1,4 +1,4 @@
-"""The lifespan of an application: what runs from the server's start to its end."""
+"""The ASGI lifespan of an application: its startup and its shutdown."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from wsnursery._types import Receive, Send
 
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
-"""What `websocket_app` enters when the server starts, and leaves when it stops: a function without
-arguments that gives an async context manager."""
+"""A function without arguments that gives an async context manager. `websocket_app` enters it when
+the server starts, and leaves it when the server stops."""
 
 
-async def live(receive: Receive, send: Send, lifespan: Lifespan | None) -> None:
-    """Stay until the shutdown: Hypercorn's trio worker ends with an application that returns.
+async def run_lifespan(receive: Receive, send: Send, lifespan: Lifespan | None) -> None:
+    """Run the lifespan until the shutdown.
+
+    It does not return before, not even without a lifespan, because Hypercorn's trio worker ends
+    when the application returns.
 
     Raises:
-        Exception: What the lifespan has raised. The server has been told which phase has failed.
+        Exception: What the lifespan raised, after the server was told which phase failed.
     """
     phase = "startup"
     try:
-        await _heard(receive, "lifespan.startup")
+        await _wait_for(receive, "lifespan.startup")
         async with nullcontext() if lifespan is None else lifespan():
             await send({"type": "lifespan.startup.complete"})
             phase = "shutdown"
-            await _heard(receive, "lifespan.shutdown")
+            await _wait_for(receive, "lifespan.shutdown")
     except Exception:
         # Servers log the message, and not all of them the exception.
         await send({"type": f"lifespan.{phase}.failed", "message": traceback.format_exc()})
@@ -33,6 +36,6 @@ async def live(receive: Receive, send: Send, lifespan: Lifespan | None) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _heard(receive: Receive, wanted: str) -> None:
+async def _wait_for(receive: Receive, wanted: str) -> None:
     while (await receive())["type"] != wanted:
         pass

@@ -8,7 +8,7 @@ from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
-from ._extension import link_of
+from ._extension import extension_of
 from ._in_place import sides_of
 from ._transport import ASGITransport
 
@@ -34,32 +34,33 @@ def open_websocket(
 
     Args:
         scope: The ASGI scope, of type ``"websocket"``.
-        receive: The ASGI ``receive``; nobody else may call it while the block is open.
-        send: The ASGI ``send``; the same.
+        receive: The ASGI ``receive``. No other code may call it while the block is open.
+        send: The ASGI ``send``. The same.
         options: Limits and mode.
 
     Raises:
         ValueError: The scope is not a websocket's. (At the call.)
         WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
-            of which nobody was told; ``__cause__`` is the server's exception, if there was one.
-            Entering raises it when ``options.allowed_origins`` denied the handshake.
+            and no call has reported it. ``__cause__`` is the server's exception, if there was one.
+            Entering raises it if ``options.allowed_origins`` denied the handshake.
         ExceptionGroup: Children failed.
 
-    *Cancellation*: from outside, it cancels body and children; what is queued is dropped, a close
-    with 1001 is sent (shielded, for at most ``close_timeout``), then it goes on.
+    *Cancellation*: from outside, it cancels the body and the children, drops queued messages and
+    sends a close with 1001 (shielded, for at most ``close_timeout``). Then it continues.
     """
     kind = scope.get("type")
     if kind != "websocket":
         raise ValueError(
-            f"open_websocket() needs a scope of type 'websocket', not {kind!r}: "
-            "look at scope['type'] first, or use websocket_app"
+            f"the scope of open_websocket() must be of type 'websocket', got {kind!r}: "
+            "check scope['type'] first, or use websocket_app"
         )
-    link = link_of(scope)
-    if link is not None and link.closed_by_server:
+    extension = extension_of(scope)
+    # The server is draining and has sent its close already, so the block only has to end.
+    if extension is not None and extension.closed_by_server:
         return make_websocket(Gone(scope), options)
     transport = ASGITransport(scope, receive, send, options)
     sides = sides_of(receive, send, transport.parse, options, on_trio=running_on_trio())
     ws = make_websocket(transport, options, sides)
-    if link is not None:
-        link.websocket = ws
+    if extension is not None:
+        extension.websocket = ws
     return ws

@@ -1,9 +1,10 @@
-"""Receiving in place: a reader is itself inside the server's ``receive``.
+"""Receiving in place: the application's task itself awaits the server's ``receive``.
 
-That saves a switch of tasks, and on asyncio a turn of the loop, for every message. It is possible
-where a cancelled raw receive loses nothing. While no task reads, the receiver task does it.
+That saves a switch of tasks, and on asyncio a turn of the loop, for every message. It is safe on
+servers whose ``receive`` loses nothing when it is cancelled. While no task of the application
+reads, the receiver task does.
 
-The first lines of `next_message` decide for every call who receives.
+The first lines of `next_message` decide for each call which task receives.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from wsnursery._options import Options
 from wsnursery._types import Message
 
 Parse: TypeAlias = Callable[[Any], Incoming | None]
-"""Makes of an ASGI event what the engine deals in; `None` for one that is ignored."""
+"""Turns an ASGI event into an event of the engine; `None` if it is ignored."""
 
 
 class InPlaceIncoming(IncomingSide):
-    """What is common to both backends.
+    """What both backends have in common.
 
     Args:
         queue: The server's own queue of events.
-        parse: Makes of an event what the engine deals in.
+        parse: Turns an event of the server into one of the engine.
         lifecycle: As for `IncomingSide`, and so are the others.
         transport: As above.
         options: As above.
@@ -71,27 +72,32 @@ class InPlaceIncoming(IncomingSide):
         inbox: Inbox,
     ) -> None:
         super().__init__(lifecycle, transport, options, observers, backend, inbox)
-        self._drains = False  # the queue is emptied after the block
+        # The server's queue is emptied after the block, so the receiver need not drain it.
+        self._drains = False
         self._queue = queue
         self._parse = parse
         self._call: Any = None
-        """The raw receive that the reader waits in."""
+        """The raw receive in which the reader waits."""
         self._is_ready = False
-        """Open, with an empty inbox, no reader and no receiver task: a reader receives itself."""
+        """A reader may receive in place: the connection is open, the inbox is empty, and no other
+        task receives."""
         self._known_reader: UserTask | None = None
-        """The user's task that has read last. Mostly it is the one that reads next."""
+        """The user's task that read last, which is usually the one that reads next."""
         self._is_plain = (
             not observers.messages and options.idle_timeout is None and self._bucket is None
         )
-        """A message needs nothing but to be counted."""
+        """Messages are only counted: no hook, idle timeout or rate limit needs to see each one."""
         self._max_size = options.max_message_size
         self._attended = False
-        """It is being watched whether a reader comes back."""
+        """The timer checks whether a reader comes back."""
         self._seen = -1
-        """How many messages had come at the last look."""
+        """The number of messages at the timer's last check."""
 
     def _plain_message(self, event: Any) -> str | None:
-        """A small text message that needs nothing but to be counted, as nearly all do."""
+        """The text of an event that only needs to be counted; `None` for every other event.
+
+        Nearly all messages are small and ASCII. This path avoids the calls that the others need.
+        """
         text = event.get("text")
         if (
             type(text) is str
@@ -107,7 +113,7 @@ class InPlaceIncoming(IncomingSide):
         return None
 
     async def _message_in(self, event: Any) -> Message | None:
-        """The message of an event, if it is one."""
+        """The message in an event; `None` for every other event, which is handled here."""
         try:
             incoming = self._parse(event)
             if isinstance(incoming, (str, bytes)):
@@ -124,7 +130,7 @@ class InPlaceIncoming(IncomingSide):
 
     async def _receive_more(self) -> None:
         if self._service is not None:
-            # The receiver task ends, and this reader goes on in its place.
+            # Only one task may call `receive`, so the receiver task must end first.
             self._service.cancel()
             await super()._receive_more()
             return
@@ -141,20 +147,21 @@ class InPlaceIncoming(IncomingSide):
             self._call = None
 
     def _call_failed(self, exc: Exception) -> None:
-        """The raw receive has raised: it was interrupted, or it failed."""
+        """Handle an exception of the raw receive, which was interrupted or failed."""
+        # The end of the connection interrupts a reader by this exception; it is not a failure.
         if not (isinstance(exc, self._queue.interrupted) and self._lifecycle.over):
             self._receive_failed(exc)
 
-    # --------------------------------------------------------------------- is a reader coming back
+    # ------------------------------------------------------------------ waiting for the next reader
 
     def _reader_left(self, reader: UserTask) -> None:
-        """Keep the raw receive from staying empty for long."""
+        """Let the timer check whether a reader comes back. Otherwise no task would receive."""
         self._known_reader = reader
         if not self._attended and not self._disconnected and not self._lifecycle.left:
             self._attend()
 
     async def _next(self, *, iterating: bool) -> Message:
-        """The long way to a message; the next one may be received in place again."""
+        """Return a message by the general way, and note whether the next may come in place."""
         message = await super().next_message(iterating)
         self._is_ready = (
             self._service is None
@@ -188,7 +195,7 @@ class InPlaceIncoming(IncomingSide):
     # ---------------------------------------------------------------- the close, the end, the exit
 
     def look_for_disconnect(self) -> None:
-        """As `ReceiveControl.look_for_disconnect`: it may be in the server's queue."""
+        """As `ReceiveControl.look_for_disconnect`: the event may be in the server's queue."""
         if self._wire.receiving:
             return
         while not self._disconnected and (event := self._queue.take()) is not None:
@@ -198,7 +205,7 @@ class InPlaceIncoming(IncomingSide):
                     self._disconnected = True
                     self._lifecycle.on_disconnect(incoming.code, incoming.reason, self._wire.doubt)
                 elif isinstance(incoming, (str, bytes)):
-                    # The inbox can exceed its limit by as much as the server's queue holds.
+                    # The inbox can exceed its limit here, by at most the server's queue.
                     size = self._hear_message(incoming)
                     if size is not None:
                         self._is_ready = False
@@ -227,7 +234,7 @@ class InPlaceIncoming(IncomingSide):
 
 
 class TrioIncoming(InPlaceIncoming):
-    """On trio the raw receive is awaited as it is: it is a checkpoint."""
+    """On trio: awaits the raw receive unchanged, because it is a checkpoint already."""
 
     __slots__ = ()
 
@@ -261,7 +268,8 @@ class TrioIncoming(InPlaceIncoming):
         if message is not None:
             return message
         if self._reader_notified:
-            reader.retract()  # it is about to say so itself
+            # The call below will raise that the connection has ended, which notifies the reader.
+            reader.retract()
         return await self._next(iterating=iterating)
 
     async def _receive_event(self) -> Any:
@@ -275,7 +283,11 @@ class TrioIncoming(InPlaceIncoming):
 
 
 class AsyncioIncoming(InPlaceIncoming):
-    """On asyncio the first step of the raw receive tells whether an event was there already."""
+    """On asyncio: makes the first step of the raw receive, which ends it if an event was queued.
+
+    Such a call does not let other tasks run, so `Wire.budget` limits how many may follow each
+    other.
+    """
 
     __slots__ = ()
 
@@ -323,7 +335,8 @@ class AsyncioIncoming(InPlaceIncoming):
         if message is not None:
             return message
         if self._reader_notified:
-            reader.retract()  # it is about to say so itself
+            # The call below will raise that the connection has ended, which notifies the reader.
+            reader.retract()
         return await self._next(iterating=iterating)
 
     async def _receive_event(self) -> Any:

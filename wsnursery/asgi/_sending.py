@@ -1,8 +1,8 @@
-"""Sending in place: a caller is itself inside the server's ``send``.
+"""Sending in place: the application's task itself calls the server's ``send``.
 
-That saves two switches of tasks for every message. It is possible where the raw send can be neither
-cut by a cancellation of its caller nor made to wait by the peer (trio), or where a raw send that
-waits can go on in the sender task (asyncio).
+That saves two switches of tasks for every message. On trio it is safe if a cancellation of the
+caller cannot interrupt the raw send and the peer cannot delay it. On asyncio it is safe because a
+raw send that has to wait can be continued by the sender task.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RawSend: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 class InPlaceOutgoing(OutgoingSide):
-    """What is common to both backends.
+    """What both backends have in common.
 
     Args:
         send: The server's own send.
@@ -57,15 +57,15 @@ class InPlaceOutgoing(OutgoingSide):
         self._send: RawSend = send
         self._thread: int = get_ident()
         self._is_plain = not observers.messages
-        """A message needs nothing but to be counted."""
+        """Messages are only counted, because no hook sees them."""
 
     @property
     def _lingers(self) -> bool:
-        """Callers send themselves: the task stays only for what is there."""
+        """Whether the sender task has work left. New messages are sent by their callers."""
         return self._wire.held or self._wire.sending or bool(self.outbox.queue)
 
     def _note_clear(self) -> None:
-        """Nothing is in flight: if nothing waits either, callers may send themselves."""
+        """Note, when no raw send is under way, whether callers may send themselves."""
         self._wire.clear = (
             not self.outbox.queue
             and not self._wire.held
@@ -74,7 +74,7 @@ class InPlaceOutgoing(OutgoingSide):
         )
 
     def _after_send(self, message: Message, size: int) -> None:
-        """A raw send in place has ended: the server has taken the message."""
+        """Count a message that the server has taken in place, and continue."""
         self._wire.sending = False
         self.messages += 1
         self.bytes += size
@@ -86,7 +86,7 @@ class InPlaceOutgoing(OutgoingSide):
             self._wire.clear = not self._wire.held
 
     def _go_on(self) -> None:
-        """No raw send is under way: the queue goes on, or the next message may go in place."""
+        """Continue with the queue; if it is empty, callers may send themselves."""
         if self._stopped is not None:
             self._stopped.wake()
         if self.outbox.queue:
@@ -95,25 +95,28 @@ class InPlaceOutgoing(OutgoingSide):
             self._note_clear()
 
     def _raw_call_was_cut(self) -> None:
-        """A raw send ended by an interrupt or a cancellation: what the peer got is not known."""
+        """End the connection after a raw send that was interrupted or cancelled.
+
+        It is not known how much of the frame was sent, so nothing may follow it.
+        """
         self._wire.sending = False
         self._lifecycle.break_off(None)
 
     async def _send_failed(self, exc: Exception, message: Message, size: int) -> None:
-        """The raw send of the calling task has raised: raise what that means.
+        """Raise what a failed raw send of the calling task means.
 
-        Not called where the failure is being handled: what is raised here has the application's own
-        error as its context, if the application is handling one.
+        It must not be called in an ``except`` block of this library. The exception that is raised
+        here then has the error as its context that the application is handling, if there is one.
         """
         lifecycle, gone = self._lifecycle, isinstance(exc, OSError)
-        # The end counts it with what is queued.
+        # While this is set, an end of the connection counts the message as undelivered.
         ticket = self._in_flight = SendTicket(message, size)
         ticket.caller = lifecycle.tasks.current()
         self._observers.send_failed(exc)
         try:
             gone = await self._means_gone(exc)
         finally:
-            # Also when the caller is cancelled while it is not clear what the failure means.
+            # The caller may be cancelled before it is known what the failure means.
             self._wire.sending = False
             if gone:
                 lifecycle.break_off(exc)
@@ -126,7 +129,7 @@ class InPlaceOutgoing(OutgoingSide):
 
 
 class TrioOutgoing(InPlaceOutgoing):
-    """On trio the raw send is awaited as it is: it is a checkpoint."""
+    """On trio: awaits the raw send unchanged, because it is a checkpoint already."""
 
     __slots__ = ("_checkpoint_if_cancelled", "_free_alarm", "_is_ready", "_send_watched")
 
@@ -142,12 +145,12 @@ class TrioOutgoing(InPlaceOutgoing):
     ) -> None:
         super().__init__(send, lifecycle, transport, options, observers, backend)
         self._is_ready = is_ready
-        """Whether a raw send of so many bytes can be neither cut nor made to wait by the peer."""
+        """Whether a raw send of so many bytes can be neither interrupted nor delayed."""
         self._checkpoint_if_cancelled = backend.checkpoint_if_cancelled
         self._send_watched = False
-        """The timer looks after the raw sends of callers."""
+        """The timer checks how long the raw sends of callers take."""
         self._free_alarm: Alarm | None = None
-        """Drops the connection when a caller does not come back after the end."""
+        """Drops the connection if a caller is still in its raw send some time after the end."""
 
     async def send(self, message: Any) -> None:
         """As `OutgoingSide.send`."""
@@ -166,7 +169,7 @@ class TrioOutgoing(InPlaceOutgoing):
         if not self._send_watched:
             self._send_watched = True
             self._backend.timer.watch(self._look_at_send)
-        # Before the first step, because what the server does may lead back to this connection.
+        # Set before the first step, because the server may call code that uses this connection.
         wire.clear, wire.sending = False, True
         failure: Exception | None = None
         try:
@@ -181,7 +184,7 @@ class TrioOutgoing(InPlaceOutgoing):
         self._after_send(message, size)
 
     def _look_at_send(self) -> bool:
-        """Give a raw send in place its time: it is measured from the first look that meets it."""
+        """Apply the send timeout to a raw send in place, from the first check that sees it."""
         if not self._wire.sending:
             self._send_watched = False
             return False
@@ -190,7 +193,7 @@ class TrioOutgoing(InPlaceOutgoing):
         return True
 
     def on_end(self, end: End, close: Close | None) -> None:
-        """As `Listener.on_end`: free a caller that is in a raw send that nothing can cancel."""
+        """As `Listener.on_end`. Also end a raw send in place, which cannot be cancelled."""
         super().on_end(end, close)
         if self._wire.sending and self._service is None and self._free_alarm is None:
             at = self._backend.now() + STUCK_SECONDS
@@ -209,7 +212,7 @@ class TrioOutgoing(InPlaceOutgoing):
 
 
 class AsyncioOutgoing(InPlaceOutgoing):
-    """On asyncio the first step of a raw send is taken in place; most have no other."""
+    """On asyncio: makes the first step of a raw send in place. Most have only that step."""
 
     __slots__ = ()
 
@@ -225,7 +228,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
         if not (wire.clear and get_ident() == self._thread):
             await self._send_through_task(message, size)
             return
-        # Before the first step, because what the server does may lead back to this connection.
+        # Set before the first step, because the server may call code that uses this connection.
         wire.clear, wire.sending = False, True
         steps = self._send(event)
         try:
@@ -272,7 +275,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
             awaited = steps.send(None)
         except StopIteration:
             self._after_send(message, size)
-        except Exception as exc:  # noqa: BLE001 - the sender task finds out what it means
+        except Exception as exc:  # noqa: BLE001 - the sender task decides what it means
             self._finish_in_task(message, size, _raise(exc))
         except BaseException:
             self._raw_call_was_cut()
@@ -287,7 +290,7 @@ async def _raise(exc: Exception) -> None:
 
 
 def event_of(message: Message) -> dict[str, Any]:
-    """A message as ASGI has it."""
+    """The ASGI event that sends a message."""
     if isinstance(message, str):
         return {"type": "websocket.send", "text": message}
     return {"type": "websocket.send", "bytes": message}

@@ -1,9 +1,9 @@
-"""What the servers do, as data: the only place that knows their names.
+"""The quirks of servers, as data.
 
-ASGI 2.4 says that ``send`` raises `OSError` once the client is gone. Before it, and on many servers
-still, something else is raised or nothing at all. `OSError` and a disconnect that has been heard
-decide without this table; it is for what is left. Each row names the server and the versions in
-which it was seen.
+ASGI 2.4 says that ``send`` raises `OSError` once the client is gone. Older servers, and many
+current ones, raise another exception or none. After an `OSError`, or after a disconnect event, this
+table is not needed; it is for every other exception. Each row names the server and the versions in
+which the exception was seen.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from wsnursery._types import Scope
 
 @dataclass(frozen=True, slots=True)
 class GoneSign:
-    """An exception of a raw send that means that the peer is gone."""
+    """An exception with which a server's ``send`` says that the peer is gone."""
 
     module: str
-    """The exception class's module, or the package it is in. Nothing is imported to compare."""
+    """The module of the exception's class. It is compared by name, so nothing is imported."""
     name: str
-    """The exception class's name, or its beginning."""
+    """The name of the exception's class, or the beginning of the name."""
     text: str
-    """What the message contains; empty where the class is enough."""
+    """What the message contains; empty if the class suffices."""
     seen: str
     """Server and versions."""
 
@@ -43,7 +43,7 @@ GONE_SIGNS = (
 
 
 def means_gone(exc: Exception) -> bool:
-    """Whether an exception is one of the signs."""
+    """Whether an exception of ``send`` means that the peer is gone."""
     return any(_matches(sign, exc) for sign in GONE_SIGNS)
 
 
@@ -57,15 +57,16 @@ def _matches(sign: GoneSign, exc: Exception) -> bool:
 
 
 SUBSTITUTE_CODES = 3900
-"""From a code of the standard to the one that stands for it, in the range for private use: 4901 for
-1001, 4911 for 1011."""
+"""Added to a close code of the standard to get its substitute in the range for private use: 4901
+for 1001, 4911 for 1011."""
 
 
 def substitute_code(code: int, exc: Exception) -> int | None:
-    """What to close with instead of a code, if the server says that it refuses this one.
+    """The close code to send instead, if the server has refused a code; otherwise `None`.
 
-    daphne (to 4.2, autobahn to 26) takes 1000 and what is from 3000 up. After a refusal the
-    connection would stay open. 1000 would say that all is well, and daphne sends no reason either.
+    daphne (to 4.2, with autobahn to 26) takes only 1000 and codes from 3000 up, and after a refusal
+    the connection would stay open. 1000 would report a normal end, and a reason could not tell the
+    difference because daphne does not send reasons.
     """
     if type(exc) is Exception and str(exc).startswith(f"invalid close code {code} "):
         return code + SUBSTITUTE_CODES
@@ -74,13 +75,13 @@ def substitute_code(code: int, exc: Exception) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What must be done, or avoided, on a server."""
+    """How a server differs from the specification, and what must be done about it."""
 
     drains: bool = False
-    """Call ``receive`` for a moment after the end: Hypercorn's trio worker leaks a task and a
-    descriptor when its queue stays full."""
+    """Call ``receive`` for a moment after the end, because Hypercorn's trio worker leaks a task and
+    a descriptor if its queue stays full."""
     receive_blocks_close: bool = False
-    """``send`` of a close waits for a pending ``receive``, which must be cancelled first."""
+    """Cancel a pending ``receive`` before a close is sent, because the close would wait for it."""
 
 
 ORDINARY = Traits()
@@ -89,10 +90,10 @@ HYPERCORN = Traits(drains=True)
 
 
 def traits_of(scope: Scope) -> Traits:
-    """Recognise a server by its scope: the callables may be wrapped by middleware.
+    """Recognise a server by its scope, because middleware may have wrapped the callables.
 
     granian (2.5 to 2.8) is the only server that announces ``http.response.pathsend`` on WebSockets.
-    Hypercorn (0.16 to 0.18) announces ASGI 2.3, and is there only where it has been imported.
+    Hypercorn (0.16 to 0.18) announces ASGI 2.3, as other servers do, but runs only if imported.
     """
     if "http.response.pathsend" in (scope.get("extensions") or ()):
         return GRANIAN

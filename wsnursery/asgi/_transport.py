@@ -11,9 +11,9 @@ from wsnursery._errors import RemoteProtocolError
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
-from ._extension import link_of
+from ._extension import extension_of
 from ._servers import means_gone, substitute_code, traits_of
-from ._socket import carrier_of, drop, make_end_harmless
+from ._socket import connection_of, disable_send_eof, drop
 
 _logger = logging.getLogger("wsnursery")
 
@@ -29,9 +29,9 @@ class ASGITransport:
         self.receive_blocks_close = traits.receive_blocks_close
         self._receive = receive
         self._send = send
-        carrier = carrier_of(send)
-        if carrier is not None:
-            make_end_harmless(carrier)
+        connection = connection_of(send)
+        if connection is not None:
+            disable_send_eof(connection)
         self._strict = options.strict
         self._connected = False
         self._is_open = False
@@ -131,11 +131,11 @@ class ASGITransport:
         return means_gone(exc)
 
     def abort(self) -> bool:
-        link = link_of(self.scope)
-        carrier = carrier_of(self._send if link is None else link.send)
-        if carrier is None or carrier.shared:
+        extension = extension_of(self.scope)
+        connection = connection_of(self._send if extension is None else extension.send)
+        if connection is None or connection.shared:
             return False
-        drop(carrier.server, carrier.socket)
+        drop(connection.server, connection.socket)
         return True
 
     async def _check_late_send(self) -> None:

@@ -25,9 +25,9 @@ from wsnursery._engine.open_connections import (
 )
 from wsnursery._errors import WebSocketDisconnected, shown
 from wsnursery._types import Receive, Scope, Send
-from wsnursery.asgi._extension import EXTENSION, Link
+from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.asgi._open import open_websocket
-from wsnursery.asgi._socket import carrier_of, drop
+from wsnursery.asgi._socket import connection_of, drop
 
 from ._logs import logger
 
@@ -112,13 +112,13 @@ class Drain:
                 self._idle.set()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        link = Link(send)
-        extensions: dict[str, Any] = {**(scope.get("extensions") or {}), EXTENSION: link}
-        self._open.add(link)
+        extension = ServerExtension(send)
+        extensions: dict[str, Any] = {**(scope.get("extensions") or {}), EXTENSION: extension}
+        self._open.add(extension)
         try:
             await self._app({**scope, "extensions": extensions}, receive, send)
         finally:
-            self._open.discard(link)
+            self._open.discard(extension)
 
     @property
     def is_idle(self) -> bool:
@@ -185,42 +185,43 @@ class Drain:
         Args:
             server: The server's object for it.
         """
-        for link in self._open:
-            carrier = carrier_of(link.send)
-            if carrier is not None and carrier.server is server and link.websocket is not None:
-                break_websocket(link.websocket, ConnectionAbortedError("the peer has closed"))
+        for extension in self._open:
+            connection = connection_of(extension.send)
+            ws = extension.websocket
+            if connection is not None and connection.server is server and ws is not None:
+                break_websocket(ws, ConnectionAbortedError("the peer has closed"))
 
 
-async def _close(link: Link, code: int, reason: str) -> None:
-    ws = link.websocket
+async def _close(extension: ServerExtension, code: int, reason: str) -> None:
+    ws = extension.websocket
     if ws is None:
-        await _close_raw(link, code, reason)
+        await _close_raw(extension, code, reason)
     elif is_entered(ws):
         await close_websocket(ws, code, reason)
     else:
         await deny_before_entry(ws)
 
 
-async def _close_raw(link: Link, code: int, reason: str) -> None:
+async def _close_raw(extension: ServerExtension, code: int, reason: str) -> None:
     """Close the connection of a handler that calls bare ``receive`` and ``send``."""
-    link.closed_by_server = True
+    extension.closed_by_server = True
     try:
         # Hypercorn refuses this without any effect once the handshake has been accepted.
         start = {"type": "websocket.http.response.start", "status": RETRY_STATUS}
-        await link.send({**start, "headers": RETRY_HEADERS})
+        await extension.send({**start, "headers": RETRY_HEADERS})
     except Exception:  # noqa: BLE001 - a class of Hypercorn's
-        await link.send({"type": "websocket.close", "code": code, "reason": reason})
+        await extension.send({"type": "websocket.close", "code": code, "reason": reason})
     else:
-        await link.send({"type": "websocket.http.response.body", "body": RETRY_BODY})
+        await extension.send({"type": "websocket.http.response.body", "body": RETRY_BODY})
 
 
-async def _cancel(link: Link, code: int, reason: str) -> None:
+async def _cancel(extension: ServerExtension, code: int, reason: str) -> None:
     """Cancel the handler, or at least free what waits for the network."""
-    carrier = carrier_of(link.send)
-    if link.websocket is not None and is_entered(link.websocket):
-        await cancel_websocket(link.websocket, code, reason)
-    elif carrier is not None and not carrier.shared:
-        drop(carrier.server, carrier.socket)
+    connection = connection_of(extension.send)
+    if extension.websocket is not None and is_entered(extension.websocket):
+        await cancel_websocket(extension.websocket, code, reason)
+    elif connection is not None and not connection.shared:
+        drop(connection.server, connection.socket)
 
 
 def _client(scope: Scope) -> str:

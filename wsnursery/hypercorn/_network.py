@@ -15,7 +15,7 @@ import hypercorn.config
 from hypercorn.app_wrappers import ASGIWrapper
 
 from wsnursery._backend.backend import running_on_trio
-from wsnursery.asgi._socket import Carrier, drop, make_end_harmless, socket_of
+from wsnursery.asgi._socket import ServerConnection, disable_send_eof, drop, socket_of
 
 from ._drain import ASGIApp
 from ._logs import logger
@@ -45,7 +45,7 @@ class NetworkConnections:
     ) -> None:
         self._hangup_timeout = hangup_timeout
         self._peer_has_gone = peer_has_gone
-        self._open: dict[Any, _Connection] = {}
+        self._open: dict[Any, _NetworkConnection] = {}
         self._failures: set[tuple[CodeType, int]] = set()
         """Where a connection has failed before: the traceback is logged once."""
 
@@ -80,8 +80,8 @@ class NetworkConnections:
 
     async def _guard(self, server: Any, run: Callable[[Any], Awaitable[None]]) -> None:
         """Serve one network connection. No exception leaves this but a cancellation."""
-        connection = self._open[server] = _Connection(socket_of(server))
-        make_end_harmless(Carrier(server, connection.socket, shared=False))
+        connection = self._open[server] = _NetworkConnection(socket_of(server))
+        disable_send_eof(ServerConnection(server, connection.socket, shared=False))
         try:
             with anyio.CancelScope() as connection.scope:
                 connection.task = None if running_on_trio() else asyncio.current_task()
@@ -91,7 +91,7 @@ class NetworkConnections:
         finally:
             del self._open[server]
 
-    def _log(self, group: ExceptionGroup[Exception], connection: _Connection) -> None:
+    def _log(self, group: ExceptionGroup[Exception], connection: _NetworkConnection) -> None:
         exc: BaseException = group
         while isinstance(exc, BaseExceptionGroup):
             exc = exc.exceptions[0]
@@ -156,7 +156,7 @@ class NetworkConnections:
         return hung_up + [open_ones[descriptor] for descriptor, _ in poll.poll(0)]
 
 
-class _Connection:
+class _NetworkConnection:
     """One network connection.
 
     Args:
