@@ -1,4 +1,4 @@
-"""Start an example under Hypercorn's trio worker and say what to do next."""
+"""Start an example under Hypercorn's trio worker, and print how to try it."""
 
 import socket
 import sys
@@ -11,13 +11,13 @@ HOST = "127.0.0.1"
 PORT = 8000
 
 NEXT_STEPS = """\
-Serving {name} on http://{host}:{port}/. What to do next:
+Serving {name} on http://{host}:{port}/. To try it:
 
   in a browser     open http://{host}:{port}/
   in a terminal    {python} -m pip install -q websockets
                    {python} -m websockets ws://{host}:{port}/
 
-Ctrl-C stops the server; it tells every client first (close code 1012).
+Ctrl-C stops the server. Every client gets close code 1012 first.
 """
 
 
@@ -39,6 +39,6 @@ def main(app: Any) -> None:
 
 
 def _python() -> str:
-    """The interpreter, as short as it can be typed from here."""
+    """The path of the interpreter, relative to the current directory if possible."""
     python, here = Path(sys.executable), Path.cwd()
     return str(python.relative_to(here)) if python.is_relative_to(here) else str(python)

@@ -33,7 +33,7 @@ MAX_NAME = 40  # characters
 
 
 def placed(message: str | bytes, position: Position) -> str:
-    """What the members are sent: with the position, a client can resume after it."""
+    """Put the position into a message, so that a client can resume after it."""
     return f'{{"at":"{position}","said":{message!s}}}'
 
 
@@ -69,13 +69,13 @@ async def chat(ws: WebSocket) -> None:
     query = ws.query_params
     name = query.get("name", "somebody")[:MAX_NAME]
     await ws.accept()
-    # A client whose queue is full is closed with 1013. The page then comes back with the position
-    # of the last message that it has seen, and gets what followed.
+    # A client whose queue is full is closed with 1013. The page then reconnects with the position
+    # of the last message that it has seen, and gets the messages after it.
     with rooms.joined(
         "chat", ws, metadata=name, replay=20, after=Position.parse(query.get("after", ""))
     ) as member:
         if member.position is not None:
-            # Not `await ws.send`: no message may come between the position and its use.
+            # `send_nowait` is not a checkpoint, so no message can come before the position.
             ws.send_nowait(json.dumps({"at": str(member.position)}))
         ws.start_soon(tell_who_is_here, ws)
         ws.start_soon(tell_what_is_missing, ws, member)
@@ -104,5 +104,5 @@ if __name__ == "__main__":
 
     from examples import _serve
 
-    # Not this module, whose engine has been made before.
+    # This module made its engine before CHAT_REDIS was set, so import it again.
     _serve.main(importlib.import_module("examples.chat").app)

@@ -1,4 +1,4 @@
-"""Send every message back, and serve a page to try it with.
+"""Echo every message, and serve a page to try it.
 
 Run it with ``python -m examples.echo`` or with ``hypercorn -k trio examples.echo:app``.
 """

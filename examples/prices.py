@@ -1,9 +1,9 @@
-"""A price ticker: clients say which symbols they want, and a slow one gets the newest prices.
+"""A price ticker: clients choose their symbols, and a slow client gets the newest prices.
 
 A client sends ``{"subscribe": "ACME"}`` or ``{"unsubscribe": "ACME"}`` and gets
-``{"symbol": "ACME", "price": 100.3}``. Prices are states, so a client that does not keep up is sent
-the newest one of each symbol and none of those between (``overflow="latest"``). ``GET /health``
-says how the rooms do.
+``{"symbol": "ACME", "price": 100.3}``. Only the newest price matters, so a client that does not
+keep up gets the newest price of each symbol and none in between (``overflow="latest"``).
+``GET /health`` reports the state of the rooms.
 
 Run it with ``python -m examples.prices`` or with ``hypercorn -k trio examples.prices:app``.
 """
@@ -22,13 +22,13 @@ from wsnursery.rooms import Memberships, Rooms, RoomStatistics, TooManyRooms
 
 SYMBOLS = ("ACME", "GLOBEX", "HOOLI", "INITECH", "UMBRELLA")
 
-MOST_SUBSCRIPTIONS = 3  # of one client
+MOST_SUBSCRIPTIONS = 3  # per client
 
 rooms = Rooms()
 
 
 async def change_prices() -> None:
-    """The source of the prices, for as long as the application lives."""
+    """Produce prices until the application ends."""
     prices = dict.fromkeys(SYMBOLS, 100.0)
     while True:
         for symbol in SYMBOLS:
@@ -38,7 +38,7 @@ async def change_prices() -> None:
 
 
 def answer(message: str | bytes, subscribed: Memberships) -> dict[str, Any]:
-    """Do what a client asks for, and say what came of it. It may send anything."""
+    """Carry out a request, and return the answer. The client may send anything."""
     try:
         request = json.loads(message)
         if "subscribe" in request:
@@ -71,7 +71,7 @@ async def prices(ws: WebSocket) -> None:
 
 
 def health() -> dict[str, Any]:
-    """What a monitor wants to know: which rooms have members, and whether these keep up."""
+    """For a monitor: which rooms have members, and whether the members keep up."""
     counts: dict[str, RoomStatistics] = {name: rooms[name].statistics() for name in rooms}
     lagging = sum(one.lagging for one in counts.values())
     return {"status": "slow clients" if lagging else "ok", "rooms": counts}

@@ -1,11 +1,11 @@
-"""A client that comes back, after a pause that grows and is random.
+"""A client that reconnects, after a random pause that grows.
 
 Run it against any echo, for instance ``python -m examples.echo``::
 
     python -m examples.reconnect ws://127.0.0.1:8000/
 
-Stop the server and start it again: the client goes on. Clients that come back are a load on the
-server that restarts: so the pause grows, and is random, lest all come back in the same second.
+Stop the server and start it again: the client continues. The pause grows and is random, so that
+the clients of a server that restarts do not all reconnect in the same second.
 """
 
 import random
@@ -19,21 +19,21 @@ from wsnursery import WebSocket
 from wsnursery.trio_websocket import connect
 
 FIRST_PAUSE = 0.5
-"""The longest first pause, in seconds; it doubles with every attempt..."""
+"""The longest first pause, in seconds. It doubles with every attempt."""
 
 LONGEST_PAUSE = 30.0
-"""... up to this."""
+"""The longest pause after many attempts, in seconds."""
 
 STABLE_SECONDS = 10.0
-"""A session that lasted so long starts the pauses anew."""
+"""After a session that lasted this long, the pauses start again from the shortest."""
 
 
 async def stay_connected(url: str, session: Callable[[WebSocket], Awaitable[object]]) -> None:
     """Run a session for every connection, one after the other, until cancelled.
 
-    An `OSError` is a reason to come back: the server could not be reached, has rejected the
+    An `OSError` is a reason to reconnect: the server could not be reached, has rejected the
     handshake (`HandshakeRejected`), or the connection has ended (`WebSocketDisconnected`).
-    Everything else leaves.
+    Any other exception is raised.
     """
     pause = FIRST_PAUSE
     while True:
@@ -50,7 +50,7 @@ async def stay_connected(url: str, session: Callable[[WebSocket], Awaitable[obje
 
 
 async def converse(ws: WebSocket) -> None:
-    """What to do while there is a connection."""
+    """Use one connection until it ends."""
     print("connected", flush=True)
     await ws.send("hello")
     async for message in ws:

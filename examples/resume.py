@@ -1,6 +1,6 @@
-"""A client that comes back and misses nothing, over wsnursery's own client or over `websockets`.
+"""A client that resumes without missing a message, over wsnursery's client or `websockets`.
 
-Run it against ``python -m examples.chat`` and stop that one for a while::
+Run it against ``python -m examples.chat``, and stop the chat for a while::
 
     python -m examples.resume ws://127.0.0.1:8000/
 
@@ -25,7 +25,7 @@ LONGEST_PAUSE, LASTING_SECONDS = 30.0, 10.0
 async def follow(
     connect: Callable[[str], Messages], url: str, apply: Callable[[dict[str, Any]], object]
 ) -> None:
-    """Apply every message once, in order, until cancelled or until the server says not to come."""
+    """Apply every message once, in order, until cancelled or refused by the server."""
     after, attempts = "", 0
     while True:
         began, code = anyio.current_time(), None
@@ -33,15 +33,15 @@ async def follow(
             async with connect(f"{url}?name=resume&after={after}") as messages:
                 async for text in messages:
                     message = json.loads(text)
-                    apply(message)  # {"missed": number}: load the state anew, then go on
+                    apply(message)  # {"missed": number}: reload the state, then continue
                     after = message.get("at", after)
         except OSError as exc:
             code = getattr(exc, "code", None)
         if code is not None and code >= 4000:
-            return  # the application does not want this client
+            return  # the application refuses this client
         if anyio.current_time() - began >= LASTING_SECONDS:
             attempts = 0
-        # Random, so that the clients of a server that restarts (1012) come one after the other.
+        # Random, so that the clients of a server that restarts (1012) do not all come at once.
         pause = random.uniform(0, min(LONGEST_PAUSE, 0.5 * 2**attempts))  # noqa: S311
         attempts += 1
         await anyio.sleep(pause + (code == 1013))  # "try again later"
@@ -55,12 +55,12 @@ async def over_wsnursery(url: str) -> AsyncGenerator[AsyncIterator[str | bytes]]
 
     async with connect(url) as ws:
         yield ws
-        raise WebSocketDisconnected(ws.close_code)  # `async for` ends without a word
+        raise WebSocketDisconnected(ws.close_code)  # because `async for` ends without an exception
 
 
 @asynccontextmanager
 async def over_websockets(url: str) -> AsyncGenerator[AsyncIterator[str | bytes]]:
-    """On asyncio: ``websockets``, whose exceptions are no `OSError`."""
+    """On asyncio: ``websockets``, whose exceptions are not an `OSError`."""
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 

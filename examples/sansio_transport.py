@@ -1,6 +1,6 @@
-"""A transport of one's own: WebSockets over any byte stream, by the sans-I/O core of `websockets`.
+"""A transport of your own: WebSockets over any byte stream, with the sans-I/O core of `websockets`.
 
-It runs on trio and on asyncio. The page ``docs/transports.md`` walks through it. Run it with
+It runs on trio and on asyncio. The page ``docs/transports.md`` explains it. Run it with
 ``python -m examples.sansio_transport``: it serves an echo on port 8765.
 """
 
@@ -37,8 +37,8 @@ Handler = Callable[[WebSocket], Awaitable[object]]
 class SansIOTransport:
     """One connection of a server."""
 
-    drains = False  # nothing is stuck behind the end
-    receive_blocks_close = False  # a close may go out while `receive` waits
+    drains = False  # `receive` need not be called after the end
+    receive_blocks_close = False  # a close can be sent while `receive` waits
     round_trip_time: float | None = None  # it sends no pings
 
     def __init__(self, stream: AnyByteStream, protocol: ServerProtocol, request: Request) -> None:
@@ -75,7 +75,7 @@ class SansIOTransport:
         return self._events.popleft()
 
     def _end(self) -> Disconnect:
-        # Without a close frame of the peer: ours, if it has broken the protocol.
+        # If the peer sent no close frame, use ours: the peer has then broken the protocol.
         close = self._protocol.close_rcvd or self._protocol.close_sent
         return Disconnect(1006) if close is None else Disconnect(close.code, close.reason)
 
@@ -136,7 +136,7 @@ class SansIOTransport:
 def websocket_over(
     stream: AnyByteStream, protocol: ServerProtocol, request: Request, options: Options
 ) -> WebSocket:
-    """The WebSocket that a client asks for; enter it as a block."""
+    """Return the WebSocket that a client asks for. Enter it as a block."""
     return make_websocket(SansIOTransport(stream, protocol, request), options)
 
 

@@ -1,6 +1,6 @@
 """Push a tick every second while the peer may change the pace.
 
-The ticker is a task of the connection: it ends with it, however it ends.
+The ticker is a task of the connection, so it ends when the connection ends.
 Run it with ``python -m examples.ticker`` or with ``hypercorn -k trio examples.ticker:app``.
 """
 

@@ -1,1 +1,1 @@
-"""Whole applications, each in one file: a chat, a price ticker, a client that comes back."""
+"""Complete applications, each in one file: a chat, a price ticker, a client that resumes."""

@@ -1,10 +1,11 @@
-"""A chat in FastAPI: a cookie says who it is, pydantic what may be said.
+"""A chat in FastAPI: a cookie identifies the user, and pydantic checks the messages.
 
-``pip install fastapi pydantic 'wsnursery[hypercorn,starlette]'``, then
+``pip install -e '.[hypercorn,starlette]' fastapi pydantic``, then
 ``python -m wsnursery serve -k trio examples.applications.chat:app``.
 
-``POST /login?name=Ann`` sets the cookie. ``ws://.../rooms/lobby?after=POSITION`` is a room: a
-client that comes back names the last event that it has seen, and gets what followed.
+``POST /login?name=Ann`` sets the cookie. ``ws://.../rooms/lobby?after=POSITION`` is a room. A
+client that reconnects sends the position of the last event that it has seen, and gets the later
+events.
 """
 
 import secrets
@@ -18,11 +19,11 @@ from wsnursery.rooms import Position
 from wsnursery.starlette import endpoint
 
 ORIGINS = ["http://127.0.0.1:8000", "http://localhost:8000"]
-"""Whose pages may connect with the cookie of a user."""
+"""The origins whose pages may connect with the cookie of a user."""
 
 MAX_ROOMS = 1000
 
-# ----------------------------------------------------------------------- what is said
+# --------------------------------------------------------------------------- messages
 
 
 Name = Annotated[str, Field(min_length=1, max_length=40)]
@@ -50,11 +51,11 @@ class Said(BaseModel):
 
 
 def placed(message: str | bytes, position: Position) -> str:
-    """What the members are sent: with the position a client can come back."""
+    """Put the position into an event, so that a client can resume after it."""
     return f'{{"at":"{position}","event":{message!s}}}'
 
 
-# A room lives for as long as the process, because its history is for those that come back.
+# A room exists as long as the process, because clients that reconnect need its history.
 rooms: dict[str, Room] = {}
 
 
@@ -64,7 +65,7 @@ def room_of(name: str) -> Room | None:
     return rooms.get(name)
 
 
-# ----------------------------------------------------------------------- who says it
+# ------------------------------------------------------------------------------ users
 
 app = FastAPI()
 sessions: dict[str, str] = {}

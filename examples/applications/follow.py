@@ -1,12 +1,12 @@
-"""A client on trio that follows a room of the chat: it comes back and misses nothing.
+"""A client on trio that follows a room of the chat, and resumes without missing an event.
 
-``pip install 'wsnursery[trio-websocket]'``, start ``examples.applications.chat``, log in with
+``pip install -e '.[trio-websocket]'``, start ``examples.applications.chat``, log in with
 ``curl -i -X POST 'http://127.0.0.1:8000/login?name=Ann'``, then, with the cookie that you get::
 
     python -m examples.applications.follow ws://127.0.0.1:8000/rooms/lobby SESSION
 
-Cut the network or restart the server: it comes back with the position of the last event that it has
-given out, and the room sends what followed, each event once.
+Cut the network or restart the server: the client reconnects with the position of the last event
+that it has passed on, and the room sends the later events, each of them once.
 """
 
 import json
@@ -22,28 +22,28 @@ from wsnursery import Options
 from wsnursery.trio_websocket import HandshakeRejected, connect
 
 FIRST_PAUSE = 0.5
-"""The longest first pause, in seconds. It doubles with every attempt that fails..."""
+"""The longest first pause, in seconds. It doubles with every attempt that fails."""
 
 LONGEST_PAUSE = 30.0
-"""... up to this. It is random, so that not all clients come back in the same moment."""
+"""The longest pause, in seconds. A pause is random, so that clients do not reconnect together."""
 
 OPTIONS = Options(ping_interval=15, ping_timeout=10)
-"""A connection over which nothing answers for that long counts as broken."""
+"""A connection on which a ping is not answered for that long ends abnormally."""
 
 
 class Refused(Exception):
-    """Trying again would not help."""
+    """The server refuses this client, so another attempt would not help."""
 
 
 @dataclass
 class Follower:
-    """Follows a room over as many connections as it takes.
+    """Follows a room over any number of connections.
 
     Attributes:
         url: The room.
         session: The value of the cookie.
-        seen: The position of the newest event that was given out.
-        connections: How many there were.
+        seen: The position of the newest event that was passed on.
+        connections: The number of connections so far.
     """
 
     url: str
@@ -68,7 +68,7 @@ class Follower:
                 if exc.status in (401, 403, 404):
                     raise Refused(str(exc)) from exc
             except OSError as exc:  # not reachable, or the connection has ended
-                print(f"coming back: {exc}", file=sys.stderr)
+                print(f"reconnecting: {exc}", file=sys.stderr)
             await trio.sleep(random.uniform(0, self._pause))  # noqa: S311 - not for cryptography
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
@@ -79,10 +79,10 @@ class Follower:
     async def _give_out(
         self, message: dict[str, Any], events: "trio.MemorySendChannel[dict[str, Any]]"
     ) -> None:
-        self._pause = FIRST_PAUSE  # this connection works
+        self._pause = FIRST_PAUSE  # this connection works, so start the pauses again
         if "event" in message:
             await events.send(message["event"])
-            # Only now: the end of the connection may have cancelled the call above.
+            # Set after the call above, because the end of the connection may cancel that call.
             self.seen = message["at"]
 
 

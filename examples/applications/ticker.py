@@ -1,10 +1,10 @@
-"""A price ticker on trio: each client chooses its symbols, and a slow one gets the newest prices.
+"""A price ticker on trio: clients choose their symbols, and a slow client gets the newest prices.
 
 ``python -m wsnursery serve -k trio --workers 2 examples.applications.ticker:app`` serves it.
-SIGTERM drains both workers: clients are told 1012, and come back to the next ones.
+SIGTERM drains both workers: clients get close code 1012, and can reconnect to the next server.
 
 A client sends ``{"subscribe": "ACME"}`` and ``{"unsubscribe": "ACME"}``. ``GET /healthz`` answers
-200, or 503 if the prices of this worker are old. Each worker has producers and rooms of its own.
+200, or 503 if the prices of this worker are old. Each worker has its own producers and rooms.
 """
 
 import json
@@ -22,22 +22,22 @@ SYMBOLS = {"ACME": 100.0, "GLOBEX": 40.0, "INITECH": 7.5}
 """The prices at the start."""
 
 SECONDS = 0.2
-"""Between two prices of a symbol."""
+"""Seconds between two prices of a symbol."""
 
 STALE_SECONDS = 5.0
-"""Without a new price for so long something is wrong with the feed."""
+"""Seconds without a new price after which the feed counts as broken."""
 
 updated: dict[str, float] = {}
-"""When each symbol had its newest price, on trio's clock."""
+"""The time of the newest price of each symbol, on trio's clock."""
 
 quotes = Rooms(lambda symbol: Room(symbol, local=True))
 
 
 async def produce(symbol: str, price: float) -> None:
-    """Stands for the feed of an exchange."""
+    """Simulate the feed of an exchange."""
     while True:
         price = round(price * random.uniform(0.99, 1.01), 2)  # noqa: S311 - not for cryptography
-        # The key is what a newer message replaces, where a client has not been sent the older one.
+        # A newer message replaces a queued older one with the same key.
         quotes.publish_json(symbol, {"symbol": symbol, "price": price}, key=symbol)
         updated[symbol] = trio.current_time()
         await trio.sleep(SECONDS)
@@ -53,7 +53,7 @@ async def producers() -> AsyncGenerator[None]:
 
 
 def obey(request: Any, subscribed: Memberships) -> str:
-    """Do what a client asks for; return what is wrong with it, or nothing."""
+    """Carry out a request. Return what is wrong with it, or an empty text."""
     match request:
         case {"subscribe": str(symbol)} if symbol not in SYMBOLS:
             return f"there is no {symbol}"

@@ -1,1 +1,1 @@
-"""JSON by other libraries than the standard one, and messages with types."""
+"""JSON with libraries other than the standard library, and typed messages."""

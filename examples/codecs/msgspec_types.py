@@ -1,4 +1,4 @@
-"""Messages with types by msgspec.
+"""Typed messages with msgspec.
 
 ``pip install msgspec``, then ``hypercorn -k trio examples.codecs.msgspec_types:app``.
 """

@@ -1,4 +1,4 @@
-"""JSON by orjson.
+"""JSON with orjson.
 
 ``pip install orjson``, then ``hypercorn -k trio examples.codecs.orjson_codec:app``.
 """

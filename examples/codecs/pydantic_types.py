@@ -1,4 +1,4 @@
-"""Messages with types by pydantic.
+"""Typed messages with pydantic.
 
 ``pip install pydantic``, then ``hypercorn -k trio examples.codecs.pydantic_types:app``.
 """
@@ -12,7 +12,7 @@ from wsnursery import InvalidPayload, Options, WebSocket, websocket_app
 
 
 class Pydantic:
-    """Writes models, dataclasses, dates and all else that pydantic knows."""
+    """Write models, dataclasses, dates and all other types that pydantic knows."""
 
     def encode(self, obj: Any, /) -> bytes:
         return pydantic_core.to_json(obj)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM, or until the button in a page sends the latter.
 
     Args:
-        arguments: Those of the command line, if there are no others.
+        arguments: The arguments; by default those of the command line.
 
     Returns:
         The exit status: 0; 1 if it could not start, 2 if an argument is wrong.
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="HOST:PORT",
         type=_address,
         default=(HOST, PORT),
-        help=f"where to listen ({HOST}:{PORT}); port 0 takes any that is free",
+        help=f"where to listen ({HOST}:{PORT}); port 0 takes any free port",
     )
     chosen = parser.parse_args(arguments)
     host, port = chosen.bind
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = _listen(host, port)
     except OSError as exc:
         sys.stderr.write(
-            f"cannot listen on {host}:{port}: {exc}; choose another place with --bind HOST:PORT\n"
+            f"cannot listen on {host}:{port}: {exc}; choose another address with --bind HOST:PORT\n"
         )
         return 1
     names = hosts(host, listener.getsockname()[:2])
@@ -90,7 +90,7 @@ def _config(backend: str, listener: socket.socket) -> hypercorn.Config:
     config.bind = [f"fd://{listener.detach()}"]
     config.worker_class = backend
     config.loglevel = "WARNING"
-    config.drain_timeout = 3.0  # short, because no client here has anything to lose
+    config.drain_timeout = 3.0  # short, because the clients of a demonstration lose nothing
     config.drain_spread = 0.0
     config.graceful_timeout = 1.0
     return config

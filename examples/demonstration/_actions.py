@@ -1,4 +1,4 @@
-"""What the buttons do to a connection. What follows from it is the engine's."""
+"""The faults that the buttons inject. The engine does everything that follows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wsnursery import WebSocket
 from ._subjects import Subject
 
 FLOOD = 100
-"""Messages that a client sends at once: with the work for each, some seconds' worth."""
+"""Messages that a client sends at once. Handling all of them takes some seconds."""
 
 
 LOOK_UP_SECONDS = 0.5
-"""Seconds until the child fails, so that one sees it run."""
+"""Seconds until the child fails, long enough to see it run."""
 
 
 async def look_up(ws: WebSocket) -> None:
@@ -26,27 +26,27 @@ async def look_up(ws: WebSocket) -> None:
 
 
 def reset(subject: Subject) -> None:
-    """The next send raises what a server raises whose client is gone."""
+    """Make the next send raise the error for a client that is gone."""
     subject.seam.reset()
 
 
 def stall(subject: Subject) -> None:
-    """The client reads nothing any more."""
+    """Stop reading, as a stuck client does."""
     subject.seam.stall()
 
 
 def flood(subject: Subject) -> None:
-    """The client sends faster than the handler reads: its own page does it, over the network."""
+    """Let the page send faster than the handler reads, over the network."""
     subject.ws.send_nowait(f'{{"flood":{FLOOD}}}')
 
 
 def fail(subject: Subject) -> None:
-    """A child raises."""
+    """Start a child that raises."""
     subject.ws.start_soon(look_up, subject.ws)
 
 
 def cancel(subject: Subject) -> None:
-    """Whatever the handler runs in is cancelled."""
+    """Cancel the scope around the block."""
     subject.outside.cancel()
 
 
@@ -57,14 +57,14 @@ ACTIONS: dict[str, Callable[[Subject], None]] = {
     "fail": fail,
     "cancel": cancel,
 }
-"""By the name that the page gives; ``stop``, which ends the server, is none of a connection."""
+"""Actions by the name that the page uses. ``stop`` is not one, because it ends the server."""
 
 
 def act(action: str, subject: Subject) -> str:
     """Break a connection.
 
     Returns:
-        Why not, in a sentence; empty if it was done.
+        The reason why it was refused, in a sentence; empty if it was done.
     """
     try:
         ACTIONS[action](subject)

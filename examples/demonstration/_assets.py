@@ -12,10 +12,10 @@ TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-"""Content types by the ending of a file's name."""
+"""Content types by the extension of a file name."""
 
 HEADERS = {
-    # Chromium keeps a page that was left, with its WebSockets open, unless it may not store it.
+    # Otherwise Chromium keeps a page in the back/forward cache with its WebSockets open.
     "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -26,14 +26,14 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-"""Of every answer: nothing from elsewhere runs in the page, and no other page may frame it."""
+"""Headers of every answer: no foreign code runs in the page, and no other page may frame it."""
 
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The content security policy of a drawing: its styles are inside it, and nothing runs in it."""
+"""The content security policy of a drawing: it contains its styles, and runs no code."""
 
 
 def read_assets() -> dict[str, bytes]:
-    """All files of the page by the path under which they are served."""
+    """Read all files of the page, by the path under which they are served."""
     static = Path(__file__).with_name("static")
     found = {f"/{file.name}": file.read_bytes() for file in static.iterdir()}
     found["/"] = found.pop("/page.html")
@@ -41,7 +41,7 @@ def read_assets() -> dict[str, bytes]:
 
 
 def content_type(path: str) -> str:
-    """The content type of what is served under a path."""
+    """Return the content type of the file that is served under a path."""
     return TYPES[path.rpartition(".")[2] if path != "/" else "html"]
 
 
@@ -54,8 +54,8 @@ async def answer(
         send: The ASGI ``send``.
         status: The HTTP status.
         body: The content.
-        kind: Its content type.
-        headers: What is other than in `HEADERS`.
+        kind: The content type.
+        headers: Headers in addition to `HEADERS`, or in place of them.
     """
     fields = {"content-type": kind, "content-length": str(len(body)), **HEADERS, **(headers or {})}
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]

@@ -1,7 +1,7 @@
 """The handlers that are shown and broken: a chat, and a test connection.
 
-They are what a user of the library writes. A string from the page is something said, bytes are a
-piece of work, which takes a moment.
+They look like the handlers of a user of the library. A string from the page is a chat message.
+Bytes are a piece of work, which takes a moment.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from wsnursery.rooms import Joined, Member, Position
 from ._asgi import Scope
 
 TICK_SECONDS = 0.25
-"""Seconds between two ticks: the send buffer of a client that does not read fills soon."""
+"""Seconds between two ticks, short enough to fill the send buffer of a stuck client soon."""
 
 WORK_SECONDS = 0.04
-"""Seconds that a piece of work takes: the receive buffer fills when it comes faster."""
+"""Seconds that a piece of work takes. Faster messages fill the receive buffer."""
 
 CLEAN_UP_SECONDS = 0.3
-"""Seconds that the clean-up of the ticker takes, so that one sees it."""
+"""Seconds that the clean-up of the ticker takes, long enough to see it."""
 
 MAX_NAME = 30  # characters
 
 
 def query_of(scope: Scope) -> dict[str, str]:
-    """The query of a handshake."""
+    """Parse the query of a handshake."""
     return dict(parse_qsl(scope["query_string"].decode("latin-1")))
 
 
 def name_of(scope: Scope) -> str:
-    """What the page calls this connection."""
+    """Return the name that the page gives to this connection."""
     return query_of(scope).get("name", "").strip()[:MAX_NAME] or "somebody"
 
 
 def kind_of(scope: Scope) -> str:
-    """Which handler it wants: a key of `HANDLERS`."""
+    """Return the kind of handler that the page requests: a key of `HANDLERS`."""
     return str(scope["path"]).strip("/")
 
 
 def placed(message: str | bytes, position: Position) -> str:
-    """What the members are sent: a page that was away asks for what followed its last position."""
+    """Put the position into a message, so that a page can resume after it."""
     return f'{{"at":"{position}","said":{message!s}}}'
 
 
 async def tick(ws: WebSocket) -> None:
-    """A child that sends, and that has something to clean up."""
+    """Send ticks, as a child that has something to clean up."""
     number = 0
     try:
         while True:
             number += 1
-            with suppress(anyio.WouldBlock):  # the client does not keep up: leave this one out
+            with suppress(anyio.WouldBlock):  # the client does not keep up: skip this tick
                 ws.send_nowait(f'{{"tick":{number}}}')
             await anyio.sleep(TICK_SECONDS)
     finally:
@@ -64,7 +64,7 @@ async def tick(ws: WebSocket) -> None:
 
 
 async def tell_presence(ws: WebSocket, room: Room) -> None:
-    """A child that sends who comes and goes."""
+    """Send the presence of the room, as a child."""
     with room.presence() as changes:
         await ws.send_json({"people": [member.metadata for member in room.members]})
         async for change in changes:
@@ -73,13 +73,13 @@ async def tell_presence(ws: WebSocket, room: Room) -> None:
 
 
 async def tell_missing(ws: WebSocket, member: Member) -> None:
-    """A child that sends how much the client has missed."""
+    """Send how many messages the client has missed, as a child."""
     while True:
         await ws.send_json({"missed": await member.missed()})
 
 
 async def chat(ws: WebSocket, room: Room) -> None:
-    """Somebody in the chat."""
+    """Serve a member of the chat."""
     query, name = query_of(ws.scope), name_of(ws.scope)
     await ws.accept()
     await ws.send_json({"you": str(ws.id)})
@@ -100,7 +100,7 @@ async def chat(ws: WebSocket, room: Room) -> None:
 
 
 async def target(ws: WebSocket, _: Room) -> None:
-    """A test connection, which is there to be broken."""
+    """Serve a test connection, which exists only to be broken."""
     await ws.accept()
     ws.start_soon(tick, ws)
     async for _message in ws:
@@ -111,4 +111,4 @@ HANDLERS: dict[str, Callable[[WebSocket, Room], Awaitable[None]]] = {
     "chat": chat,
     "test": target,
 }
-"""By the path of the handshake."""
+"""The handlers by the path of the handshake."""

@@ -1,8 +1,8 @@
-"""Under which names this server may be asked, so that no other web page can drive it.
+"""The host names under which this server answers, so that no other web page can control it.
 
-The server is for the browser of the machine it runs on. Another site's page could still connect to
-it, or have its own name resolve to this address (DNS rebinding). The first is told by the
-``Origin`` header, the second by ``Host``: both must name this server.
+The server is meant for a browser on the same machine. A page of another site could still connect to
+it, or let its own host name resolve to this address (DNS rebinding). The ``Origin`` header shows
+the first attack and ``Host`` shows the second, so both must name this server.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import ipaddress
 from ._asgi import Scope
 
 HTTP_PORT = 80
-"""Which a browser leaves out."""
+"""The port that a browser omits from ``Host`` and ``Origin``."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def hosts(wanted: str, bound: tuple[str, int]) -> tuple[str, ...]:
-    """What may stand in a ``Host`` header.
+    """Return the values that a ``Host`` header may have.
 
     Args:
-        wanted: The host that was asked for on the command line; it may be a name.
-        bound: The address and the port that the socket has got.
+        wanted: The host from the command line, an address or a name.
+        bound: The address and the port to which the socket is bound.
     """
     address = ipaddress.ip_address(bound[0])
     own = f"[{address}]" if address.version == 6 else str(address)
@@ -34,11 +34,11 @@ def hosts(wanted: str, bound: tuple[str, int]) -> tuple[str, ...]:
 
 
 def origins(hosts: tuple[str, ...]) -> list[str]:
-    """The origins of this server's own pages."""
+    """Return the origins of this server's own pages."""
     return [f"http://{host}" for host in hosts]
 
 
 def is_for(scope: Scope, hosts: tuple[str, ...]) -> bool:
-    """Whether a request was made to this server by one of its names."""
+    """Return whether the ``Host`` of a request is one of this server's names."""
     given = [value for name, value in scope["headers"] if name == b"host"]
     return len(given) == 1 and given[0].decode("latin-1").lower() in hosts

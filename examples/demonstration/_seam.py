@@ -1,4 +1,4 @@
-"""The ASGI ``send`` of one connection, with the faults of a bad network."""
+"""A wrapper around the ASGI ``send`` of one connection that injects network faults."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ._asgi import Send
 
 
 class Seam:
-    """Between the engine and the server's ``send``. It passes everything on until told not to.
+    """Stands between the engine and the server's ``send``, and passes events on.
 
-    Only messages meet a fault: the handshake and the close go through.
+    A fault affects messages only. The handshake and the close are always passed on.
 
     Args:
-        send: The server's own.
+        send: The ``send`` of the server.
     """
 
     def __init__(self, send: Send) -> None:
@@ -27,13 +27,13 @@ class Seam:
 
     @property
     def fault(self) -> str:
-        """What is wrong with it, in a word; empty if nothing is."""
+        """The injected fault in one word; empty if there is none."""
         if self._error is not None:
             return "reset"
         return "stalled" if self._stalled else ""
 
     async def send(self, event: Any) -> None:
-        """The ASGI ``send``."""
+        """Send an ASGI event, unless a fault applies."""
         if event["type"] == "websocket.send":
             if self._error is not None:
                 raise self._error
@@ -42,9 +42,9 @@ class Seam:
         await self._send(event)
 
     def reset(self) -> None:
-        """Let every send from now on raise what a server raises whose client is gone (ASGI 2.4)."""
+        """From now on, let every send raise the error for a client that is gone (ASGI 2.4)."""
         self._error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
     def stall(self) -> None:
-        """Let every send from now on wait, as for a client that does not read any more."""
+        """From now on, let every send wait, as for a client that has stopped reading."""
         self._stalled = True

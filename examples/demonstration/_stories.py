@@ -1,4 +1,4 @@
-"""What followed when something was broken: what was recorded from that moment on."""
+"""Stories: the events that were recorded after a connection was broken."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from wsnursery.timeline import Recorder, Timeline, svg
 from ._handlers import name_of
 
 KEPT = 10
-"""Stories that can still be drawn."""
+"""The number of stories that are kept for drawing."""
 
 WATCHED_SECONDS = 12.0
-"""Seconds after which a story is over although the connection is still open."""
+"""Seconds after which a story ends even if the connection is still open."""
 
 WIDTHS = (280, 900)
 """The narrowest and the widest drawing, in CSS pixels."""
 
 
 class Story:
-    """One action and what came of it.
+    """One action and the events that followed it.
 
     Args:
-        number: Names it in addresses.
-        action: What was done.
-        ws: To which connection.
-        begun: When, on the clock of the event loop.
+        number: Identifies the story in addresses.
+        action: The action.
+        ws: The connection that it broke.
+        begun: The time of the action, on the clock of the event loop.
     """
 
     def __init__(self, number: int, action: str, ws: WebSocket, begun: float) -> None:
@@ -44,7 +44,7 @@ class Story:
         self.over: bool = False
 
     def update(self, timeline: Timeline, now: float) -> bool:
-        """Take what was recorded of the connection so far, and say whether there is news."""
+        """Take the recorded events of the connection. Return True if something is new."""
         news = since(timeline, self._begun)
         over = timeline.closed or now >= self._begun + WATCHED_SECONDS
         changed = (news, over) != (self._timeline, self.over)
@@ -52,7 +52,7 @@ class Story:
         return changed
 
     def shown(self) -> dict[str, Any]:
-        """What the page writes beside the drawing."""
+        """The text that the page shows next to the drawing."""
         return {
             "number": self.number,
             "action": self._action,
@@ -62,7 +62,7 @@ class Story:
         }
 
     def _moments(self) -> Iterator[dict[str, Any]]:
-        """One by one; what happens again and again is told once."""
+        """Yield the events one by one, with repeated events counted in one."""
         entries = () if self._timeline is None else self._timeline.entries
         news = (entry for entry in entries if entry.time > self._begun)
         for (kind, text), same in groupby(news, lambda entry: (entry.kind, str(entry))):
@@ -73,7 +73,7 @@ class Story:
             yield {"at": WATCHED_SECONDS, "kind": "open", "text": "the connection is still open"}
 
     def drawn(self, width: int) -> bytes:
-        """It as SVG, as wide as the page has room for."""
+        """Draw the story as SVG, with the width that the page has."""
         low, high = WIDTHS
         timelines = () if self._timeline is None else (self._timeline,)
         return svg(*timelines, width=max(low, min(width, high))).encode()
@@ -83,7 +83,7 @@ class Stories:
     """The newest stories.
 
     Args:
-        recorder: Has the events.
+        recorder: Records the events.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -92,34 +92,34 @@ class Stories:
         self._count = 0
 
     def begin(self, action: str, ws: WebSocket, now: float) -> None:
-        """Something was done to a connection."""
+        """Begin a story, when a connection was broken."""
         self._count += 1
         self._stories.append(Story(self._count, action, ws, now))
 
     def get(self, number: int) -> Story | None:
-        """One of them, if it is still kept."""
+        """Return a story, if it is still kept."""
         return next((story for story in self._stories if story.number == number), None)
 
     @property
     def newest(self) -> Story | None:
-        """The newest one, if there is any."""
+        """The newest story, if there is one."""
         return self._stories[-1] if self._stories else None
 
     def changed(self, now: float) -> list[Story]:
-        """Bring them up to date, and return those with news."""
+        """Update all stories, and return those that have changed."""
         return [story for story in self._stories if not story.over and self._update(story, now)]
 
     def _update(self, story: Story, now: float) -> bool:
         try:
             timeline = self._recorder.timeline(story.connection)
-        except KeyError:  # so many others have come since
+        except KeyError:  # the recorder has dropped it in favour of newer connections
             story.over = True
             return True
         return story.update(timeline, now)
 
 
 def since(timeline: Timeline, begun: float) -> Timeline:
-    """A timeline from a moment on; what was there already is there from its first moment."""
+    """Cut a timeline at a moment. Tasks that existed before start at that moment."""
     ended = {
         entry.task
         for entry in timeline.entries

@@ -1,4 +1,4 @@
-"""The connections that are shown and can be broken, each with the places where that is done."""
+"""The connections that are shown and can be broken, with the objects that break them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Subject:
-    """One connection, with what is around it."""
+    """One connection, with the objects around it."""
 
     ws: WebSocket
     seam: Seam
-    """Between the engine and the server."""
+    """The wrapper between the engine and the server."""
     outside: anyio.CancelScope
-    """Around the block: what a server, or a task group of the application, has there."""
+    """The scope around the block. It represents the scope of a server or of an outer task group."""
 
     @property
     def id(self) -> str:
-        """Names it, here and in the page."""
+        """The identifier of the connection, here and in the page."""
         return str(self.ws.id)
 
 
@@ -38,7 +38,7 @@ class Subjects:
     """The open connections.
 
     Args:
-        options: Limits of each of them.
+        options: The limits of each connection.
     """
 
     def __init__(self, options: Options) -> None:

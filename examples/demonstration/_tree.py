@@ -1,4 +1,4 @@
-"""What every connection is doing, as plain data: made of the events of the engine."""
+"""The current state of every connection as plain data, from the events of the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._handlers import kind_of, name_of
 from ._subjects import Subject, Subjects
 
 KEPT = 1
-"""Connections that have ended and are still shown when another one opens."""
+"""The number of ended connections that are still shown when another one opens."""
 
 REASONS = {
     "disconnected": "the connection ended",
@@ -20,7 +20,7 @@ REASONS = {
     "grace_period": "the grace period is over",
     "outside": "from outside",
 }
-"""Why tasks were cancelled, in words."""
+"""The reasons why tasks were cancelled, in words."""
 
 
 @dataclass(slots=True)
@@ -29,8 +29,8 @@ class Task:
 
     name: str
     state: str = "running"
-    """Or ``stopping``: told to, and cleaning up. Then ``cancelled``, ``failed``, ``ended``, or
-    ``disconnected``: it let the exception about that escape."""
+    """``running``, or ``stopping`` while a cancelled task cleans up. At the end ``cancelled``,
+    ``failed``, ``ended``, or ``disconnected`` if the exception about the disconnect escaped."""
 
 
 @dataclass(slots=True)
@@ -43,11 +43,11 @@ class Node:
     cancelled: str = ""
     """Why the scope was cancelled; empty if it was not."""
     last: WebSocketStatistics | None = None
-    """The counters at the end; `None` while it is open."""
+    """The counters at the end; `None` while the connection is open."""
     code: int | None = None
 
     def see(self, event: hooks.Event) -> None:
-        """Take an event."""
+        """Update the state from an event."""
         match event:
             case hooks.TaskStarted():
                 self.tasks[event.task] = Task(event.name)
@@ -70,13 +70,13 @@ class Tree:
     """A hook that keeps the state of all connections."""
 
     messages: bool = False
-    """Messages are counted by the connections themselves."""
+    """False, because the connections count messages themselves."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
 
     def __call__(self, event: hooks.Event) -> None:
-        """Take an event; see `hooks.Hook`."""
+        """Update the states from an event; see `hooks.Hook`."""
         connection = str(event.connection)
         if isinstance(event, hooks.Opened):
             self._forget()
@@ -85,18 +85,18 @@ class Tree:
             self._nodes[connection].see(event)
 
     def _forget(self) -> None:
-        """Not before another one opens, which can have the place in the page: nothing jumps."""
+        """Forget ended connections. This waits for a new one, so that the page does not jump."""
         ended = [connection for connection, node in self._nodes.items() if node.last is not None]
         for connection in ended[:-KEPT]:
             del self._nodes[connection]
 
     def snapshots(self, subjects: Subjects) -> dict[str, dict[str, Any]]:
-        """What the page shows of each connection by its id, oldest first."""
+        """Return what the page shows of each connection, by its id, oldest first."""
         found: dict[str, dict[str, Any]] = {}
         for connection, node in self._nodes.items():
             subject = subjects.get(connection)
             statistics = subject.ws.statistics() if subject and not node.last else node.last
-            if statistics is not None:  # else its origin is being denied
+            if statistics is not None:  # otherwise its origin is being denied
                 shown = _shown(node, subject, statistics, subjects.options)
                 found[connection] = {"id": connection, **shown}
         return found

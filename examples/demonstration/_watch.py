@@ -1,4 +1,4 @@
-"""The WebSocket behind the page: what the connections do, live, and the buttons."""
+"""The WebSocket of the page: live states of the connections, and the buttons."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from ._tree import Tree
 UNKNOWN = "The page asked for something that this server does not know."
 
 INTERVAL = 0.15
-"""Seconds between two looks at the connections: what has changed is sent, once."""
+"""Seconds between two updates. An update sends the changes since the last one."""
 
 
 SEND_BUFFER = 64
-"""Messages that may wait for a page: so many connections can change at once."""
+"""Messages that may be queued for a page: this many connections can change at once."""
 
 
 class Watch:
-    """What all open pages are shown.
+    """Sends all open pages the state of the connections.
 
     A page that does not keep up gets the newest state of each connection: every connection is a key
-    of the room, in which a new message replaces one that still waits.
+    of the room, in which a new message replaces a queued one with the same key.
 
     Args:
-        tree: What the connections do.
+        tree: The states of the connections.
         subjects: The connections.
-        stories: What was done to them.
-        facts: What does not change: the server, the backend.
+        stories: The actions and what followed.
+        facts: Constant facts: the server, the backend.
         stop: Ends the server.
     """
 
@@ -56,7 +56,7 @@ class Watch:
         self._published: dict[str, dict[str, Any]] = {}
 
     async def publish(self) -> None:
-        """Tell the pages what has changed, until cancelled."""
+        """Send changes to the pages, until cancelled."""
         while True:
             await anyio.sleep(INTERVAL)
             self._publish_connections()
@@ -103,7 +103,7 @@ class Watch:
             return UNKNOWN
 
     def _grant(self, wish: object) -> str:
-        """Do what a page asks for, or say why not."""
+        """Carry out a request of a page. Return the reason if it is refused."""
         match wish:
             case {"do": "stop"}:
                 self._stop()

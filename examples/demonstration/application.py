@@ -23,10 +23,10 @@ from ._tree import Tree
 from ._watch import SEND_BUFFER, Watch
 
 SEND_TIMEOUT = 6.0
-"""Seconds. The page says so too."""
+"""Seconds. The text of the page mentions the number, too."""
 
 OPTIONS = Options(
-    # Small and short, so that one sees within seconds what takes minutes elsewhere.
+    # The limits are small, so that effects show within seconds instead of minutes.
     receive_buffer=16,
     send_buffer=16,
     send_timeout=SEND_TIMEOUT,
@@ -34,22 +34,22 @@ OPTIONS = Options(
     close_timeout=2.0,
     max_message_size=4096,
 )
-"""Limits of the connections that are broken."""
+"""The limits of the connections that the buttons break."""
 
 TEXT = "text/plain; charset=utf-8"
 
 MISDIRECTED = b"""\
-This demonstration answers to its own address only, so that no other web page can drive it.
+This demonstration answers to its own address only, so that no other web page can control it.
 To see it from another machine, start it with --bind and the address of this one.
 """
 
 
 class Demonstration:
-    """One demonstration, with a chat of its own.
+    """One demonstration, with its own chat.
 
     Args:
-        hosts: What may stand in a ``Host`` header, see `_hosts`.
-        facts: What the page says of the server.
+        hosts: The values that a ``Host`` header may have, see `_hosts`.
+        facts: The facts about the server that the page shows.
         stop: Ends the server.
     """
 
@@ -68,7 +68,7 @@ class Demonstration:
         )
         """The connections that can be broken."""
         self.stories: Stories = Stories(recorder)
-        """What was done to them."""
+        """The actions on these connections, with what followed."""
         self._watch = Watch(tree, self.subjects, self.stories, facts, stop)
         self._pages = websocket_app(
             self._watch.serve,
@@ -92,7 +92,7 @@ class Demonstration:
             await self.subjects.serve(self._handle, scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan: the pages are told of changes as long as it lasts."""
+        """Run the lifespan, in which changes are sent to the pages."""
         await receive()
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch.publish)
@@ -119,7 +119,7 @@ class Demonstration:
             await answer(send, 404, b"There is nothing here.\n", TEXT)
 
     def _drawing(self, scope: Scope) -> bytes | None:
-        """The picture that ``/story/NUMBER.svg?WIDTH`` asks for."""
+        """Draw the picture for ``/story/NUMBER.svg?WIDTH``, if there is one."""
         wanted = re.fullmatch(r"/story/([0-9]{1,9})\.svg", scope["path"])
         story = None if wanted is None else self.stories.get(int(wanted[1]))
         width = re.match(rb"[0-9]{1,4}", scope["query_string"])
@@ -127,7 +127,7 @@ class Demonstration:
 
 
 async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:
-    """It was asked by a name that is not its own (RFC 9110 §15.5.20)."""
+    """Refuse a request for a name that is not this server's (RFC 9110 §15.5.20)."""
     if scope["type"] == "http":
         await answer(send, 421, MISDIRECTED, TEXT)
     else:

@@ -1,4 +1,4 @@
-"""A WebSocket with two paths for probes, to be deployed.
+"""An application to deploy: a WebSocket, and two paths for health checks.
 
 Run it with ``python -m wsnursery serve -c hypercorn.toml app:app`` in this directory.
 """
@@ -9,8 +9,8 @@ from wsnursery.hypercorn import Health
 
 OPTIONS = Options(
     max_message_size=64 * 1024,
-    allowed_origins=None,  # name yours, if you use cookies: ["https://example.org"]
-    hooks=[LoggingHook()],  # a line when a connection opens and one when it has closed
+    allowed_origins=None,  # if you use cookies, list your origins: ["https://example.org"]
+    hooks=[LoggingHook()],  # logs a line when a connection opens, and one when it has closed
 )
 
 
@@ -22,5 +22,5 @@ async def echo(ws: WebSocket) -> None:
 
 
 app = Health(echo)
-"""It answers /healthz as long as it runs, and /readyz while it should get connections. Give it
-``checks`` if it needs something else, such as the engine of shared rooms."""
+"""Answers /healthz while the process runs, and /readyz while it should get connections. Pass
+``checks`` if the application depends on something else, such as the engine of shared rooms."""

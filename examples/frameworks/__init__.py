@@ -1,1 +1,1 @@
-"""One handler in every framework: what it takes to mount it, a file for each."""
+"""One handler in every framework. Each file mounts it in one of them."""

@@ -1,4 +1,4 @@
-"""Beside Django's pages. Run it with ``hypercorn examples.frameworks.django_app:app``."""
+"""Next to Django's pages. Run it with ``hypercorn examples.frameworks.django_app:app``."""
 
 # pyright: basic
 

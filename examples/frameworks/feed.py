@@ -1,4 +1,4 @@
-"""The handler that the other files mount: it pushes, answers, and lets in who has a token."""
+"""The handler that the other files mount. It pushes, answers, and checks a token."""
 
 import itertools
 

@@ -17,7 +17,7 @@ async def mounted_feed(scope: Scope, receive: Receive, send: Send) -> None:
     await feed(scope, receive, send)
 
 
-# Without this Litestar says nothing about a handler that fails.
+# Without this setting Litestar does not log a handler that fails.
 logging_config = LoggingConfig(log_exceptions="always")
 
 app = Litestar([page, mounted_feed], logging_config=logging_config)

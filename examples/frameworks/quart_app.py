@@ -1,4 +1,4 @@
-"""Beside the routes of Quart. Run it with ``hypercorn examples.frameworks.quart_app:app``."""
+"""Next to the routes of Quart. Run it with ``hypercorn examples.frameworks.quart_app:app``."""
 
 from typing import Any
 

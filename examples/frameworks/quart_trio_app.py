@@ -1,4 +1,4 @@
-"""Beside the routes of Quart-Trio.
+"""Next to the routes of Quart-Trio.
 
 Run it with ``hypercorn -k trio examples.frameworks.quart_trio_app:app``.
 """

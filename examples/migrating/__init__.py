@@ -1,1 +1,1 @@
-"""The same handler on other libraries and here: `*_before.py` and `*_after.py`."""
+"""The same handler before and after a migration: `*_before.py` and `*_after.py`."""

@@ -1,4 +1,4 @@
-"""The same path with wsnursery, in front of Falcon."""
+"""After: the same path on wsnursery, in front of Falcon."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Falcon's own WebSocket."""
+"""Before: Falcon's own WebSocket."""
 
 import itertools
 

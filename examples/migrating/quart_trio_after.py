@@ -1,4 +1,4 @@
-"""The same path with wsnursery, in front of Quart-Trio."""
+"""After: the same path on wsnursery, in front of Quart-Trio."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Quart-Trio's own WebSocket."""
+"""Before: Quart-Trio's own WebSocket."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The same route with wsnursery."""
+"""After: the same route on wsnursery."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Starlette's own WebSocket."""
+"""Before: Starlette's own WebSocket."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The same handler with wsnursery, over trio-websocket."""
+"""After: the same handler on wsnursery, over trio-websocket."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""trio-websocket by itself."""
+"""Before: trio-websocket alone."""
 
 import itertools
 

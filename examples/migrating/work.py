@@ -1,4 +1,4 @@
-"""What the handlers do with a message."""
+"""The work that the handlers do for a message."""
 
 import anyio
 

@@ -48,7 +48,7 @@ const told = {
 const buttons = [naming, saying].map(form => form.querySelector("button"));
 
 const changed = (state, event) => {
-  // Not `disabled`: a button that has the focus must not lose it.
+  // `aria-disabled` instead of `disabled`, because a button with the focus must not lose it.
   for (const button of buttons) button.setAttribute("aria-disabled", state !== "open");
   if (state === "open") return;
   chat.id = "";

@@ -1,4 +1,4 @@
-// Puts it together: the WebSocket that tells what the connections do, the choice and the buttons.
+// The main script: the WebSocket with the states of the connections, the choice and the buttons.
 
 import { addTest, chat, hurry, start } from "./chat.js";
 import { Line, url, watchCloses } from "./socket.js";
@@ -19,7 +19,7 @@ const refresh = () => {
   if (!open.has(chosen)) chosen = open.has(chat.id) ? chat.id : "";
   tree.mark(chosen);
   find("chosen").textContent = chosen ? labelOf(open.get(chosen)) : "a connection";
-  // Not `disabled`: who has just pressed a button must not lose the focus over it.
+  // `aria-disabled` instead of `disabled`, because a button that was just pressed must keep the focus.
   for (const button of buttons) button.setAttribute("aria-disabled", !allowed(button.dataset.action));
   add.setAttribute("aria-disabled", !live || enoughTests);
 };
@@ -28,11 +28,11 @@ const allowed = action => live && (chosen !== "" || action === "stop");
 
 const choose = id => { chosen = id; refresh(); };
 
-// --------------------------------------------------------------------- what the server tells
+// --------------------------------------------------------------------- messages of the server
 
 const report = (text, more) => {
   const place = find("outcome-text");
-  if (place.textContent !== text) place.textContent = text; // it is read out when it is written
+  if (place.textContent !== text) place.textContent = text; // written only on a change, because screen readers read it out
   find("outcome-link").hidden = !more;
 };
 

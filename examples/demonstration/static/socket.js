@@ -1,4 +1,4 @@
-// One WebSocket that comes back: after half a second, then after longer and longer, up to eight.
+// A WebSocket that reconnects: after half a second at first, then after longer pauses, up to eight.
 
 const SHORTEST = 500;
 const LONGEST = 8000;
@@ -36,7 +36,7 @@ export class Line {
     };
     ws.onmessage = event => this.told.message(JSON.parse(event.data), this);
     ws.onclose = event => {
-      if (ws !== this.ws) return; // hung up for another one
+      if (ws !== this.ws) return; // replaced by another one
       if (opened) onClosed(this.label, event.code);
       this.told.state(this.returns ? "waiting" : "closed", event);
       if (!this.returns) return;

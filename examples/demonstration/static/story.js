@@ -1,4 +1,4 @@
-// What happened: a sentence, the drawing, the moments as text, and the code it is equivalent to.
+// What happened: a sentence, the drawing, the moments as text, and the equivalent code.
 
 const find = id => document.getElementById(id);
 const told = find("story-told"), what = find("story-what"), picture = find("picture"), entries = find("entries");
@@ -53,9 +53,9 @@ const fit = () => { picture.style.minHeight = "0"; };
 const draw = story => {
   const image = new Image();
   image.alt = `Timeline of ${story.name}; the list below says the same.`;
-  // With the number of moments, for a browser does not ask for the same picture twice.
+  // The number of moments is part of the URL, because a browser does not load the same URL twice.
   image.src = `/story/${story.number}.svg?${Math.round(picture.clientWidth)}&${story.entries.length}`;
-  // Only when it is there does it take the place of the old one: nothing jumps.
+  // It replaces the old picture when it is loaded, so that the page does not jump.
   image.decode().then(() => {
     if (story !== shown) return;
     picture.replaceChildren(image);
@@ -71,7 +71,7 @@ export const tell = story => {
   if (story.number < shown.number) return false;
   if (story.number > shown.number) {
     entries.replaceChildren();
-    if (picture.offsetHeight) picture.style.minHeight = `${picture.offsetHeight}px`; // what is below it stays there
+    if (picture.offsetHeight) picture.style.minHeight = `${picture.offsetHeight}px`; // so that the page below does not move
     picture.replaceChildren(waiting);
     picture.hidden = false;
     whole.open = false;
@@ -93,7 +93,7 @@ export const tellOfTheEnd = seen => {
   list(seen);
 };
 
-// Its text has its natural size only if it is drawn for the width that there is.
+// The text has its natural size only if the picture is drawn for the available width.
 let width = 0;
 new ResizeObserver(() => {
   if (picture.clientWidth === width) return;

@@ -1,4 +1,4 @@
-// The live tree: one card per connection, changed in place so that the focus stays where it is.
+// The live tree: one card per connection, updated in place so that the focus does not move.
 
 const find = id => document.getElementById(id);
 const tree = find("tree"), template = find("card").content.firstElementChild;
