@@ -104,9 +104,11 @@ def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
             "write `async def` under it, and no other decorator between"
         )
     signature = inspect.signature(handler)
-    types = {
-        each.name: _resolved(each.annotation, handler) for each in signature.parameters.values()
-    }
+    parameters = [
+        each.replace(annotation=_resolved(each.annotation, handler))
+        for each in signature.parameters.values()
+    ]
+    types = {each.name: each.annotation for each in parameters}
     own = next((name for name, found in types.items() if found is WebSocket), None)
     if own is None:
         raise TypeError(
@@ -115,22 +117,25 @@ def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
             "Starlette and FastAPI has the same name"
         )
     carrier = next((name for name, found in types.items() if _is_starlettes(found)), own)
-    parameters = [
+    filled_in = [
         each.replace(annotation=websockets.WebSocket) if each.name == own else each
-        for each in signature.parameters.values()
+        for each in parameters
         if each.name != own or carrier == own
     ]
-    return own, carrier, signature.replace(parameters=parameters)
+    return own, carrier, signature.replace(parameters=filled_in)
 
 
 def _resolved(annotation: Any, handler: Handler) -> Any:
-    """What an annotation means that may be a string."""
+    """What an annotation means that may be a string.
+
+    Older releases of FastAPI look for its names in this module, where the wrapper is.
+    """
     if not isinstance(annotation, str):
         return annotation
     try:
         return eval(annotation, getattr(handler, "__globals__", {}))  # noqa: S307 - it is the user's own
     except Exception:  # noqa: BLE001 - a name for type checkers alone: not ours
-        return None
+        return annotation
 
 
 def _is_starlettes(found: object) -> bool:
