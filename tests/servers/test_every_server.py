@@ -37,12 +37,14 @@ def row(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture(scope="module")
 def running_server(row: Server) -> Iterator[Callable[[], Running]]:
-    """Gives the running server, a new one if a test has stopped the last."""
+    """Gives the running server, a new one if a test has stopped or frozen the last."""
     with ExitStack() as stack:
         started: list[Running] = []
 
         def get() -> Running:
-            if not started or started[-1].process.poll() is not None:
+            if not started or not started[-1].answers:
+                for frozen in started[-1:]:
+                    frozen.kill()
                 started.append(stack.enter_context(running(row, arguments=row.grace)))
             return started[-1]
 
