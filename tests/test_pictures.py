@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from wsnursery._engine.states import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, State, Transition
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -28,7 +28,7 @@ def test_every_transition_is_in_the_description() -> None:
 
 
 def test_a_transition_without_a_place_is_an_error() -> None:
-    table = {**TRANSITIONS, State.OPEN: {Event.REJECT: State.REJECTED}}
+    table = {**TRANSITIONS, State.OPEN: {Transition.REJECT: State.REJECTED}}
     with pytest.raises(ValueError, match="open to rejected"):
         state_picture.picture(table)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from wsnursery._engine.states import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, State, Transition
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "states.svg"
 
@@ -87,21 +87,23 @@ text { font: 13px system-ui, sans-serif; fill: #1d2733 }
 }"""
 
 
-def grouped(table: Mapping[State, Mapping[Event, State]]) -> dict[tuple[State, State], list[Event]]:
+def grouped(
+    table: Mapping[State, Mapping[Transition, State]],
+) -> dict[tuple[State, State], list[Transition]]:
     """The events that lead from one state to another."""
-    events: dict[tuple[State, State], list[Event]] = {}
+    events: dict[tuple[State, State], list[Transition]] = {}
     for before, transitions in table.items():
         for event, after in transitions.items():
             events.setdefault((before, after), []).append(event)
     return events
 
 
-def words(events: Iterable[Event]) -> str:
+def words(events: Iterable[Transition]) -> str:
     """Events as the label of an arrow."""
     return ", ".join(event.value for event in events)
 
 
-def described(events: Mapping[tuple[State, State], list[Event]]) -> str:
+def described(events: Mapping[tuple[State, State], list[Transition]]) -> str:
     """The whole table in words, for those who cannot see the picture."""
     return "; ".join(
         f"from {before.value} to {after.value}: {words(labels)}"
@@ -111,7 +113,7 @@ def described(events: Mapping[tuple[State, State], list[Event]]) -> str:
     )
 
 
-def drawn_box(state: State, box: Box, idle: list[Event]) -> Iterable[str]:
+def drawn_box(state: State, box: Box, idle: list[Transition]) -> Iterable[str]:
     """A state, and in it the events that leave it as it is."""
     top = box.middle - box.height // 2
     kind = "box end" if state is State.CLOSED else "box"
@@ -129,14 +131,14 @@ def drawn_box(state: State, box: Box, idle: list[Event]) -> Iterable[str]:
         )
 
 
-def drawn_way(route: Route, events: list[Event]) -> Iterable[str]:
+def drawn_way(route: Route, events: list[Transition]) -> Iterable[str]:
     """A transition."""
     yield f'<path class="way" d="{route.path}"/>'
     place = f'x="{route.x}" y="{route.y}" text-anchor="{route.anchor}"'
     yield f"<text {place}>{escape(words(events))}</text>"
 
 
-def picture(table: Mapping[State, Mapping[Event, State]] = TRANSITIONS) -> str:
+def picture(table: Mapping[State, Mapping[Transition, State]] = TRANSITIONS) -> str:
     """The state machine as an SVG."""
     events = grouped(table)
     ways = {pair for pair in events if pair[0] is not pair[1]}

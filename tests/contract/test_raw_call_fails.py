@@ -22,7 +22,7 @@ class FailLate(testing.Fault):
     error: BaseException
     checkpoints: int = 0
 
-    async def on_send(self, server: testing.Server, number: int, event: Any) -> None:
+    async def on_send(self, peer: testing.Peer, number: int, event: Any) -> None:
         if number == self.number:
             await checkpoints(self.checkpoints)
             raise self.error

@@ -36,7 +36,7 @@ class Director:
         self._to_do, self._orders = anyio.create_memory_object_stream[Any](100)
 
     async def run(self, script: Script) -> dict[str, Any]:
-        """Run a script, and give its notes."""
+        """ExaminationRun a script, and give its notes."""
         error: BaseException | None = None
         with self._to_do, self._orders:
             async with anyio.create_task_group() as group:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wsnursery._doctor._client import CLOSE, TEXT, Client, frame
+from wsnursery._doctor._client import CLOSE, TEXT, ProbeClient, frame
 
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
@@ -19,7 +19,7 @@ class Pair:
 
     def __init__(self, **arguments: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.client = Client(listener.getsockname(), "/path?query", **arguments)
+            self.client = ProbeClient(listener.getsockname(), "/path?query", **arguments)
             self.server, _ = listener.accept()
         self.server.settimeout(5)
 
@@ -71,7 +71,7 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     with pytest.raises(ConnectionRefusedError):
-        Client(address, "/")
+        ProbeClient(address, "/")
 
 
 def test_close_frame_is_answered(pair: Pair) -> None:

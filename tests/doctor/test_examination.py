@@ -12,7 +12,7 @@ from wsnursery._doctor._examination import OURS, RAW, SHUTDOWNS, Findings, exami
 from wsnursery._doctor._process import CannotExamine
 
 
-def scripts(runs: Sequence[_examination.Run]) -> list[str]:
+def scripts(runs: Sequence[_examination.ExaminationRun]) -> list[str]:
     return [script for run in runs for script in run.scripts]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsnursery import WebSocketDisconnected
-from wsnursery._engine.outcome import Failure, Raiser, decide, leaves, without
+from wsnursery._engine.outcome import Raised, Raiser, decide, leaves, without
 from wsnursery._errors import attribute, is_attributed
 
 HERE, THERE = object(), object()
@@ -36,7 +36,7 @@ FACTS = own(1001)
 
 
 def outcome(
-    *failures: Failure,
+    *failures: Raised,
     cancellation: BaseException | None = None,
     facts: WebSocketDisconnected | None = FACTS,
     owed: bool = False,
@@ -53,16 +53,16 @@ def outcome(
     )
 
 
-def body(error: BaseException) -> Failure:
-    return Failure(Raiser.BODY, error)
+def body(error: BaseException) -> Raised:
+    return Raised(Raiser.BODY, error)
 
 
-def child(error: BaseException) -> Failure:
-    return Failure(Raiser.CHILD, error)
+def child(error: BaseException) -> Raised:
+    return Raised(Raiser.CHILD, error)
 
 
-def connection(error: BaseException) -> Failure:
-    return Failure(Raiser.CONNECTION, error)
+def connection(error: BaseException) -> Raised:
+    return Raised(Raiser.CONNECTION, error)
 
 
 def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
@@ -85,7 +85,7 @@ def test_an_interrupt_comes_before_everything(
     error = group(ValueError(), group(own(), interrupt)) if deep else interrupt
     got = outcome(
         body(ValueError()),
-        Failure(source, error),
+        Raised(source, error),
         child(KeyError()),
         cancellation=Cancelled(),
         owed=True,
@@ -126,7 +126,7 @@ def test_a_child_failed() -> None:
 @pytest.mark.parametrize("sources", [*itertools.product(Raiser, repeat=2)], ids=repr)
 def test_several_failed_in_the_order_in_which_they_did(sources: tuple[Raiser, Raiser]) -> None:
     errors = [ValueError("first"), ValueError("second")]
-    failures = [Failure(source, error) for source, error in zip(sources, errors, strict=True)]
+    failures = [Raised(source, error) for source, error in zip(sources, errors, strict=True)]
     got = outcome(*failures)
     assert list(members(got)) == errors
     assert isinstance(got, ExceptionGroup)
@@ -309,14 +309,14 @@ LEAF = st.sampled_from(sorted(MAKERS)).map(lambda kind: MAKERS[kind]())
 TREE = st.recursive(
     LEAF, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda e: group(*e))
 )
-FAILURES = st.lists(st.builds(Failure, st.sampled_from(Raiser), TREE), max_size=4)
+FAILURES = st.lists(st.builds(Raised, st.sampled_from(Raiser), TREE), max_size=4)
 
 
 # contract: X2, X3, D5
 @settings(deadline=None)
 @given(failures=FAILURES, cancelled=st.booleans(), owed=st.booleans(), ended=st.booleans())
 def test_no_error_is_lost_reordered_or_doubled(
-    failures: list[Failure], cancelled: bool, owed: bool, ended: bool
+    failures: list[Raised], cancelled: bool, owed: bool, ended: bool
 ) -> None:
     everything = [leaf for failure in failures for leaf in leaves(failure.error)]
     errors = [leaf for leaf in everything if isinstance(leaf, ValueError)]

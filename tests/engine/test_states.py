@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wsnursery import LocalProtocolError, RemoteProtocolError
 from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Reject
-from wsnursery._engine.states import TRANSITIONS, Event, State, StateMachine
+from wsnursery._engine.states import TRANSITIONS, State, StateMachine, Transition
 
 # What every event makes of every state; a dash is an illegal pair. Written out by hand, so that
 # the table in the module has a second opinion.
@@ -27,13 +27,13 @@ REJECT       REJECTED   REJECTED  -         -       -       -        -
 END          CLOSED     CLOSED    CLOSED    CLOSED  CLOSED  CLOSED   CLOSED
 """
 
-BY_SERVER = {Event.CONNECT, Event.MESSAGE_IN, Event.DISCONNECT}
+BY_SERVER = {Transition.CONNECT, Transition.MESSAGE_IN, Transition.DISCONNECT}
 
 
-def _read_grid() -> dict[tuple[State, Event], State | None]:
+def _read_grid() -> dict[tuple[State, Transition], State | None]:
     header, *rows = (line.split() for line in GRID.strip().splitlines())
     return {
-        (State[state], Event[row[0]]): None if cell == "-" else State[cell]
+        (State[state], Transition[row[0]]): None if cell == "-" else State[cell]
         for row in rows
         for state, cell in zip(header, row[1:], strict=True)
     }
@@ -51,16 +51,16 @@ def in_state(state: State) -> StateMachine:
 
 
 def name(value: object) -> str:
-    return value.name if isinstance(value, State | Event) else str(value)
+    return value.name if isinstance(value, State | Transition) else str(value)
 
 
 def test_the_grid_has_every_pair() -> None:
-    assert set(EXPECTED) == {(state, event) for state in State for event in Event}
+    assert set(EXPECTED) == {(state, event) for state in State for event in Transition}
     assert set(TRANSITIONS) == set(State)
 
 
 @pytest.mark.parametrize(("state", "event", "after"), LEGAL, ids=name)
-def test_a_legal_event(state: State, event: Event, after: State) -> None:
+def test_a_legal_event(state: State, event: Transition, after: State) -> None:
     protocol = in_state(state)
     assert protocol.allows(event)
     protocol.apply(event)
@@ -69,7 +69,7 @@ def test_a_legal_event(state: State, event: Event, after: State) -> None:
 
 
 @pytest.mark.parametrize(("state", "event"), ILLEGAL, ids=name)
-def test_an_illegal_event_changes_nothing(state: State, event: Event) -> None:
+def test_an_illegal_event_changes_nothing(state: State, event: Transition) -> None:
     protocol = in_state(state)
     assert not protocol.allows(event)
     kind = RemoteProtocolError if event in BY_SERVER else LocalProtocolError
@@ -103,7 +103,7 @@ def test_an_illegal_event_changes_nothing(state: State, event: Event) -> None:
 )
 def test_a_refusal_says_the_right_call(state: str, event: str, advice: str) -> None:
     with pytest.raises(LocalProtocolError, match=f": {re.escape(advice)}$"):
-        in_state(State[state]).apply(Event[event])
+        in_state(State[state]).apply(Transition[event])
 
 
 def test_a_new_connection() -> None:
@@ -117,24 +117,24 @@ def test_a_new_connection() -> None:
 @pytest.mark.parametrize("first", [(1000, ""), (1006, ""), (None, ""), (4001, "bye")])
 def test_the_first_facts_are_kept(first: tuple[int | None, str]) -> None:
     protocol = in_state(State.OPEN)
-    protocol.apply(Event.DISCONNECT, first)
-    protocol.apply(Event.DISCONNECT, (1011, "later"))
-    protocol.apply(Event.CLOSE, (1001, "much later"))
+    protocol.apply(Transition.DISCONNECT, first)
+    protocol.apply(Transition.DISCONNECT, (1011, "later"))
+    protocol.apply(Transition.CLOSE, (1001, "much later"))
     assert (protocol.code, protocol.reason) == first
 
 
 # contract: D6
 def test_an_echo_of_the_own_close_is_no_news() -> None:
     protocol = in_state(State.OPEN)
-    protocol.apply(Event.CLOSE)
+    protocol.apply(Transition.CLOSE)
     assert protocol.facts is None
-    protocol.apply(Event.CLOSE, (4000, "mine"))
-    protocol.apply(Event.DISCONNECT, (1005, ""))
+    protocol.apply(Transition.CLOSE, (4000, "mine"))
+    protocol.apply(Transition.DISCONNECT, (1005, ""))
     assert (protocol.code, protocol.reason) == (4000, "mine")
 
 
 def test_once_closed_always_closed() -> None:
-    after = {EXPECTED[State.CLOSED, event] for event in Event}
+    after = {EXPECTED[State.CLOSED, event] for event in Transition}
     assert after == {State.CLOSED, None}
 
 
@@ -144,7 +144,7 @@ def test_every_state_can_be_reached_and_can_end() -> None:
         reached |= more
     assert reached == set(State)
     for state in State:
-        for event in (Event.DISCONNECT, Event.END, Event.CLOSE):
+        for event in (Transition.DISCONNECT, Transition.END, Transition.CLOSE):
             assert EXPECTED[state, event] is not None
 
 
@@ -152,14 +152,14 @@ def test_every_state_can_be_reached_and_can_end() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(Event),
+            st.sampled_from(Transition),
             st.none() | st.tuples(st.none() | st.integers(1000, 4999), st.text(max_size=3)),
         ),
         max_size=30,
     )
 )
 def test_any_run_of_events(
-    events: list[tuple[Event, tuple[int | None, str] | None]],
+    events: list[tuple[Transition, tuple[int | None, str] | None]],
 ) -> None:
     protocol = StateMachine()
     state, said = State.CONNECTING, None

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from wsnursery import LocalProtocolError, WebSocketDisconnected, open_websocket
-from wsnursery._engine.states import TRANSITIONS, Event, State
+from wsnursery._engine.states import TRANSITIONS, State, Transition
 from wsnursery.testing import Server
 from wsnursery.testing._virtual_asyncio import VirtualEventLoop
 
@@ -25,7 +25,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.server = Server(answers_close=False)
         self.state = State.CONNECTING
         self.runner.run(self._open())
-        self._take(Event.CONNECT)
+        self._take(Transition.CONNECT)
 
     async def _open(self):
         self.block = asyncio.create_task(self._stay())
@@ -75,36 +75,36 @@ class ConnectionMachine(RuleBasedStateMachine):
 
     @rule()
     def accept(self):
-        if self._call(self.ws.accept, Event.ACCEPT):
-            self._take(Event.ACCEPT, Event.ACCEPTED)
+        if self._call(self.ws.accept, Transition.ACCEPT):
+            self._take(Transition.ACCEPT, Transition.ACCEPTED)
 
     @rule()
     def send(self):
-        if self._call(lambda: self.ws.send("hello"), Event.MESSAGE_OUT):
-            self._take(Event.MESSAGE_OUT)
+        if self._call(lambda: self.ws.send("hello"), Transition.MESSAGE_OUT):
+            self._take(Transition.MESSAGE_OUT)
 
     @rule()
     def reject(self):
-        if self._call(self.ws.reject, Event.REJECT):
+        if self._call(self.ws.reject, Transition.REJECT):
             # The denial is out, and nothing can come after it.
-            self._take(Event.REJECT, Event.END)
+            self._take(Transition.REJECT, Transition.END)
 
     @precondition(lambda self: self.state not in (State.CONNECTING, State.REQUESTED))
     @rule()
     def close(self):
-        if self._call(self.ws.close, Event.CLOSE):
-            self._take(Event.CLOSE)
+        if self._call(self.ws.close, Transition.CLOSE):
+            self._take(Transition.CLOSE)
 
     @precondition(lambda self: self.state is State.OPEN)
     @rule()
     def message(self):
         self._do(lambda: self.server.peer.send_nowait("hello"))
-        self._take(Event.MESSAGE_IN)
+        self._take(Transition.MESSAGE_IN)
 
     @rule()
     def vanish(self):
         self._do(self.server.peer.vanish)
-        self._take(Event.DISCONNECT)
+        self._take(Transition.DISCONNECT)
 
     @invariant()
     def the_state_is_the_tables(self):

@@ -137,9 +137,13 @@ def _on_asyncio() -> Backend:
         checkpoint_if_cancelled=_nothing,
         spawn=spawn,
         current_task=current_task,
-        is_finished=asyncio.Task.done,
+        is_finished=_asyncio_task_is_finished,
         is_here=is_here,
     )
+
+
+def _asyncio_task_is_finished(task: asyncio.Task[Any]) -> bool:
+    return task.done()
 
 
 @coroutine

@@ -8,38 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from .steps import Interrupted
 
 RawReceive: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
-
-
-class EventQueue(Protocol):
-    """A server's queue of events, from which a reader may receive itself."""
-
-    @property
-    def receive(self) -> RawReceive:
-        """The raw call."""
-        ...
-
-    @property
-    def interrupted(self) -> type[Exception]:
-        """What a call raises that was waiting when it was interrupted."""
-        ...
-
-    @property
-    def needs_aftercare(self) -> bool:
-        """Whether a task of the server may be stuck for as long as the queue is full."""
-        ...
-
-    def take(self) -> Any:
-        """What has been delivered and no task has received yet; `None` if nothing."""
-        ...
-
-    def close(self) -> None:
-        """Receive no more. On trio, a waiting call raises `interrupted`."""
-        ...
 
 
 def is_trio_channel(owner: object) -> bool:
@@ -71,14 +44,14 @@ class TrioQueue:
         self.receive: RawReceive = self._clone.receive
 
     def take(self) -> Any:
-        """As `EventQueue.take`."""
+        """What has been delivered and no task has received yet; `None` if nothing."""
         try:
             return self._channel.receive_nowait()
         except sys.modules["trio"].WouldBlock:
             return None
 
     def close(self) -> None:
-        """As `EventQueue.close`."""
+        """Receive no more: a waiting call raises `interrupted`."""
         self._clone.close()
 
 
@@ -97,11 +70,15 @@ class AsyncioQueue:
         self.needs_aftercare: bool = needs_aftercare
 
     def take(self) -> Any:
-        """As `EventQueue.take`."""
+        """What has been delivered and no task has received yet; `None` if nothing."""
         try:
             return self._queue.get_nowait()
         except asyncio.QueueEmpty:
             return None
 
     def close(self) -> None:
-        """As `EventQueue.close`: a waiting call is interrupted by itself."""
+        """Nothing to do: a waiting call is interrupted by itself."""
+
+
+EventQueue: TypeAlias = TrioQueue | AsyncioQueue
+"""A server's queue of events, from which a reader may receive itself."""

@@ -40,7 +40,7 @@ def handshake(path: str, *headers: str, host: str = "localhost") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-class Client:
+class ProbeClient:
     """One connection. The answer to the handshake is read when something has to be.
 
     Args:

@@ -15,7 +15,7 @@ ENDS = ("return", "raise", "early-return", "early-raise", "close-1001", "close-1
 
 
 @dataclass(frozen=True)
-class Run:
+class ExaminationRun:
     """Scripts that run side by side.
 
     Attributes:
@@ -30,45 +30,45 @@ class Run:
 
 
 OURS = (
-    Run(tuple(f"ours/leave/{way}-{role}" for way in WAYS for role in ("read", "busy"))),
-    Run(("ours/send_loop/",)),
-    Run(("ours/blocked_send/",), receive_buffer=8192),
-    Run(("ours/full_queue/",)),
-    Run(("ours/unread/",)),
-    Run(("ours/cancelled_receive/",)),
-    Run(("ours/concurrent_send/",), receive_buffer=8192),
-    Run(("ours/end/return", "ours/end/raise", "ours/end/close")),
-    Run(("ours/early_frame/",), early=True),
+    ExaminationRun(tuple(f"ours/leave/{way}-{role}" for way in WAYS for role in ("read", "busy"))),
+    ExaminationRun(("ours/send_loop/",)),
+    ExaminationRun(("ours/blocked_send/",), receive_buffer=8192),
+    ExaminationRun(("ours/full_queue/",)),
+    ExaminationRun(("ours/unread/",)),
+    ExaminationRun(("ours/cancelled_receive/",)),
+    ExaminationRun(("ours/concurrent_send/",), receive_buffer=8192),
+    ExaminationRun(("ours/end/return", "ours/end/raise", "ours/end/close")),
+    ExaminationRun(("ours/early_frame/",), early=True),
 )
 """On wsnursery: they must leave nothing behind in the process."""
 
-WARM_UP = Run(OURS[0].scripts[:1])
+WARM_UP = ExaminationRun(OURS[0].scripts[:1])
 """Loads what all connections share."""
 
 RAW = (
-    Run(("raw/hello/",)),
-    Run(tuple(f"raw/leave/{way}" for way in WAYS)),
-    Run(
+    ExaminationRun(("raw/hello/",)),
+    ExaminationRun(tuple(f"raw/leave/{way}" for way in WAYS)),
+    ExaminationRun(
         tuple(
             f"raw/late_send/{way}-{known}"
             for way in ("close_frame", "reset")
             for known in ("heard", "unheard")
         )
     ),
-    Run(("raw/blocked_send/cancel", "raw/blocked_send/reset"), receive_buffer=8192),
-    Run(("raw/full_queue/",)),
-    Run(("raw/unread/",)),
-    Run(("raw/cancelled_receive/",)),
-    Run(("raw/concurrent_send/",), receive_buffer=8192),
-    Run(tuple(f"raw/end/{how}" for how in ENDS)),
-    Run(("raw/send_loop/",)),
-    Run(("raw/early_frame/",), early=True),
+    ExaminationRun(("raw/blocked_send/cancel", "raw/blocked_send/reset"), receive_buffer=8192),
+    ExaminationRun(("raw/full_queue/",)),
+    ExaminationRun(("raw/unread/",)),
+    ExaminationRun(("raw/cancelled_receive/",)),
+    ExaminationRun(("raw/concurrent_send/",), receive_buffer=8192),
+    ExaminationRun(tuple(f"raw/end/{how}" for how in ENDS)),
+    ExaminationRun(("raw/send_loop/",)),
+    ExaminationRun(("raw/early_frame/",), early=True),
 )
 """Against bare receive and send. The last one may end the server."""
 
 SHUTDOWNS = (
-    Run(("ours/shutdown/",)),
-    Run(("raw/shutdown/receive", "raw/shutdown/sleep")),
+    ExaminationRun(("ours/shutdown/",)),
+    ExaminationRun(("raw/shutdown/receive", "raw/shutdown/sleep")),
 )
 """Each ends the server, and has one of its own: one connection's end can hurry the others."""
 
@@ -130,7 +130,7 @@ def _left_over(lab: Lab, before: Facts) -> Facts:
         return {"dead process": 1}
 
 
-def _run(lab: Lab, run: Run, findings: Findings) -> None:
+def _run(lab: Lab, run: ExaminationRun, findings: Findings) -> None:
     facts = lab.run(run.scripts, early=run.early, receive_buffer=run.receive_buffer)
     alive = lab.process.answers()
     findings.facts |= {script: {**found, "alive": alive} for script, found in facts.items()}

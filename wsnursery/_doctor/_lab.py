@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
-from ._client import TEXT, Client, Facts, frame
+from ._client import TEXT, Facts, ProbeClient, frame
 from ._commands import Command
 from ._process import HOST, Process, started
 from ._robot import OUTLOOK, Robot, lines
@@ -42,7 +42,7 @@ class Lab:
     def run(
         self, scripts: Sequence[str], *, early: bool = False, receive_buffer: int | None = None
     ) -> dict[str, Facts]:
-        """Run scripts side by side, each with a connection of its own.
+        """ExaminationRun scripts side by side, each with a connection of its own.
 
         Args:
             scripts: Kind, name and variant of each, as in "raw/leave/reset".
@@ -56,7 +56,7 @@ class Lab:
         ready = threading.Barrier(len(scripts), action=self.process.terminate)
         terminate = partial(ready.wait, LIMIT)
         open_client = partial(
-            Client,
+            ProbeClient,
             (HOST, self.process.port),
             early=EARLY if early else b"",
             receive_buffer=receive_buffer,
@@ -76,7 +76,10 @@ class Lab:
                 raise
 
     def _converse(
-        self, script: str, open_client: Callable[[str], Client], terminate: Callable[[], object]
+        self,
+        script: str,
+        open_client: Callable[[str], ProbeClient],
+        terminate: Callable[[], object],
     ) -> Facts:
         with ExitStack() as stack:
             with self._opening:  # so that the next who reports is the one that was asked for

@@ -50,7 +50,7 @@ class _Watch:
 
 
 async def _run(bench: Bench, body: Body, **options: Any) -> None:
-    """Run a handler with children, and note how its block was left."""
+    """ExaminationRun a handler with children, and note how its block was left."""
     watch = _Watch()
     outcome: BaseException | None = None
     start = time.monotonic()

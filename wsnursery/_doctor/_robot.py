@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from ._client import Client, Facts
+from ._client import Facts, ProbeClient
 
 OUTLOOK = 1.0
 """Seconds for the client to see how a connection ends, after the script has."""
@@ -26,7 +26,7 @@ class Robot:
     """
 
     def __init__(
-        self, line: socket.socket, client: Client, terminate: Callable[[], object]
+        self, line: socket.socket, client: ProbeClient, terminate: Callable[[], object]
     ) -> None:
         self._line = line
         self._lock = threading.Lock()

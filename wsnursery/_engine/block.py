@@ -16,7 +16,7 @@ from wsnursery._backend.cancellation import is_cancellation
 from wsnursery._codes import CloseCode
 
 from .connection import Connection
-from .outcome import Failure, Raiser, decide, leaves
+from .outcome import Raised, Raiser, decide, leaves
 from .user_task import set_enclosing_tasks
 
 
@@ -65,7 +65,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
         cancellation = exc
     except BaseException as exc:  # noqa: ASYNC103, BLE001 - as above
         # Only an interrupt that hit the group while it was being left comes this way.
-        tasks.failures.append(Failure(Raiser.CONNECTION, exc))
+        tasks.failures.append(Raised(Raiser.CONNECTION, exc))
     finally:
         await connection.stop()
     # A body that was cut and ended by a cancellation never ends in silence.

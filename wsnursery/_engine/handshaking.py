@@ -11,7 +11,7 @@ from wsnursery._options import Options
 from .events import Accept, Close, Reject
 from .lifecycle import End, Lifecycle
 from .outgoing import OutgoingSide
-from .states import Event, State
+from .states import State, Transition
 from .user_task import UserTask
 
 
@@ -40,7 +40,7 @@ class Handshaking:
         self._accepting = True
         try:
             await self._requested()
-            await self._apply(Event.ACCEPT)
+            await self._apply(Transition.ACCEPT)
             await self._outgoing.accept(event)
         finally:
             self._accepting = False
@@ -64,7 +64,7 @@ class Handshaking:
         if lifecycle.over:
             raise lifecycle.closed_error()
 
-    async def _apply(self, event: Event) -> None:
+    async def _apply(self, event: Transition) -> None:
         try:
             self._lifecycle.states.apply(event)
         except LocalProtocolError:
@@ -101,11 +101,11 @@ class Handshaking:
     def on_accepted(self) -> None:
         """As `Listener.on_accepted`."""
 
-    def on_closing(self, _close: Close | None) -> None:
+    def on_closing(self, close: Close | None) -> None:
         """As `Listener.on_closing`."""
         self._lifecycle.requested.wake()
 
-    def on_end(self, _end: End, _close: Close | None) -> None:
+    def on_end(self, end: End, close: Close | None) -> None:
         """As `Listener.on_end`: a waiting `accept` counts as notified."""
         if self._caller is not None:
             self._lifecycle.tasks.notify(self._caller)

@@ -17,9 +17,9 @@ class Inbox:
     __slots__ = ("_bytes", "_max_bytes", "_max_messages", "high_water", "messages")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self.messages = _NOTHING
+        self.messages: deque[tuple[Message, int]] = _NOTHING
         """What waits, oldest first, with its size in bytes."""
-        self._bytes = 0
+        self._bytes: int = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self.high_water: int = 0

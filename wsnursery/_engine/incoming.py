@@ -28,7 +28,7 @@ from .observers import Observers
 from .outcome import Raiser
 from .payload import size_of
 from .service import ServiceTask
-from .states import Event, State
+from .states import State, Transition
 from .token_bucket import bucket_of
 from .transport import Transport
 from .user_task import UserTask
@@ -201,7 +201,7 @@ class IncomingSide:
         if self._reader is not None:
             raise second_reader()
         if not self._lifecycle.over:
-            self._lifecycle.states.check(Event.RECEIVE)
+            self._lifecycle.states.check(Transition.RECEIVE)
 
     async def _let_others_run(self) -> None:
         """On trio every call is a checkpoint; on asyncio one in so many that need not wait."""
@@ -218,7 +218,7 @@ class IncomingSide:
         """Count a message; return its size, or `None` if it is dropped."""
         lifecycle = self._lifecycle
         if lifecycle.over or lifecycle.states.state is not State.OPEN:
-            lifecycle.states.apply(Event.MESSAGE_IN)
+            lifecycle.states.apply(Transition.MESSAGE_IN)
             if lifecycle.over:
                 return None
         size = size_of(message)
@@ -382,7 +382,7 @@ class IncomingSide:
         if self._filling is not None:
             self._filling.look()
 
-    def on_closing(self, _close: Close | None) -> None:
+    def on_closing(self, close: Close | None) -> None:
         """As `Listener.on_closing`: what arrives from now on is dropped."""
         self._forget_received()
         self._interrupt_reader()
@@ -390,7 +390,7 @@ class IncomingSide:
             self._filling.wake()
         self._start_receiver()
 
-    def on_end(self, end: End, _close: Close | None) -> None:
+    def on_end(self, end: End, close: Close | None) -> None:
         """As `Listener.on_end`."""
         if end.broken and end is self._lifecycle.end:
             self._forget_received()

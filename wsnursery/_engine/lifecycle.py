@@ -19,7 +19,7 @@ from wsnursery._options import Options
 from .events import Close
 from .observers import Observers
 from .outcome import Raiser
-from .states import Event, State, StateMachine
+from .states import State, StateMachine, Transition
 from .tasks import UserTasks
 from .user_task import UserTask
 from .wire import NO_CONTROL, Wire
@@ -122,12 +122,12 @@ class Lifecycle:
 
     def on_connect(self) -> None:
         """The server has announced the handshake."""
-        self.states.apply(Event.CONNECT)
+        self.states.apply(Transition.CONNECT)
         self.requested.wake()
 
     def on_accepted(self, subprotocol: str | None) -> None:
         """The server has taken the accept."""
-        self.states.apply(Event.ACCEPTED)
+        self.states.apply(Transition.ACCEPTED)
         self.subprotocol = subprotocol
         self._observers.accepted(subprotocol)
         for listener in self.listeners:
@@ -139,7 +139,7 @@ class Lifecycle:
         """Close behind what is queued. The first call counts."""
         if self.own_close:
             return
-        self.states.apply(Event.CLOSE)
+        self.states.apply(Transition.CLOSE)
         self._say_closing(Close(code, reason))
 
     def begin_reject(self) -> None:
@@ -148,7 +148,7 @@ class Lifecycle:
         Raises:
             LocalProtocolError: It was accepted or rejected already.
         """
-        self.states.apply(Event.REJECT)
+        self.states.apply(Transition.REJECT)
         self._say_closing(None)
 
     def _say_closing(self, close: Close | None) -> None:
@@ -178,12 +178,12 @@ class Lifecycle:
             reason: The close reason.
             cause: What a raw send has raised at the same moment: the disconnect explains it.
         """
-        self.states.apply(Event.DISCONNECT, (code, reason) if self.end is None else None)
+        self.states.apply(Transition.DISCONNECT, (code, reason) if self.end is None else None)
         self._finish(End(broken=False, cause=cause), None)
 
     def break_off(self, cause: BaseException | None) -> None:
         """End it as broken: nothing is sent any more, not even a close."""
-        self.states.apply(Event.END)
+        self.states.apply(Transition.END)
         if self.end is None and not self.states.close_taken:
             self.states.facts = None  # a code that never reached the peer is none
         self._finish(End(broken=True, cause=cause), None)
@@ -192,9 +192,9 @@ class Lifecycle:
         """End it because the peer or the server broke a rule: what came before is still good."""
         if self.own_close or self.end is not None:
             return
-        self.states.apply(Event.CLOSE)
+        self.states.apply(Transition.CLOSE)
         if self.states.state is State.CLOSING:  # a denial has no close code
-            self.states.apply(Event.CLOSE, (code, reason))
+            self.states.apply(Transition.CLOSE, (code, reason))
         self._finish(End(broken=False, cause=cause), Close(code, reason))
 
     def on_close_taken(self) -> None:
@@ -210,7 +210,7 @@ class Lifecycle:
 
     def close_is_done(self) -> None:
         """End it: your own close went out and nothing more can come."""
-        self.states.apply(Event.END)
+        self.states.apply(Transition.END)
         self._finish(End(broken=False, cause=None), None)
 
     def abandon(self) -> None:
@@ -306,7 +306,7 @@ class Lifecycle:
         """Raise what a call that sends raises now, if it does."""
         if self.over:
             raise self.closed_error()
-        self.states.check(Event.MESSAGE_OUT)
+        self.states.check(Transition.MESSAGE_OUT)
 
     # ------------------------------------------------------------------------------- after the end
 

@@ -84,7 +84,7 @@ class Outbox:
     )
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self.queue = _NOTHING
+        self.queue: deque[SendTicket] = _NOTHING
         """What waits, oldest first, markers and closes too."""
         self._tombstones = 0
         self._messages = 0

@@ -51,7 +51,7 @@ class Raiser(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Raised:
     """One exception, as it left the body, a child or the connection's own tasks."""
 
     raiser: Raiser
@@ -59,7 +59,7 @@ class Failure:
 
 
 def decide(
-    failures: Sequence[Failure],
+    failures: Sequence[Raised],
     *,
     cancellation: BaseException | None,
     own: Callable[[], WebSocketDisconnected] | None,
@@ -79,14 +79,14 @@ def decide(
         is_own: Whether an exception is this connection's own `WebSocketDisconnected`.
         is_cancellation: Whether an exception is the backend's cancellation.
     """
-    errors: list[Failure] = []
+    errors: list[Raised] = []
     for failure in failures:
         for leaf in leaves(failure.error):
             if isinstance(leaf, KeyboardInterrupt | SystemExit):
                 return leaf
         rest = without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))
         if rest is not None:
-            errors.append(Failure(failure.raiser, rest))
+            errors.append(Raised(failure.raiser, rest))
     if errors:
         error = _as_one(errors)
         if noted and own is not None and not _has_in_context(error, is_own):
@@ -140,7 +140,7 @@ def without(error: BaseException, unwanted: Leaf) -> BaseException | None:
     return None if unwanted(error) else error
 
 
-def _as_one(errors: Sequence[Failure]) -> BaseException:
+def _as_one(errors: Sequence[Raised]) -> BaseException:
     if len(errors) == 1 and errors[0].raiser is not Raiser.CHILD:
         return errors[0].error
     return BaseExceptionGroup(

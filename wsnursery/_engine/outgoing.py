@@ -25,7 +25,7 @@ from .outbox import Outbox, SendTicket
 from .outcome import Raiser
 from .payload import sized
 from .service import ServiceTask
-from .states import Event, State
+from .states import State, Transition
 from .transport import Transport
 from .user_task import UserTask
 from .wire import BUDGET, CHECKPOINTS_OF_DOUBT
@@ -142,7 +142,7 @@ class OutgoingSide:
     async def _send_through_task(self, message: Message, size: int) -> None:
         self._check_place()
         lifecycle = self._lifecycle
-        if lifecycle.over or not lifecycle.states.allows(Event.MESSAGE_OUT):
+        if lifecycle.over or not lifecycle.states.allows(Transition.MESSAGE_OUT):
             # A loop of sends to a dead peer must not freeze the process.
             await self._backend.checkpoint()
             lifecycle.check_can_send()
@@ -182,7 +182,7 @@ class OutgoingSide:
         await self._backend.checkpoint_if_cancelled()
         self._check_place()
         lifecycle = self._lifecycle
-        if lifecycle.over or not lifecycle.states.allows(Event.MESSAGE_OUT):
+        if lifecycle.over or not lifecycle.states.allows(Transition.MESSAGE_OUT):
             await self._backend.checkpoint()
             lifecycle.check_can_send()
         await self._delivered(self._queue(SendTicket(None)))
@@ -194,7 +194,7 @@ class OutgoingSide:
             await self._delivered(ticket)
         finally:
             if ticket.withdrawn:
-                self._lifecycle.states.apply(Event.WITHDRAWN)
+                self._lifecycle.states.apply(Transition.WITHDRAWN)
 
     async def reject(self, event: Reject) -> None:
         """Wait until the server has taken the denial. Cancelled, it goes out all the same."""
@@ -368,7 +368,7 @@ class OutgoingSide:
             return False
         if states.state is State.CLOSING:
             # From now on the code is said: whatever the server reports later does not replace it.
-            states.apply(Event.CLOSE, (event.code, event.reason))
+            states.apply(Transition.CLOSE, (event.code, event.reason))
         return True
 
     def _note_clear(self) -> None:

@@ -41,7 +41,7 @@ class State(_Word):
     """The end: nothing more can be exchanged."""
 
 
-class Event(_Word):
+class Transition(_Word):
     """What can happen to a WebSocket. The value reads as "cannot ... now"."""
 
     CONNECT = "connect"
@@ -57,81 +57,84 @@ class Event(_Word):
     END = "end"
 
 
-_REMOTE = {Event.CONNECT, Event.MESSAGE_IN, Event.DISCONNECT}
+_REMOTE = {Transition.CONNECT, Transition.MESSAGE_IN, Transition.DISCONNECT}
 """The events that the server causes: an illegal one is its fault."""
 
-TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
+TRANSITIONS: Final[dict[State, dict[Transition, State]]] = {
     State.CONNECTING: {
-        Event.CONNECT: State.REQUESTED,
-        Event.DISCONNECT: State.CLOSED,
-        Event.CLOSE: State.REJECTED,
-        Event.REJECT: State.REJECTED,
-        Event.END: State.CLOSED,
+        Transition.CONNECT: State.REQUESTED,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.CLOSE: State.REJECTED,
+        Transition.REJECT: State.REJECTED,
+        Transition.END: State.CLOSED,
     },
     State.REQUESTED: {
-        Event.ACCEPT: State.ACCEPTING,
-        Event.DISCONNECT: State.CLOSED,
-        Event.CLOSE: State.REJECTED,
-        Event.REJECT: State.REJECTED,
-        Event.END: State.CLOSED,
+        Transition.ACCEPT: State.ACCEPTING,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.CLOSE: State.REJECTED,
+        Transition.REJECT: State.REJECTED,
+        Transition.END: State.CLOSED,
     },
     State.ACCEPTING: {
-        Event.ACCEPTED: State.OPEN,
-        Event.WITHDRAWN: State.REQUESTED,
+        Transition.ACCEPTED: State.OPEN,
+        Transition.WITHDRAWN: State.REQUESTED,
         # A server may deliver before its accept call has returned.
-        Event.MESSAGE_IN: State.ACCEPTING,
-        Event.DISCONNECT: State.CLOSED,
-        Event.CLOSE: State.CLOSING,
-        Event.END: State.CLOSED,
+        Transition.MESSAGE_IN: State.ACCEPTING,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.CLOSE: State.CLOSING,
+        Transition.END: State.CLOSED,
     },
     State.OPEN: {
-        Event.MESSAGE_IN: State.OPEN,
-        Event.MESSAGE_OUT: State.OPEN,
-        Event.RECEIVE: State.OPEN,
-        Event.DISCONNECT: State.CLOSED,
-        Event.CLOSE: State.CLOSING,
-        Event.END: State.CLOSED,
+        Transition.MESSAGE_IN: State.OPEN,
+        Transition.MESSAGE_OUT: State.OPEN,
+        Transition.RECEIVE: State.OPEN,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.CLOSE: State.CLOSING,
+        Transition.END: State.CLOSED,
     },
     State.CLOSING: {
         # The peer's messages may cross our close; they are dropped. So may our own accept.
-        Event.MESSAGE_IN: State.CLOSING,
-        Event.ACCEPTED: State.CLOSING,
-        Event.CLOSE: State.CLOSING,
-        Event.DISCONNECT: State.CLOSED,
-        Event.END: State.CLOSED,
+        Transition.MESSAGE_IN: State.CLOSING,
+        Transition.ACCEPTED: State.CLOSING,
+        Transition.CLOSE: State.CLOSING,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.END: State.CLOSED,
     },
     State.REJECTED: {
         # Servers differ in what they still deliver after a denial.
-        Event.CONNECT: State.REJECTED,
-        Event.CLOSE: State.REJECTED,
-        Event.DISCONNECT: State.CLOSED,
-        Event.END: State.CLOSED,
+        Transition.CONNECT: State.REJECTED,
+        Transition.CLOSE: State.REJECTED,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.END: State.CLOSED,
     },
     State.CLOSED: {
         # Some servers repeat the disconnect, and a close of ours may cross it: both change nothing.
-        Event.CONNECT: State.CLOSED,
-        Event.MESSAGE_IN: State.CLOSED,
-        Event.DISCONNECT: State.CLOSED,
-        Event.ACCEPTED: State.CLOSED,
-        Event.WITHDRAWN: State.CLOSED,
-        Event.CLOSE: State.CLOSED,
-        Event.END: State.CLOSED,
+        Transition.CONNECT: State.CLOSED,
+        Transition.MESSAGE_IN: State.CLOSED,
+        Transition.DISCONNECT: State.CLOSED,
+        Transition.ACCEPTED: State.CLOSED,
+        Transition.WITHDRAWN: State.CLOSED,
+        Transition.CLOSE: State.CLOSED,
+        Transition.END: State.CLOSED,
     },
 }
 
-_ADVICE: Final[dict[tuple[Event, State], str]] = {
-    (Event.MESSAGE_OUT, State.REQUESTED): "call `await ws.accept()` first",
-    (Event.MESSAGE_OUT, State.CONNECTING): "call `await ws.accept()` first",
-    (Event.MESSAGE_OUT, State.ACCEPTING): "wait until `await ws.accept()` has returned",
-    (Event.RECEIVE, State.REQUESTED): "call `await ws.accept()` first",
-    (Event.RECEIVE, State.CONNECTING): "call `await ws.accept()` first",
-    (Event.RECEIVE, State.ACCEPTING): "wait until `await ws.accept()` has returned",
-    (Event.ACCEPT, State.ACCEPTING): "call accept() once",
-    (Event.ACCEPT, State.OPEN): "it is accepted already; call accept() once",
-    (Event.ACCEPT, State.REJECTED): "the handshake was denied already",
-    (Event.REJECT, State.ACCEPTING): "the handshake is being accepted; use `await ws.close(code)`",
-    (Event.REJECT, State.OPEN): "it is accepted already; use `await ws.close(code)`",
-    (Event.REJECT, State.REJECTED): "the handshake was denied already; call reject() once",
+_ADVICE: Final[dict[tuple[Transition, State], str]] = {
+    (Transition.MESSAGE_OUT, State.REQUESTED): "call `await ws.accept()` first",
+    (Transition.MESSAGE_OUT, State.CONNECTING): "call `await ws.accept()` first",
+    (Transition.MESSAGE_OUT, State.ACCEPTING): "wait until `await ws.accept()` has returned",
+    (Transition.RECEIVE, State.REQUESTED): "call `await ws.accept()` first",
+    (Transition.RECEIVE, State.CONNECTING): "call `await ws.accept()` first",
+    (Transition.RECEIVE, State.ACCEPTING): "wait until `await ws.accept()` has returned",
+    (Transition.ACCEPT, State.ACCEPTING): "call accept() once",
+    (Transition.ACCEPT, State.OPEN): "it is accepted already; call accept() once",
+    (Transition.ACCEPT, State.REJECTED): "the handshake was denied already",
+    (
+        Transition.REJECT,
+        State.ACCEPTING,
+    ): "the handshake is being accepted; use `await ws.close(code)`",
+    (Transition.REJECT, State.OPEN): "it is accepted already; use `await ws.close(code)`",
+    (Transition.REJECT, State.REJECTED): "the handshake was denied already; call reject() once",
 }
 
 
@@ -157,16 +160,16 @@ class StateMachine:
         """The close reason that was said first; empty if none was."""
         return "" if self.facts is None else self.facts[1]
 
-    def allows(self, event: Event) -> bool:
+    def allows(self, event: Transition) -> bool:
         """Whether `apply` would take this event now."""
         return event in TRANSITIONS[self.state]
 
-    def check(self, event: Event) -> None:
+    def check(self, event: Transition) -> None:
         """Raise what `apply` would raise now, and change nothing."""
         if event not in TRANSITIONS[self.state]:
             raise _refusal(event, self.state)
 
-    def apply(self, event: Event, facts: tuple[int | None, str] | None = None) -> None:
+    def apply(self, event: Transition, facts: tuple[int | None, str] | None = None) -> None:
         """Take one event, or refuse it and change nothing.
 
         Args:
@@ -187,7 +190,7 @@ class StateMachine:
             self.facts = facts
 
 
-def _refusal(event: Event, state: State) -> LocalProtocolError | RemoteProtocolError:
+def _refusal(event: Transition, state: State) -> LocalProtocolError | RemoteProtocolError:
     if event in _REMOTE:
         return RemoteProtocolError(
             f"the server cannot {event.value} while the WebSocket is {state.value}"

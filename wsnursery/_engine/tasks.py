@@ -21,7 +21,7 @@ from wsnursery._backend.cancellation import (
 from wsnursery._errors import WebSocketDisconnected, is_attributed
 
 from .observers import Observers
-from .outcome import Failure, Raiser, without
+from .outcome import Raised, Raiser, without
 from .stopping import CancelLevel, who_must_stop
 from .user_task import UserTask, enclosing_task, enclosing_tasks, set_enclosing_tasks
 
@@ -78,7 +78,7 @@ class UserTasks:
         """What the block is part of; its children are part of that too."""
         self.body: UserTask = UserTask(token, backend.cancel_scope())
         self.body.task = backend.current_task()
-        self.failures: list[Failure] = []
+        self.failures: list[Raised] = []
         """Everything that was raised, in the order in which it happened."""
         self.ever_read: bool = False
         self._running: list[UserTask] = [self.body]
@@ -307,7 +307,7 @@ class UserTasks:
                 self.fail(Raiser.CHILD, error)
             elif self.is_own(error):
                 # It has simply ended; only what its exception hides is of interest.
-                self.failures.append(Failure(Raiser.CHILD, error))
+                self.failures.append(Raised(Raiser.CHILD, error))
         self.stop_who_must()
 
     def finish_body(self, error: BaseException | None, *, cut: bool) -> None:
@@ -322,7 +322,7 @@ class UserTasks:
         self.stop_who_must()
         if error is not None:
             failed = self.is_failure(error)
-            self.failures.append(Failure(Raiser.BODY, error))
+            self.failures.append(Raised(Raiser.BODY, error))
             if failed:
                 self._cancel()
 
@@ -354,7 +354,7 @@ class UserTasks:
 
     def fail(self, source: Raiser, error: BaseException) -> None:
         """Something failed that ends the application: cancel it, as a nursery does."""
-        self.failures.append(Failure(source, error))
+        self.failures.append(Raised(source, error))
         self._cancel()
 
     def _cancel(self) -> None:

@@ -102,10 +102,13 @@ def _queue_of(receive: Receive) -> EventQueue | None:
 def _capacity_below(send: Send) -> SocketCapacity | None:
     """The capacity of the socket below Hypercorn's own ``send``, on trio and over HTTP/1."""
     connection = connection_of(send) if _place(send) == HYPERCORN_SEND else None
+    stream = getattr(send, "__self__", None)
     lock = getattr(None if connection is None else connection.server, "send_lock", None)
-    if connection is None or connection.shared or lock is None or sys.platform != "linux":
+    if connection is None or connection.shared or lock is None or not hasattr(stream, "closed"):
         return None
-    return SocketCapacity(lock.locked, connection.socket)
+    if sys.platform != "linux":
+        return None
+    return SocketCapacity(stream, lock.locked, connection.socket)
 
 
 def _place(method: object) -> tuple[str, str]:
@@ -119,12 +122,14 @@ class SocketCapacity:
 
     Hypercorn on trio takes a lock, then writes under a shield. If the lock is free and the kernel's
     buffer has space, a cancellation of the caller cannot interrupt the write and the peer cannot
-    delay it.
+    delay it. A closed stream takes nothing: its send returns without a checkpoint, so that a loop
+    of such sends would let no other task run, and the disconnect would never be heard.
     """
 
-    __slots__ = ("_descriptor", "_is_locked", "_limit", "_poll")
+    __slots__ = ("_descriptor", "_is_locked", "_limit", "_poll", "_stream")
 
-    def __init__(self, is_locked: Callable[[], bool], sock: Any) -> None:
+    def __init__(self, stream: Any, is_locked: Callable[[], bool], sock: Any) -> None:
+        self._stream = stream
         self._is_locked = is_locked
         self._descriptor: int = sock.fileno()
         self._poll: Callable[[int], list[tuple[int, int]]] | None = None
@@ -135,7 +140,7 @@ class SocketCapacity:
 
     def takes(self, size: int) -> bool:
         """Whether a message of ``size`` bytes can be written at once."""
-        if size > LARGEST_IN_PLACE or self._is_locked():
+        if size > LARGEST_IN_PLACE or self._stream.closed or self._is_locked():
             return False
         if self._poll is None:
             poll = select.poll()

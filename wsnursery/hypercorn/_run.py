@@ -41,7 +41,7 @@ def seconds_to_end(config: hypercorn.config.Config, policy: DrainPolicy) -> floa
     return policy.timeout + CUT_SECONDS + 2 * (config.graceful_timeout + LATE_SECONDS)
 
 
-class Run:
+class ServeRun:
     """One run of Hypercorn, and what is done in addition to it.
 
     Args:

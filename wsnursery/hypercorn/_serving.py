@@ -14,7 +14,7 @@ from wsnursery._errors import LocalProtocolError
 
 from ._config import Config, DeploymentError
 from ._drain import ASGIApp, DrainPolicy
-from ._run import Run, Trigger
+from ._run import ServeRun, Trigger
 from ._signals import ProcessSignals
 
 
@@ -65,7 +65,7 @@ async def serve_on(
 
     *Cancellation*: as the trigger. It comes out when everything has been stopped.
     """
-    run = Run(sockets, app, config, policy, report)
+    run = ServeRun(sockets, app, config, policy, report)
     error: BaseException | None = None
     try:
         await run.until(trigger or anyio.sleep_forever, signals)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple, cast
 
 import anyio
 
@@ -51,9 +51,9 @@ class _SteppedLoop(VirtualEventLoop):
         return super().call_soon(self._step, callback, args, context=context)
 
     def _step(self, callback: Callable[[*Ts], object], args: tuple[*Ts]) -> None:
-        task = getattr(callback, "__self__", None)
+        task: Any = getattr(callback, "__self__", None)
         if isinstance(task, asyncio.Task):
-            self._control.on_step(task.get_coro(), task.get_name())
+            self._control.on_step(cast("object", task.get_coro()), task.get_name())
         else:
             self._control.on_step(None, "")
         callback(*args)
