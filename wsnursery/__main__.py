@@ -1,4 +1,4 @@
-"""``python -m wsnursery COMMAND``: the commands, each in a module of its own."""
+"""``python -m wsnursery COMMAND``: the commands, each in its own module."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ COMMANDS = {
     ),
     "serve": ("wsnursery.hypercorn._command", "serve an ASGI application on Hypercorn"),
 }
-"""Name, module and purpose. A module has ``main(arguments) -> exit status`` and is imported only
-when its command is given, because each may need an extra of its own."""
+"""Name, module and purpose. A module has ``main(arguments) -> exit status``. It is imported only
+when its command is given, because each command may need its own extra."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, or print the help if none is given.
 
     Args:
-        arguments: Those of the command line, if there are no others.
+        arguments: The arguments; by default those of the command line.
 
     Returns:
         The exit status.
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _ = COMMANDS[chosen.command]
     try:
         command = import_module(module)
-    except ImportError as exc:  # an extra is missing; the message names it
+    except ImportError as exc:  # an extra is missing, and the message names it
         sys.stderr.write(f"{exc}\n")
         return 1
     status: int = command.main(chosen.arguments)

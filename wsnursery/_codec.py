@@ -1,4 +1,4 @@
-"""JSON, and the seam for libraries that write and read it: `Codec`."""
+"""JSON, and the interface for libraries that write and read it: `Codec`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ._types import Message
 T_co = TypeVar("T_co", covariant=True)
 
 Read = Callable[[Message], Any]
-"""Turns a message into what it says, or raises a `ValueError`."""
+"""Converts a message to an object, or raises a `ValueError`."""
 
 
 @runtime_checkable
 class Codec(Protocol):
     """Writes and reads JSON for `WebSocket.send_json`, `WebSocket.receive_as` and rooms.
 
-    The module ``msgspec.json`` is one as it stands: ``Options(codec=msgspec.json)``. The page on
-    messages has those for orjson and pydantic.
+    The module ``msgspec.json`` is a codec without changes: ``Options(codec=msgspec.json)``. The
+    page on messages has codecs for orjson and pydantic.
     """
 
     def encode(self, obj: Any, /) -> str | bytes:
@@ -37,17 +37,17 @@ class Codec(Protocol):
         """Read JSON.
 
         Args:
-            message: What the peer sent.
-            type: What it must be, as given to `WebSocket.receive_as`. Without it, any JSON.
+            message: The message from the peer.
+            type: The required type, as given to `WebSocket.receive_as`. Without it, any JSON.
 
         Raises:
-            ValueError: It is not that.
+            ValueError: The message is not JSON of that type.
         """
         ...
 
 
 class ReadsJSON(Protocol[T_co]):
-    """What reads JSON by itself, such as pydantic's ``TypeAdapter``."""
+    """A type that reads JSON itself, such as pydantic's ``TypeAdapter``."""
 
     def validate_json(self, message: str | bytes, /) -> T_co:
         """Read JSON, or raise a `ValueError`."""
@@ -56,7 +56,7 @@ class ReadsJSON(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class StandardCodec:
-    """The standard library's JSON, which knows no types."""
+    """The JSON of the standard library, without support for types."""
 
     def encode(self, obj: Any, /) -> str:
         """Write JSON without white space, and refuse NaN and infinity, because JSON has none."""
@@ -74,20 +74,20 @@ class StandardCodec:
 
 
 STANDARD = StandardCodec()
-"""The default."""
+"""The default codec."""
 
 
 def encoded(codec: Codec, obj: Any) -> str:
-    """An object as JSON text, or the exception of the codec that says why it is none."""
+    """Encode an object as JSON text. The codec raises if it cannot."""
     text = codec.encode(obj)
     return text if isinstance(text, str) else text.decode()
 
 
 def reader(codec: Codec, wanted: Any) -> Read:
-    """What reads messages of a type: the type itself if it can, otherwise the codec.
+    """Return the function that reads messages of a type: the type's own, otherwise the codec's.
 
     Raises:
-        TypeError: Neither can.
+        TypeError: Neither can read it.
     """
     for name in ("model_validate_json", "validate_json"):
         read = getattr(wanted, name, None)
@@ -99,15 +99,15 @@ def reader(codec: Codec, wanted: Any) -> Read:
 
 
 def decoded(read: Read, message: Message, kind: str = "JSON") -> Any:
-    """What a message says.
+    """Convert a message to an object.
 
     Args:
-        read: Reads it.
-        message: What the peer sent.
-        kind: What it must be, for the error.
+        read: The function that reads it.
+        message: The message from the peer.
+        kind: What the message must be, for the error.
 
     Raises:
-        InvalidPayload: It is not that.
+        InvalidPayload: The message is not of that kind.
     """
     try:
         return read(message)
@@ -118,10 +118,10 @@ def decoded(read: Read, message: Message, kind: str = "JSON") -> Any:
 
 
 def shown_type(wanted: Any) -> str:
-    """The name of a type, for an error."""
+    """Return the name of a type, for an error."""
     return str(getattr(wanted, "__name__", wanted))
 
 
 def kind_of(wanted: Any) -> str:
-    """What a message of a type must be, for the error of one that is not."""
+    """Describe what a message of a type must be, for the error about one that is not."""
     return f"a valid {wanted.__name__}" if isinstance(wanted, type) else "valid"

@@ -27,24 +27,24 @@ class CloseCode(IntEnum):
     PROTOCOL_ERROR = 1002
     """The peer broke RFC 6455."""
     UNSUPPORTED_DATA = 1003
-    """A type of message that this endpoint does not take (text for binary, say)."""
+    """A type of message that this endpoint does not accept, such as text instead of binary."""
     NO_STATUS_RECEIVED = 1005
     """Reserved: reported when the close frame had no code; never sent."""
     ABNORMAL_CLOSURE = 1006
     """Reserved: reported when there was no close frame; never sent. Hypercorn reports it for every
-    end that the peer began, so from Hypercorn it means "unknown"."""
+    end that the peer started, so from Hypercorn it means "unknown"."""
     INVALID_PAYLOAD = 1007
-    """A message that is not consistent with its type, such as text that is not UTF-8."""
+    """A message that does not match its type, such as text that is not UTF-8."""
     POLICY_VIOLATION = 1008
-    """The generic "no", when no other code fits or its reason must be hidden."""
+    """A generic refusal, for when no other code fits or the reason must be hidden."""
     MESSAGE_TOO_BIG = 1009
     """A message larger than this endpoint processes."""
     MANDATORY_EXTENSION = 1010
     """A client expected an extension that the server did not negotiate."""
     INTERNAL_ERROR = 1011
-    """The server met a condition that kept it from fulfilling the request."""
+    """An error prevented the server from fulfilling the request."""
     SERVICE_RESTART = 1012
-    """The server restarts; come back after a random time."""
+    """The server restarts. Reconnect after a random time."""
     TRY_AGAIN_LATER = 1013
     """The server is overloaded."""
     BAD_GATEWAY = 1014
@@ -54,13 +54,13 @@ class CloseCode(IntEnum):
 
 
 _SENDABLE = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
-"""What an endpoint may put into a close frame: RFC 6455 §7.4.1 and §7.4.2, with the IANA registry.
+"""The codes that may be sent: RFC 6455 §7.4.1 and §7.4.2, with the IANA registry.
 
-1004 to 1006 and 1015 are reserved, 1016 to 2999 belong to the protocol's future.
+1004 to 1006 and 1015 are reserved. 1016 to 2999 are for future versions of the protocol.
 """
 
 MAX_REASON_BYTES = 123
-"""A control frame's payload has at most 125 bytes (RFC 6455 §5.5), the code takes two of them."""
+"""A control frame's payload has at most 125 bytes (RFC 6455 §5.5), and the code takes 2 of them."""
 
 
 def check_close(code: Any, reason: Any) -> None:
@@ -71,9 +71,9 @@ def check_close(code: Any, reason: Any) -> None:
         TypeError: ``code`` is not an integer or ``reason`` is not a string.
     """
     if not isinstance(code, int) or isinstance(code, bool):
-        raise TypeError(f"a close code is an int, such as 1000 or 4001, not {type(code).__name__}")
+        raise TypeError(f"a close code must be an int, such as 1000, got {type(code).__name__}")
     if not isinstance(reason, str):
-        raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
+        raise TypeError(f"a close reason must be a str, got {type(reason).__name__}")
     if not any(code in sendable for sendable in _SENDABLE):
         raise LocalProtocolError(
             f"close code {int(code)} may not be sent: use 1000-1003, 1007-1014, or 3000-4999"
@@ -82,7 +82,7 @@ def check_close(code: Any, reason: Any) -> None:
         size = len(reason.encode())
     except UnicodeEncodeError:
         raise LocalProtocolError(
-            "the close reason holds a lone surrogate: use text that can be encoded as UTF-8"
+            "the close reason contains a lone surrogate: use text that can be encoded as UTF-8"
         ) from None
     if size > MAX_REASON_BYTES:
         raise LocalProtocolError(

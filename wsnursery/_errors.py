@@ -14,9 +14,9 @@
     └── ValueError
         └── InvalidPayload                a message that is not JSON
 
-Beside these, anyio's own exceptions say what they say everywhere else:
-``anyio.ClosedResourceError`` (use after the own close), ``anyio.BusyResourceError`` (a second
-reader) and ``anyio.WouldBlock`` (``send_nowait`` on a full buffer).
+In addition to these, anyio's exceptions have their usual meaning: ``anyio.ClosedResourceError``
+(use after your own close), ``anyio.BusyResourceError`` (a second reader) and ``anyio.WouldBlock``
+(``send_nowait`` on a full buffer).
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 _MAX_SHOWN_REASON = 200
-"""Characters of a peer's text in a sentence: enough to recognise it, too few to flood a log."""
+"""Characters of a peer's text in a message: enough to recognise it, too few to flood a log."""
 
 
 E = TypeVar("E", bound=BaseException)
 
 
 def shown(text: str) -> str:
-    """A peer's text as it may stand in a message or a log: escaped and cut."""
+    """Escape and cut a peer's text, so that it is safe in a message or a log."""
     cut = text[:_MAX_SHOWN_REASON]
     return repr(cut) if len(cut) == len(text) else f"{cut!r}..."
 
 
 def escaped(text: str) -> str:
-    """The same where quotes would be in the way: in the field of a log record or in a picture."""
+    """Do the same without quotes, for the field of a log record or for a picture."""
     cut = text[:_MAX_SHOWN_REASON]
     printable = "".join(part if part.isprintable() else repr(part)[1:-1] for part in cut)
     return printable if len(cut) == len(text) else f"{printable}..."
 
 
 class WebSocketDisconnected(ConnectionError):
-    """The connection has ended: nothing more can be exchanged.
+    """The connection has ended: no more messages can be exchanged.
 
-    Raised in place by the calls that wait when the connection ends and by those made after it, and
-    by the ``async with`` block when the end cut its body short. It is a `ConnectionError`, so code
-    written to the rule of ASGI 2.4 ("``send`` raises `OSError`") keeps working. ``__cause__`` is
-    the exception of the server, where it gave one.
+    Calls that wait when the connection ends raise it in place, and so do later calls. The
+    ``async with`` block raises it when the end interrupted its body. It is a `ConnectionError`, so
+    code that follows the rule of ASGI 2.4 ("``send`` raises `OSError`") keeps working.
+    ``__cause__`` is the exception of the server, if there was one.
 
     Args:
         code: The close code (RFC 6455 §7.1.5), or `None` if the server gave none.
         reason: The close reason (RFC 6455 §7.1.6), empty if there was none.
-        undelivered: How many messages this side had queued that the server never took.
+        undelivered: The number of queued messages that the server never took.
     """
 
     code: int | None
     """The close code, or `None` if the server did not give one. Never invented."""
     reason: str
-    """The close reason; it is the peer's text: escape it where it is shown."""
+    """The close reason. It is text from the peer, so escape it where you show it."""
     undelivered: int
     """Messages queued on this side that the server had not taken when the connection ended."""
 
@@ -75,20 +75,21 @@ class WebSocketDisconnected(ConnectionError):
 
 
 def attribute(exc: E, origin: object) -> E:
-    """Say which connection an exception is about; a bare token says it.
+    """Attach to an exception the token of the connection that it is about.
 
-    A reference to the connection itself would keep the handler's frame alive for as long as
-    somebody keeps the exception.
+    A bare token is used, because a reference to the connection would keep the handler's frame alive
+    as long as the exception is kept.
 
-    Beside `WebSocketDisconnected` that is the `anyio.ClosedResourceError` of a task that has not
-    closed the WebSocket itself: to that task it is the end of the connection like any other.
+    In addition to `WebSocketDisconnected`, this is used for the `anyio.ClosedResourceError` of a
+    task that has not closed the WebSocket itself. For that task, the close is an end of the
+    connection like any other.
     """
     exc.__dict__["_origin"] = origin
     return exc
 
 
 def is_attributed(exc: BaseException, origin: object) -> bool:
-    """Whether an exception is about this connection."""
+    """Return whether an exception is about this connection."""
     return getattr(exc, "_origin", None) is origin
 
 
@@ -102,10 +103,10 @@ def _sentence(code: int | None, reason: str, undelivered: int) -> str:
 
 
 class LocalProtocolError(RuntimeError):
-    """The application called something out of order or with a value that may not be sent.
+    """The application made a call out of order, or with a value that may not be sent.
 
-    For instance `send` before `accept`, a second `accept`, or a reserved close code. Nothing has
-    changed: the connection is as usable as before the call.
+    Examples are `send` before `accept`, a second `accept`, and a reserved close code. The call
+    changed nothing: the connection is as usable as before.
     """
 
 
@@ -114,13 +115,13 @@ class RemoteProtocolError(RuntimeError):
 
 
 class UnexpectedMessage(TypeError):
-    """``receive_text`` met bytes, or ``receive_bytes`` met text.
+    """``receive_text`` got bytes, or ``receive_bytes`` got text.
 
     The message is not lost: it is ``exception.message``. The connection stays usable.
 
     Args:
-        sentence: What was expected and what came.
-        message: The message that came.
+        sentence: What was expected, and what was received.
+        message: The message that was received.
     """
 
     message: str | bytes
@@ -135,13 +136,13 @@ class UnexpectedMessage(TypeError):
 
 
 class InvalidPayload(ValueError):
-    """``receive_json`` met a message that is not JSON.
+    """``receive_json`` got a message that is not JSON.
 
     The message is not lost: it is ``exception.message``. The connection stays usable.
 
     Args:
-        sentence: What is wrong with it.
-        message: The message that came.
+        sentence: What is wrong with the message.
+        message: The message that was received.
     """
 
     message: str | bytes

@@ -1,4 +1,4 @@
-"""What the answer to a handshake may contain, and which origins are allowed. Pure checks."""
+"""Checks of the answer to a handshake, and of origins. They have no side effects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """The name of a header or of a subprotocol (RFC 9110 §5.6.2)."""
 
 _VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
-"""A header's value (RFC 9110 §5.5): no control characters, no white space around it."""
+"""A header's value (RFC 9110 §5.5): no control characters and no outer white space."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 """The ports of URLs and origins that name none (RFC 9110 §4.2, RFC 6455 §3)."""
@@ -23,10 +23,10 @@ Origin: TypeAlias = tuple[str, str, int | None]
 """Scheme, host and port."""
 
 SAME = "same"
-"""In ``Options.allowed_origins``: the host to which the request goes."""
+"""The entry of ``Options.allowed_origins`` for the host to which the request goes."""
 
 _ANY_SUBDOMAIN = "*."
-"""Before a host in ``Options.allowed_origins``."""
+"""The prefix of a host in ``Options.allowed_origins`` that allows its subdomains."""
 
 _HOST = re.compile(r"(?!\.)[0-9a-z_~.-]+")
 """A host in an origin: browsers write it in lower-case ASCII. IPv6 addresses have colons."""
@@ -42,12 +42,12 @@ _OF_THE_HANDSHAKE = {
     b"content-length",
     b"transfer-encoding",
 }
-"""The server writes them, or they would end the connection or the compression."""
+"""Headers that the server writes, or that would break the connection or its framing."""
 
 
 def is_token(name: object) -> bool:
-    """Whether a string is a token (RFC 9110 §5.6.2), which names of subprotocols must be."""
-    # "?" replaces what is not ASCII, and is not allowed in a token either.
+    """Return whether a string is a token (RFC 9110 §5.6.2), as subprotocols must be."""
+    # "?" replaces non-ASCII characters. It is safe, because "?" is not allowed in a token either.
     return isinstance(name, str) and bool(_TOKEN.fullmatch(name.encode("ascii", "replace")))
 
 
@@ -134,7 +134,7 @@ def check_subprotocol(subprotocol: str | None, offered: Collection[str]) -> None
     """Refuse a subprotocol that the client did not offer (RFC 6455 §4.2.2).
 
     Raises:
-        ValueError: It was not offered, or cannot stand in a header.
+        ValueError: It was not offered, or a header cannot contain it.
     """
     if subprotocol is None:
         return
@@ -153,7 +153,7 @@ def check_body(body: Any) -> None:
     """Refuse a response body that is not bytes.
 
     Raises:
-        TypeError: It is of another type.
+        TypeError: It is not bytes.
     """
     if not isinstance(body, bytes):
         raise TypeError(
@@ -186,7 +186,8 @@ def parse_origin(origin: str) -> Origin:
     """
     parts = urlsplit(origin)
     host = parts.hostname or ""
-    # urlsplit drops tabs and line breaks, and empty parts: what it leaves would be another origin.
+    # urlsplit drops tabs, line breaks and empty parts. Refuse them, because the rest would be a
+    # different origin.
     bare = "@" not in parts.netloc and origin.lower() == f"{parts.scheme}://{parts.netloc}".lower()
     if not (bare and parts.scheme and (_HOST.fullmatch(host) or ":" in host)):
         raise ValueError(
@@ -201,7 +202,7 @@ def check_allowed_origin(allowed: str) -> None:
     """Refuse an entry of ``Options.allowed_origins`` that no page's origin can ever match.
 
     Raises:
-        ValueError: It can never match; the sentence has the right spelling.
+        ValueError: It can never match. The message shows the right spelling.
     """
     if allowed == SAME:
         return
@@ -236,9 +237,9 @@ def check_allowed_origin(allowed: str) -> None:
 
 
 def _in_ascii(origin: str) -> str:
-    """How to write an origin that has other letters (RFC 5891, "A-labels")."""
+    """Return the ASCII spelling of an origin with other letters (RFC 5891, "A-labels")."""
     try:
-        # Its tables are those of 2003, and since then these letters are encoded as they are.
+        # Python's codec follows the rules of 2003, which encode these letters differently.
         if not set(origin) & set("ßς\u200c\u200d"):
             scheme, _, host = origin.partition("://")
             return repr(f"{scheme}://{host.encode('idna').decode()}")
@@ -248,10 +249,10 @@ def _in_ascii(origin: str) -> str:
 
 
 def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
-    """Whether a handshake with this ``Origin`` may go on.
+    """Return whether a handshake with this ``Origin`` is allowed.
 
-    Every browser sends exactly one (RFC 6455 §10.2); a request without one is not from a page and
-    passes.
+    Every browser sends exactly one (RFC 6455 §10.2). A request without one does not come from a
+    page, and passes.
     """
     if allowed is None:
         return True
@@ -263,7 +264,7 @@ def origin_is_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     try:
         origin = parse_origin(origins[0].decode("latin-1"))
     except ValueError:
-        # "null" (a sandboxed frame, a file) and all else that is not scheme://host is never listed.
+        # "null" (a sandboxed frame, a file) and other text without scheme://host is never listed.
         return False
     return any(_matches(origin, each, scope) for each in allowed)
 
@@ -279,10 +280,11 @@ def _matches(origin: Origin, allowed: str, scope: Scope) -> bool:
 
 
 def _is_own(origin: Origin, scope: Scope) -> bool:
-    """Whether a page came from the host to which this request goes.
+    """Return whether a page came from the host to which this request goes.
 
-    Behind a proxy that ends TLS the server does not know the page's scheme. Where it does know that
-    the request came by TLS, a page without TLS is another origin: somebody may have forged it.
+    Behind a proxy that terminates TLS, the server does not know the page's scheme. If it does know
+    that the request came over TLS, a page without TLS is another origin, which an attacker on the
+    network may have forged.
     """
     scheme = origin[0]
     hosts = _values(scope, b"host")

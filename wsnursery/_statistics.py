@@ -1,4 +1,4 @@
-"""What can be counted about a connection."""
+"""The counters of a connection."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WebSocketStatistics:
-    """A snapshot of a connection's counters, after the convention of anyio's streams."""
+    """A snapshot of a connection's counters, as anyio's streams have them."""
 
     messages_received: int
-    """Messages taken from the peer, in messages."""
+    """Messages received from the peer, in messages."""
     bytes_received: int
     """Their payload, in bytes."""
     messages_sent: int
@@ -24,7 +24,7 @@ class WebSocketStatistics:
     receive_buffer_high_water: int
     """The most messages that ever waited to be read."""
     send_buffer_used: int
-    """Messages that wait to be sent, the one in the server's hand left out."""
+    """Messages that wait to be sent, without the one in flight."""
     send_buffer_used_bytes: int
     """Their payload, in bytes."""
     send_buffer_high_water: int
@@ -32,4 +32,4 @@ class WebSocketStatistics:
     tasks_waiting_send: int
     """Calls of `send`, `flush` and the like that wait for the server."""
     round_trip_time: float | None
-    """Seconds from the last answered ping to its answer; `None` over ASGI, and before the first."""
+    """Seconds from the last answered ping to its answer; `None` over ASGI and before any answer."""

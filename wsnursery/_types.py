@@ -1,4 +1,4 @@
-"""The ASGI types, wide enough that the callables of every framework fit them unchanged."""
+"""The ASGI types, wide enough for the callables of every framework."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 """The ASGI ``receive`` callable."""
 
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
-"""The ASGI ``send`` callable. `Any`, because servers type the event with TypedDicts of their
-own."""
+"""The ASGI ``send`` callable. The event is `Any`, because servers use their own TypedDicts."""
 
 Message: TypeAlias = str | bytes
 """A WebSocket message: text or binary (RFC 6455 §5.6)."""
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-"""Header names and values as ASGI has them: pairs of bytes."""
+"""Header names and values in the form of ASGI: pairs of bytes."""

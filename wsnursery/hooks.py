@@ -1,4 +1,4 @@
-"""What happens to a connection, as events for whoever observes it.
+"""Hooks: observers that receive the events of a connection.
 
 A hook is any callable that takes one event::
 
@@ -8,11 +8,11 @@ A hook is any callable that takes one event::
 
     options = Options(hooks=[hook])
 
-Hooks are called in the event loop, in the order in which they stand in ``Options.hooks``, by the
-task in which the thing happened and right after it. A hook must not wait: it counts, writes a line
-or puts the event somewhere. It may queue messages on *other* connections, such as those of a
-dashboard. A hook that raises is logged with its traceback and not called again for that connection;
-the connection goes on as if nothing had been.
+Hooks are called in the event loop, in the order of ``Options.hooks``, by the task in which the
+event happened and directly after it. A hook must not wait: it counts, writes a line or puts the
+event into a queue. It may queue messages on *other* connections, such as those of a dashboard. If a
+hook raises, the exception is logged with its traceback, and the hook is not called again for that
+connection. The connection is not affected.
 
 The events of one connection, in the order in which they can come:
 
@@ -20,15 +20,15 @@ The events of one connection, in the order in which they can come:
 `Opened`                  the block was entered; always the first
 `Accepted`                the handshake is complete
 `TaskStarted`             a child was started
-`MessageReceived`         a message came in
+`MessageReceived`         a message was received
 `MessageSent`             the server has taken a message
-`BufferFull`              a message found no room
-`Dropped`                 messages were given up
+`BufferFull`              there was no room for a message
+`Dropped`                 messages were dropped
 `SendFailed`              the server's ``send`` raised
 `Disconnected`            the connection ended, and how
 `Cancelled`               tasks of the application were cancelled, and why
 `TaskEnded`               the body or a child has ended: its clean-up has run
-`Closed`                  the block was left, and with what; always the last
+`Closed`                  the block was left, and its outcome; always the last
 ========================  =========================================================================
 """
 
@@ -48,17 +48,18 @@ if TYPE_CHECKING:
 Ending: TypeAlias = Literal["returned", "disconnected", "cancelled", "failed"]
 """How a task or a block has ended, in one word.
 
-No exception, a `WebSocketDisconnected`, a cancellation, or any other exception."""
+In this order: without an exception, by a `WebSocketDisconnected`, by a cancellation, by any other
+exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What all events have."""
+    """The attributes of all events."""
 
     connection: UUID
-    """Which connection: `WebSocket.id`, a random UUID, unique on all machines."""
+    """The connection: `WebSocket.id`, a random UUID that is unique across machines."""
     time: float
-    """When, on the clock of the event loop (``anyio.current_time()``), in seconds."""
+    """The time in seconds, on the clock of the event loop (``anyio.current_time()``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,67 +67,68 @@ class Opened(Event):
     """The block was entered: the tasks of the connection run. The first event."""
 
     scope: Scope
-    """The handshake as an ASGI scope. What is in it comes from the peer: escape it."""
+    """The handshake as an ASGI scope. Its content comes from the peer, so escape it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """The server has taken the accept: messages flow from now on."""
+    """The server has taken the accept. From now on messages can be exchanged."""
 
     subprotocol: str | None
-    """The subprotocol that was accepted, if one was."""
+    """The accepted subprotocol, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted(Event):
-    """A child was started. The body of the block is there from `Opened` on, as task 0."""
+    """A child was started. The body of the block is task 0, and exists from `Opened` on."""
 
     task: int
-    """Counts up from 1 in this connection."""
+    """The number of the child, counted from 1 in each connection."""
     name: str
-    """The name given to `WebSocket.start_soon`, or that of the function."""
+    """The name that was given to `WebSocket.start_soon`, or the name of the function."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived(Event):
-    """The peer's message has come in; it may still have to wait for its reader."""
+    """A message from the peer was received. It may still wait for its reader."""
 
     message: Message
-    """The message itself, peer's data: a hook that keeps it keeps its memory."""
+    """The message, which is data from the peer. A hook that keeps it also keeps its memory."""
     size: int
-    """Its payload, in bytes."""
+    """The payload of the message, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageSent(Event):
-    """The server has taken a message. That it has reached the peer is more than anyone knows."""
+    """The server has taken a message. It is not known whether the message reached the peer."""
 
     message: Message
-    """The message itself: a hook that keeps it keeps its memory."""
+    """The message. A hook that keeps it also keeps its memory."""
     size: int
-    """Its payload, in bytes."""
+    """The payload of the message, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferFull(Event):
-    """A message found no room, in messages or in bytes.
+    """There was no room for a message, in messages or in bytes.
 
-    A received one waits and so does the peer; `WebSocket.send_nowait` has raised
-    ``anyio.WouldBlock``; in a room the member's ``overflow`` decides.
+    For the receive buffer, the message waits, and so does the peer. For the send buffer,
+    `WebSocket.send_nowait` has raised ``anyio.WouldBlock``, or the member's ``overflow`` policy
+    decides in a room.
     """
 
     buffer: Literal["receive", "send"]
-    """Which one: ``Options.receive_buffer`` or ``Options.send_buffer``, or their bytes."""
+    """The full buffer: that of ``Options.receive_buffer`` or of ``Options.send_buffer``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Event):
-    """Messages were given up: the connection ended or was closed, or a room's member was full."""
+    """Messages were dropped, because the connection ended or because a room's member was full."""
 
     buffer: Literal["receive", "send"]
-    """Whether nobody will read them or the peer will not get them."""
+    """``"receive"`` for unread messages, ``"send"`` for messages that the peer will not get."""
     messages: int
-    """How many, at least 1."""
+    """The number of messages, at least 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,53 +136,53 @@ class SendFailed(Event):
     """The server's ``send`` raised. If that means that the peer is gone, `Disconnected` follows."""
 
     error: BaseException
-    """What it raised. Its traceback holds frames: a hook that keeps it keeps those."""
+    """The exception. A hook that keeps it also keeps the frames of its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected(Event):
-    """The connection has ended, whoever ended it; nothing can be exchanged any more."""
+    """The connection has ended, from either side. No more messages can be exchanged."""
 
     code: int | None
-    """The close code that was said first, by either side; `None` if none was."""
+    """The first close code from either side; `None` if there was none."""
     reason: str
-    """Its reason; it may be the peer's text: escape it."""
+    """The close reason. It may be text from the peer, so escape it."""
     broken: bool
-    """It ended without a close: what was buffered is dropped and all tasks are cancelled.
-    Otherwise what the peer sent before can still be read."""
+    """True for an abnormal end: the buffers are dropped and the tasks are cancelled. False for a
+    clean end: messages that the peer sent before can still be read."""
     cause: BaseException | None
-    """The server's exception or a `TimeoutError`, where there was one. Its traceback holds frames:
-    a hook that keeps it keeps those."""
+    """The server's exception or a `TimeoutError`, if there was one. A hook that keeps it also keeps
+    the frames of its traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Event):
-    """Tasks of the application were told to stop. They have not ended yet, see `TaskEnded`."""
+    """Tasks of the application were cancelled. They end later, see `TaskEnded`."""
 
     reason: Literal["disconnected", "failed", "grace_period", "outside"]
-    """``"disconnected"``: the connection ended and they would not have noticed. ``"failed"``:
-    another task or the connection failed. ``"grace_period"``: they were told and have not ended in
-    time. ``"outside"``: the scope around the block or `WebSocket.cancel_scope` was cancelled; known
-    only once the tasks have ended."""
+    """``"disconnected"``: the connection ended, and the tasks were not notified. ``"failed"``:
+    another task or the connection failed. ``"grace_period"``: the tasks were notified and have not
+    ended in time. ``"outside"``: the scope around the block or `WebSocket.cancel_scope` was
+    cancelled. This is known only when the tasks have ended."""
     tasks: tuple[int, ...]
-    """Which: 0 is the body, see `TaskStarted`. Empty if that is unknown (``"outside"``)."""
+    """The tasks; 0 is the body, see `TaskStarted`. Empty if they are unknown (``"outside"``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded(Event):
-    """The body or a child has ended, its ``finally`` and ``except`` blocks included."""
+    """The body or a child has ended, including its ``finally`` and ``except`` blocks."""
 
     task: int
     """0 for the body, see `TaskStarted`."""
     error: BaseException | None
-    """What left it; `None` if it returned, and if it was cancelled because it had to stop. Its
-    traceback holds frames: a hook that keeps it keeps those."""
+    """The exception that left the task. `None` if it returned, or if the library cancelled it. A
+    hook that keeps the exception also keeps the frames of its traceback."""
     cancelled: bool
-    """A cancellation ended it."""
+    """Whether a cancellation ended the task."""
 
     @property
     def ending(self) -> Ending:
-        """The same in one word. An error counts, also that of a task which was being cancelled."""
+        """How the task ended, in one word. An error takes precedence over a cancellation."""
         return "cancelled" if self.cancelled and self.error is None else _ending(self.error)
 
 
@@ -189,14 +191,14 @@ class Closed(Event):
     """The block was left and all its tasks have ended. The last event."""
 
     code: int | None
-    """The close code that was said first, by either side; `None` if none was."""
+    """The first close code from either side; `None` if there was none."""
     reason: str
-    """Its reason; it may be the peer's text: escape it."""
+    """The close reason. It may be text from the peer, so escape it."""
     outcome: BaseException | None
     """What the block raises: a `WebSocketDisconnected`, the application's own error, a
-    cancellation, or nothing. Its traceback holds frames: a hook that keeps it keeps those."""
+    cancellation, or nothing. A hook that keeps it also keeps the frames of its traceback."""
     statistics: WebSocketStatistics
-    """The last word of the counters."""
+    """The final values of the counters."""
 
     @property
     def ending(self) -> Ending:
@@ -219,29 +221,28 @@ def _ending(error: BaseException | None) -> Ending:
 class Hook(Protocol):
     """A callable that takes one event; functions and bound methods are hooks.
 
-    A hook with an attribute ``messages`` that is `False` is spared `MessageReceived` and
-    `MessageSent`. When all are, these events are not even made: a message costs then what it costs
-    without hooks.
+    A hook with an attribute ``messages`` that is `False` does not receive `MessageReceived` and
+    `MessageSent`. If this is so for all hooks, these events are not created, and a message costs as
+    much as without hooks.
     """
 
     def __call__(self, event: Event, /) -> None:
-        """Take one event. Called in the event loop; must not wait. No checkpoint."""
+        """Handle one event. Called in the event loop. It must not wait. Not a checkpoint."""
 
 
 class LoggingHook:
     """A hook that logs one line when a block is entered and one when it is left.
 
-    The texts are such as ``websocket opened: /chat from 192.0.2.1`` and ``websocket closed: /chat
-    with code 1000 after 12.3 s, returned``. All there is to know is in ``extra``, for a formatter
-    that writes it, such as one for JSON. These keys are there in every record, `None` where there
-    is nothing to say:
+    Examples are ``websocket opened: /chat from 192.0.2.1`` and ``websocket closed: /chat with code
+    1000 after 12.3 s, returned``. All details are in ``extra``, for a formatter that writes them,
+    such as one for JSON. Every record has these keys; the value is `None` if it does not apply:
 
     ===========================  ==================================================================
     ``ws_id``                    `WebSocket.id`, as text
     ``ws_path``                  the path, without the query
     ``ws_client``                the address of the client, without the port
     ``ws_accepted``              whether the handshake was completed
-    ``ws_subprotocol``           the subprotocol that was accepted
+    ``ws_subprotocol``           the accepted subprotocol
     ``ws_duration``              seconds since the block was entered
     ``ws_code``, ``ws_reason``   how the connection was closed
     ``ws_ending``                how the block was left: one of `Ending`
@@ -249,23 +250,23 @@ class LoggingHook:
     ``ws_messages_received``     and ``ws_messages_sent``, ``ws_bytes_received``, ``ws_bytes_sent``
     ===========================  ==================================================================
 
-    The level is ``INFO``, also for a connection that broke: clients vanish every day. It is
-    ``WARNING`` when the application failed; the server logs that with its traceback, as an error.
-    What comes from the peer is escaped and cut at 200 characters.
+    The level is ``INFO``, even for an abnormal end, because clients vanish all the time. It is
+    ``WARNING`` if the application failed; the server logs that failure with its traceback, as an
+    error. Text from the peer is escaped and cut at 200 characters.
 
     Args:
-        logger: Where the lines go; `None`: the logger ``wsnursery.connections``.
+        logger: The logger to use; `None` means the logger ``wsnursery.connections``.
     """
 
     messages: bool = False
-    """It does not listen to messages, see `Hook`."""
+    """False, because it needs no events about messages, see `Hook`."""
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("wsnursery.connections")
         self._open: dict[UUID, tuple[float, dict[str, Any]]] = {}
 
     def __call__(self, event: Event, /) -> None:
-        """Take one event. No checkpoint."""
+        """Handle one event. Not a checkpoint."""
         match event:
             case Opened():
                 facts = _NOTHING | {
@@ -321,7 +322,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
         "ws_bytes_sent",
     )
 )
-"""What every record has in `LoggingHook`."""
+"""The keys of every record of `LoggingHook`."""
 
 
 def _host(client: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Traces and metrics of connections: `OpenTelemetryHook`.
 
-It needs the extra ``pip install 'wsnursery[opentelemetry]'``, which is the API of OpenTelemetry
-alone: without an SDK nothing is recorded.
+It needs the extra ``wsnursery[opentelemetry]``, which installs only the API of OpenTelemetry. To
+record anything, install an SDK too.
 """
 
 from __future__ import annotations
@@ -26,45 +26,46 @@ from ._types import Scope
 __all__ = ["OpenTelemetryHook"]
 
 _DURATIONS = (0.1, 1, 10, 60, 300, 900, 3600, 14_400, 43_200, 86_400)
-"""Seconds: WebSockets live longer than requests, for which the default buckets are."""
+"""Seconds. The default buckets are for requests, but WebSockets last longer."""
 
 
 @dataclass(slots=True)
 class _OpenSpan:
-    """The span of one connection that is open."""
+    """The span of one open connection."""
 
     span: trace.Span
     token: Token[context.Context]
     begin: float
     scheme: dict[str, str]
     accepted: int
-    """The HTTP status of its accept."""
+    """The HTTP status of the accepted handshake."""
     full: set[str] = field(default_factory=set[str])
-    """The buffers that have been full: one event for each is enough."""
+    """The buffers that have been full, because one event per buffer is enough."""
 
 
 class OpenTelemetryHook:
-    """A hook that makes a span of every connection, and counts. Make one for a process.
+    """A hook that creates a span for every connection, and metrics. Create one per process.
 
-    The span begins when the block is entered and ends when it is left. It is a server's span, after
-    the conventions for HTTP (``http.request.method``, ``url.path``, ``url.scheme``, ``http.route``
-    with FastAPI, ``client.address``, ``server.address``, ``server.port``,
+    The span begins when the block is entered and ends when it is left. It is a server span, and
+    follows the conventions for HTTP (``http.request.method``, ``url.path``, ``url.scheme``,
+    ``http.route`` with FastAPI, ``client.address``, ``server.address``, ``server.port``,
     ``http.response.status_code`` once accepted). Its parent is the current span, if a middleware
-    has made one, or the ``traceparent`` of the handshake. Inside the block it is the current span.
+    has created one, or the ``traceparent`` of the handshake. Inside the block it is the current
+    span.
 
-    The conventions say nothing of WebSockets, so the rest has names of its own:
+    There are no conventions for WebSockets, so the other attributes have their own names:
 
     ==============================  ===============================================================
     ``wsnursery.connection.id``     `WebSocket.id`
-    ``wsnursery.subprotocol``       what was accepted, if one was
+    ``wsnursery.subprotocol``       the accepted subprotocol, if there is one
     ``wsnursery.close.code``        and ``wsnursery.close.reason``, where they are known
     ``wsnursery.ending``            how the block was left: one of `hooks.Ending`
-    ``error.type``                  what the block raised; of a `WebSocketDisconnected` its cause
+    ``error.type``                  what the block raised; for a `WebSocketDisconnected` its cause
     ==============================  ===============================================================
 
     Its events are ``wsnursery.send_failed``, ``wsnursery.disconnected``, ``wsnursery.cancelled``
     and, once for each buffer, ``wsnursery.buffer_full``. An exception of the application is
-    recorded on it and sets its status to an error; a client that vanished does not.
+    recorded on the span and sets its status to an error. A client that vanished does not.
 
     The metrics:
 
@@ -76,18 +77,18 @@ class OpenTelemetryHook:
     ``wsnursery.io``                           By            by ``network.io.direction``
     =========================================  ============  ======================================
 
-    They are not called ``http.server...``, for what lasts hours would hide what requests take. No
-    query string and no message is recorded; what comes from the peer is escaped and cut at 200
-    characters, and is in no attribute of a metric.
+    Their names do not begin with ``http.server``, because connections that last hours would distort
+    the durations of requests. Query strings and messages are not recorded. Text from the peer is
+    escaped and cut at 200 characters, and is never an attribute of a metric.
 
     Args:
-        tracer_provider: Where spans go; `None`: the global one.
-        meter_provider: Where metrics go; `None`: the global one.
-        messages: Whether messages are counted. Without, a message costs what it does without hooks.
+        tracer_provider: The provider for spans; `None` means the global one.
+        meter_provider: The provider for metrics; `None` means the global one.
+        messages: Whether to count messages. If not, a message costs as much as without hooks.
     """
 
     messages: bool
-    """Whether it listens to messages, see `hooks.Hook`."""
+    """Whether it receives events about messages, see `hooks.Hook`."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class OpenTelemetryHook:
             explicit_bucket_boundaries_advisory=_DURATIONS,
         )
         if messages:
-            # Asked for when they are exported: to count a message is an addition.
+            # Observable counters are read at export, so that counting a message is one addition.
             meter.create_observable_counter(
                 "wsnursery.messages",
                 [lambda _options: _observed(self._messages)],
@@ -127,7 +128,7 @@ class OpenTelemetryHook:
             )
 
     def __call__(self, event: hooks.Event, /) -> None:
-        """Take one event. No checkpoint."""
+        """Handle one event. Not a checkpoint."""
         match event:
             case hooks.MessageReceived():
                 self._messages["receive"] += 1
@@ -155,7 +156,7 @@ class OpenTelemetryHook:
             kind=trace.SpanKind.SERVER,
             attributes=attributes,
         )
-        # The task that enters the block leaves it, so what is attached here is detached in `_end`.
+        # The same task enters and leaves the block, so `_end` can detach what is attached here.
         token = context.attach(trace.set_span_in_context(span, parent))
         status = 200 if method == "CONNECT" else 101
         self._open[event.connection] = _OpenSpan(span, token, event.time, scheme, status)
@@ -187,7 +188,7 @@ def _observed(counters: dict[str, int]) -> Iterable[metrics.Observation]:
 
 
 def _parent(scope: Scope) -> context.Context | None:
-    """The current context if it has a span, else that of the client."""
+    """Return `None` if the current context has a span, otherwise the context of the client."""
     if trace.get_current_span().get_span_context().is_valid:
         return None
     headers: dict[str, list[str]] = {}
@@ -197,7 +198,7 @@ def _parent(scope: Scope) -> context.Context | None:
 
 
 def _handshake(scope: Scope) -> dict[str, Any]:
-    """The attributes of the conventions for HTTP, as far as the server says them."""
+    """Return the attributes of the HTTP conventions that the server provides."""
     client, server = scope.get("client"), scope.get("server")
     found = {
         # RFC 8441: over HTTP/2 a WebSocket is opened by CONNECT.
@@ -213,7 +214,7 @@ def _handshake(scope: Scope) -> dict[str, Any]:
 
 
 def _annotate(connection: _OpenSpan, event: hooks.Event) -> None:
-    """What is worth a word on the span while it lasts."""
+    """Record an event on the open span."""
     span = connection.span
     match event:
         case hooks.Accepted():
@@ -234,7 +235,7 @@ def _annotate(connection: _OpenSpan, event: hooks.Event) -> None:
 
 
 def _error_of(event: hooks.Closed) -> BaseException | None:
-    """What the block failed with, or why the connection broke; being cancelled is no error."""
+    """Return the error of the block or the cause of the disconnect. A cancellation is no error."""
     if event.outcome is None or event.ending == "cancelled":
         return None
     if event.ending == "disconnected":

@@ -1,6 +1,6 @@
 """WebSockets in Starlette and FastAPI: `endpoint` and `open_websocket`.
 
-It needs the extra: ``pip install 'wsnursery[starlette]'``.
+It needs the extra ``wsnursery[starlette]``.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def endpoint(*, options: Options = ...) -> Callable[[Handler], Endpoint]: ...
 def endpoint(
     handler: Handler | None = None, /, *, options: Options = Options()
 ) -> Endpoint | Callable[[Handler], Endpoint]:
-    """Make an endpoint of Starlette or FastAPI of a handler.
+    """Turn a handler into an endpoint of Starlette or FastAPI.
 
-    Use it under the framework's decorator, bare or with options::
+    Use it under the framework's decorator, with or without options::
 
         @app.websocket("/rooms/{room}")
         @endpoint
@@ -54,15 +54,15 @@ def endpoint(
             async for message in ws:
                 await ws.send(message)
 
-    FastAPI fills the other parameters as in every endpoint: path and query parameters, cookies,
+    FastAPI fills in the other parameters as in every endpoint: path and query parameters, cookies,
     headers, dependencies. A disconnect ends the handler as with `wsnursery.websocket_app`: it is
-    logged at debug level and goes no further.
+    logged at debug level, and is not raised to the framework.
 
     Args:
-        handler: An async function with a parameter of the type `wsnursery.WebSocket`. It may have
-            one of Starlette's `starlette.websockets.WebSocket`, too; see `open_websocket` for what
-            that one can still do.
-        options: Limits and mode of every connection.
+        handler: An async function with a parameter of the type `wsnursery.WebSocket`. It may also
+            have a parameter of the type `starlette.websockets.WebSocket`. `open_websocket` says
+            what that object can still do.
+        options: The limits and the mode of every connection.
 
     Raises:
         TypeError: The handler is not an async function, or has no such parameter.
@@ -86,7 +86,7 @@ def endpoint(
                     raise
                 _logger.debug("%s", exc)
 
-        # FastAPI reads what to fill in from the signature.
+        # FastAPI reads from the signature which parameters it must fill in.
         run.__signature__ = signature  # type: ignore[attr-defined]
         return run
 
@@ -94,9 +94,10 @@ def endpoint(
 
 
 def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
-    """Which parameter gets our WebSocket, which one Starlette's, and what the framework fills in.
+    """Return the parameter for our WebSocket, the one for Starlette's, and the new signature.
 
-    Without a parameter for Starlette's, ours stands for it in the signature.
+    The framework fills in the parameters of the new signature. If the handler has no parameter for
+    Starlette's WebSocket, the framework passes it in place of ours.
     """
     if not inspect.iscoroutinefunction(handler):
         raise TypeError(
@@ -126,15 +127,16 @@ def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
 
 
 def _resolved(annotation: Any, handler: Handler) -> Any:
-    """What an annotation means that may be a string.
+    """Resolve an annotation, which may be a string.
 
-    Older releases of FastAPI look for its names in this module, where the wrapper is.
+    Resolve it here, because older releases of FastAPI look for its names in the module of the
+    wrapper, which is this one.
     """
     if not isinstance(annotation, str):
         return annotation
     try:
-        return eval(annotation, getattr(handler, "__globals__", {}))  # noqa: S307 - it is the user's own
-    except Exception:  # noqa: BLE001 - a name for type checkers alone: not ours
+        return eval(annotation, getattr(handler, "__globals__", {}))  # noqa: S307 - the user's own annotation
+    except Exception:  # noqa: BLE001 - a name that only type checkers know
         return annotation
 
 
@@ -143,7 +145,7 @@ def _is_starlettes(found: object) -> bool:
 
 
 def open_websocket(websocket: websockets.WebSocket, *, options: Options = Options()) -> WebSocket:
-    """Take a WebSocket over from Starlette and run it in a task group of its own.
+    """Take over a WebSocket from Starlette, and run it in its own task group.
 
     Use it as an async context manager, once::
 
@@ -155,29 +157,30 @@ def open_websocket(websocket: websockets.WebSocket, *, options: Options = Option
                     async for message in ws:
                         await ws.send(message)
 
-    It is `wsnursery.open_websocket` on the server's own ``receive`` and ``send``. The methods
-    ``websocket.receive`` and ``websocket.send`` must not be given to that one: they hide the
-    server's exception, and refuse the calls that free what Hypercorn has queued (ASGI allows both).
+    It is `wsnursery.open_websocket` with the server's own ``receive`` and ``send``. Do not pass the
+    methods ``websocket.receive`` and ``websocket.send`` to `wsnursery.open_websocket`, because they
+    hide the server's exception, and refuse the calls that drain Hypercorn's queue. (ASGI allows
+    both.)
 
     Args:
-        websocket: The one that the endpoint was given, before anything was done with it. It still
-            answers questions (``headers``, ``path_params``, ``session``); its methods that send or
+        websocket: The WebSocket of the endpoint, which must be unused. Its attributes
+            (``headers``, ``path_params``, ``session``) keep working. Its methods that send or
             receive raise from now on.
-        options: Limits and mode.
+        options: The limits and the mode.
 
     Raises:
-        LocalProtocolError: The endpoint has used ``websocket`` already. (At the call.)
-        WebSocketDisconnected: As from `wsnursery.open_websocket`. Starlette takes it for an error
-            when it leaves the endpoint, and the server logs it.
+        LocalProtocolError: The endpoint has already used ``websocket``. (Raised by the call.)
+        WebSocketDisconnected: As from `wsnursery.open_websocket`. If it leaves the endpoint,
+            Starlette treats it as an error, and the server logs it.
     """
     unused = websockets.WebSocketState.CONNECTING
     if {websocket.client_state, websocket.application_state} != {unused}:
         raise LocalProtocolError(
             "open_websocket() must be the first to use the WebSocket of the endpoint: leave out "
-            "its accept(), and await the accept() of the one that you get"
+            "its accept(), and await the accept() of the WebSocket that open_websocket() gives you"
         )
     websocket.client_state = websockets.WebSocketState.DISCONNECTED
     websocket.application_state = websockets.WebSocketState.DISCONNECTED
-    # The server's own, for which Starlette has no public name.
+    # Use private attributes, because Starlette has no public names for the server's callables.
     receive, send = websocket._receive, websocket._send  # pyright: ignore[reportPrivateUsage]
     return open_asgi(websocket.scope, receive, send, options=options)
