@@ -3,14 +3,17 @@
 import runpy
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
+import fastapi
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket as StarletteWebSocket
 
+import wsnursery
 import wsnursery.starlette as ours
 from wsnursery import LocalProtocolError, Options, WebSocketDisconnected, testing
 from wsnursery.starlette import open_websocket
@@ -133,3 +136,158 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(ImportError, match=r"pip install 'wsnursery\[starlette\]'"):
         runpy.run_path(ours.__file__)
+
+
+# ------------------------------------------------------------- what the framework's exceptions mean
+
+PERSONALITIES = [testing.UVICORN, testing.HYPERCORN_TRIO, testing.DAPHNE]
+
+
+async def in_the_body(ws: Any, error: Exception) -> None:
+    raise error
+
+
+async def in_a_child(ws: Any, error: Exception) -> None:
+    async def child() -> None:
+        raise error
+
+    ws.start_soon(child)
+    await anyio.sleep_forever()
+
+
+async def in_a_late_child(ws: Any, error: Exception) -> None:
+    """It fails when the body has ended."""
+
+    async def child() -> None:
+        await anyio.sleep(1)
+        raise error
+
+    ws.start_soon(child)
+
+
+PLACES = [in_the_body, in_a_child, in_a_late_child]
+
+
+def raising(place: Any, error: Exception, *, accepts: bool) -> Any:
+    async def endpoint(websocket: StarletteWebSocket) -> None:
+        async with open_websocket(websocket) as ws:
+            if accepts:
+                await ws.accept()
+            await place(ws, error)
+
+    return served(endpoint)
+
+
+def with_dependency(error: Exception, *, accepts: bool, inside: bool) -> Any:
+    """The block is a dependency with `yield`; the error is raised in it or in the endpoint."""
+
+    async def opened(websocket: fastapi.WebSocket) -> Any:
+        async with open_websocket(websocket) as ws:
+            if accepts:
+                await ws.accept()
+            yield ws
+            if inside:
+                raise error
+
+    app = fastapi.FastAPI()
+
+    @app.websocket("/{name}")
+    async def endpoint(ws: Annotated[Any, fastapi.Depends(opened)]) -> None:
+        if not inside:
+            raise error
+
+    return app
+
+
+def apps(error: Exception, *, accepts: bool) -> list[Any]:
+    return [
+        *[raising(place, error, accepts=accepts) for place in PLACES],
+        with_dependency(error, accepts=accepts, inside=False),
+        with_dependency(error, accepts=accepts, inside=True),
+    ]
+
+
+# contract: X1, X2
+@pytest.mark.parametrize("personality", PERSONALITIES, ids=lambda p: p.name)
+async def test_a_websocket_exception_closes_with_its_code(personality: Any) -> None:
+    for app in apps(WebSocketException(4008, "token expired"), accepts=True):
+        async with testing.connect(app, path="/kiwi", personality=personality) as client:
+            with pytest.raises(testing.ConnectionEnded) as caught:
+                await client.receive()
+            await client.app_finished()  # nothing is left for the server's log
+        assert (caught.value.code, caught.value.reason) == (4008, "token expired")
+        assert client.transcript.violations == []
+
+
+async def test_a_websocket_exception_before_accept_denies() -> None:
+    for app in apps(WebSocketException(1008), accepts=False):
+        with pytest.raises(testing.HandshakeDenied) as caught:
+            async with testing.connect(app, path="/kiwi"):
+                pass
+        assert caught.value.status == 403
+
+
+async def test_a_websocket_exception_that_cannot_be_sent() -> None:
+    app = raising(in_the_body, WebSocketException(1005), accepts=True)
+    async with testing.connect(app, path="/kiwi") as client:
+        with pytest.raises(testing.ConnectionEnded) as caught:
+            await client.receive()
+    assert caught.value.code == 1011
+
+
+# contract: C6
+@pytest.mark.parametrize("personality", PERSONALITIES, ids=lambda p: p.name)
+async def test_an_http_exception_denies_with_its_status(personality: Any) -> None:
+    extended = "websocket.http.response" in (personality.extensions or ())
+    error = HTTPException(401, "no token", {"www-authenticate": "Bearer"})
+    for app in apps(error, accepts=False):
+        with pytest.raises(testing.HandshakeDenied) as caught:
+            async with testing.connect(app, path="/kiwi", personality=personality):
+                pass
+        assert caught.value.status == (401 if extended else 403)
+        if extended:
+            assert (b"www-authenticate", b"Bearer") in caught.value.headers
+            assert b"no token" in caught.value.body
+
+
+async def test_an_http_exception_after_accept_is_one_error() -> None:
+    for app in apps(HTTPException(401), accepts=True):
+        with pytest.raises(LocalProtocolError, match=r"raise WebSocketException\(code, reason\)"):
+            async with testing.connect(app, path="/kiwi", personality=testing.UVICORN) as client:
+                with pytest.raises(testing.ConnectionEnded) as caught:
+                    await client.receive()
+                await client.app_finished()
+        assert caught.value.code == 1011
+        assert client.transcript.violations == []
+
+
+async def test_other_errors_and_several_errors_are_those_of_the_block() -> None:
+    async def two_children(ws: Any, error: Exception) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(in_the_body, ws, error)
+
+    for place, kind in ((in_the_body, KeyError), (two_children, ExceptionGroup)):
+        error: Exception = KeyError("x") if kind is KeyError else WebSocketException(4008)
+        app = raising(place, error, accepts=True)
+        with pytest.raises(kind):
+            async with testing.connect(app, path="/kiwi") as client:
+                await client.app_finished()
+        assert client.server.transcript.app_close == (1011, "")
+
+
+async def test_close_of_the_frameworks_websocket() -> None:
+    websocket = unused_websocket()
+    async with open_websocket(websocket) as ws:
+        await ws.accept()
+        with pytest.raises(LocalProtocolError, match="call close"):
+            await websocket.close()
+    await websocket.close()  # what was closed is closed
+
+
+def test_the_methods_of_starlettes_websocket_are_refused() -> None:
+    websocket = unused_websocket()
+    server: Any = testing.Server()
+    for receive, send in ((websocket.receive, server.send), (server.receive, websocket.send)):
+        with pytest.raises(TypeError, match=r"write wsnursery.starlette.open_websocket"):
+            wsnursery.open_websocket(server.scope, receive, send)

@@ -12,17 +12,22 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, overload
 
 try:
-    from starlette import websockets
+    from starlette import exceptions, websockets
 except ImportError as _missing:
     raise ImportError(
         "wsnursery.starlette needs Starlette: pip install 'wsnursery[starlette]'"
     ) from _missing
 
+from ._codes import CloseCode, check_close
+from ._engine.events import Close
 from ._engine.functions import shown_name
+from ._engine.meaning import Interpreter, Meaning
+from ._engine.states import State
 from ._engine.websocket import WebSocket, is_about
 from ._errors import LocalProtocolError, WebSocketDisconnected
 from ._options import Options
-from .asgi._open import open_websocket as open_asgi
+from ._types import Scope
+from .asgi._open import open_interpreted
 
 __all__ = ["endpoint", "open_websocket"]
 
@@ -168,6 +173,11 @@ def open_websocket(websocket: websockets.WebSocket, *, options: Options = Option
             receive raise from now on.
         options: The limits and the mode.
 
+    The framework's own exceptions mean here what they mean there, in the body, in a child and in a
+    dependency. ``WebSocketException(code, reason)`` closes with that code (before `accept` it
+    denies with 403), and ``HTTPException(status)`` before `accept` denies with that status.
+    From a child they leave the block bare.
+
     Raises:
         LocalProtocolError: The endpoint has already used ``websocket``. (Raised by the call.)
         WebSocketDisconnected: As from `wsnursery.open_websocket`. If it leaves the endpoint,
@@ -183,4 +193,45 @@ def open_websocket(websocket: websockets.WebSocket, *, options: Options = Option
     websocket.application_state = websockets.WebSocketState.DISCONNECTED
     # Use private attributes, because Starlette has no public names for the server's callables.
     receive, send = websocket._receive, websocket._send  # pyright: ignore[reportPrivateUsage]
-    return open_asgi(websocket.scope, receive, send, options=options)
+    ws = open_interpreted(websocket.scope, receive, send, options, _interpreter(websocket.scope))
+
+    async def close(*_: Any, **__: Any) -> None:
+        """Close once, as the framework does after a `WebSocketException`."""
+        if ws.state not in ("closed", "closing", "rejected"):
+            raise LocalProtocolError(
+                "open_websocket() has taken this WebSocket over: call close() on the one that you "
+                "got from it"
+            )
+
+    websocket.close = close  # type: ignore[method-assign]
+    return ws
+
+
+def _interpreter(scope: Scope) -> Interpreter:
+    """What the framework's exceptions mean on a connection."""
+
+    def interpret(failure: BaseException, state: State) -> Meaning | None:
+        if isinstance(failure, exceptions.WebSocketException):
+            try:
+                check_close(failure.code, failure.reason)
+            except (LocalProtocolError, TypeError):
+                return None  # the server would refuse it, too
+            return Meaning(failure, Close(failure.code, failure.reason), failure)
+        if not isinstance(failure, exceptions.HTTPException):
+            return None
+        if state not in (State.CONNECTING, State.REQUESTED):
+            misuse = LocalProtocolError(
+                "HTTPException must be raised before the handshake is answered: raise "
+                "WebSocketException(code, reason) after accept()"
+            )
+            misuse.__cause__ = failure
+            return Meaning(failure, Close(CloseCode.INTERNAL_ERROR, ""), misuse)
+        if "websocket.http.response" in (scope.get("extensions") or ()):
+            return Meaning(failure, None, failure)  # the framework makes the response
+        # Without the extension it would try to all the same, so it gets an exception with which it
+        # only closes what has been denied.
+        denied = exceptions.WebSocketException(CloseCode.POLICY_VIOLATION, failure.detail)
+        denied.__cause__ = failure
+        return Meaning(failure, Close(CloseCode.POLICY_VIOLATION, ""), denied)
+
+    return interpret

@@ -16,6 +16,8 @@ from wsnursery._backend.cancellation import is_cancellation
 from wsnursery._codes import CloseCode
 
 from .connection import Connection
+from .events import Close
+from .meaning import Meaning
 from .outcome import Raised, Raiser, decide, leaves
 from .user_task import set_enclosing_tasks
 
@@ -31,6 +33,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
     error: BaseException | None = None
     cancellation: BaseException | None = None
     cut = False
+    meaning: Meaning | None = None
     set_enclosing_tasks((*tasks.outer, tasks.body))
     connection.start()
     try:
@@ -60,7 +63,8 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
             else:
                 cancellation = exc
         tasks.group = None
-        await _leave(connection, from_outside=cancellation is not None)
+        meaning = _meaning(connection)
+        await _leave(connection, meaning, from_outside=cancellation is not None)
     except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - `decide` sorts them
         cancellation = exc
     except BaseException as exc:  # noqa: ASYNC103, BLE001 - as above
@@ -70,26 +74,45 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
         await connection.stop()
     # A body that was cut and ended by a cancellation never ends in silence.
     cut = cut or (cancellation is None and error is not None and body_scope.cancel_called)
-    connection.outcome = await _outcome(connection, cancellation, cut=cut)
-    del cancellation, error, ledger  # this frame is in their tracebacks
+    connection.outcome = await _outcome(connection, cancellation, meaning, cut=cut)
+    del cancellation, error, ledger, meaning  # this frame is in their tracebacks
 
 
-async def _leave(connection: Connection, *, from_outside: bool) -> None:
-    """Flush and close. Body and children have ended."""
+def _meaning(connection: Connection) -> Meaning | None:
+    """What the failure of the application means to a framework around it, if it is one alone."""
+    tasks = connection.tasks
+    failed = [
+        leaf
+        for failure in tasks.failures
+        for leaf in leaves(failure.error)
+        if tasks.is_failure(leaf)
+    ]
+    if len(failed) != 1:
+        return None
+    return connection.interpret(failed[0], connection.lifecycle.states.state)
+
+
+async def _leave(connection: Connection, meaning: Meaning | None, *, from_outside: bool) -> None:
+    """Flush and close, unless a framework answers. Body and children have ended."""
+    close = None if meaning is None else meaning.close
+    if meaning is not None and close is None:
+        return
     deadline = anyio.current_time() + connection.options.close_timeout
     try:
-        await _close(connection, deadline, from_outside=from_outside)
+        await _close(connection, close, deadline, from_outside=from_outside)
         if not from_outside:
             await connection.incoming.drained()
     except anyio.get_cancelled_exc_class():
         # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
         # in the body; the second ends everything.
         if not from_outside:
-            await _close(connection, deadline, from_outside=True)  # noqa: ASYNC102
+            await _close(connection, close, deadline, from_outside=True)  # noqa: ASYNC102
         raise
 
 
-async def _close(connection: Connection, deadline: float, *, from_outside: bool) -> None:
+async def _close(
+    connection: Connection, close: Close | None, deadline: float, *, from_outside: bool
+) -> None:
     """Flush, close and wait for the peer's answer, all of it before the deadline."""
     lifecycle, incoming = connection.lifecycle, connection.incoming
     if lifecycle.end is None:
@@ -101,7 +124,8 @@ async def _close(connection: Connection, deadline: float, *, from_outside: bool)
             code = CloseCode.NORMAL_CLOSURE
         if from_outside:
             connection.outgoing.drop_messages()
-        lifecycle.begin_close(code, "")
+        close = Close(code, "") if close is None else close
+        lifecycle.begin_close(close.code, close.reason)
     elif connection.outgoing.gave_up and not incoming.is_receiving:
         return  # nothing can be sent, and nothing can come any more
     closed = False
@@ -117,7 +141,11 @@ async def _close(connection: Connection, deadline: float, *, from_outside: bool)
 
 
 async def _outcome(
-    connection: Connection, cancellation: BaseException | None, *, cut: bool
+    connection: Connection,
+    cancellation: BaseException | None,
+    meaning: Meaning | None,
+    *,
+    cut: bool,
 ) -> BaseException | None:
     tasks, lifecycle = connection.tasks, connection.lifecycle
     end = lifecycle.end
@@ -133,6 +161,8 @@ async def _outcome(
         is_own=tasks.is_own,
         is_cancellation=is_cancellation,
     )
+    if outcome is not None and meaning is not None and leaves(outcome) == [meaning.failure]:
+        return meaning.error
     if outcome is not None and tasks.is_own(outcome):
         # A cancellation from outside that the body has not met yet comes first.
         try:

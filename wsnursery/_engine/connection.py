@@ -17,6 +17,7 @@ from .handshaking import Handshaking
 from .inbox import Inbox
 from .incoming import IncomingSide
 from .lifecycle import Lifecycle
+from .meaning import Interpreter, meaningless
 from .observers import UNOBSERVED, Observers
 from .outgoing import OutgoingSide
 from .tasks import UserTasks
@@ -51,6 +52,7 @@ class Connection:
         "backend",
         "handshaking",
         "incoming",
+        "interpret",
         "lifecycle",
         "observers",
         "options",
@@ -89,6 +91,7 @@ class Connection:
         lifecycle.listeners = (self.outgoing, self.incoming, self.handshaking)
         self.outcome: BaseException | None = None
         """What the block is to raise, once it has been left."""
+        self.interpret: Interpreter = meaningless
 
     @property
     def id(self) -> UUID:

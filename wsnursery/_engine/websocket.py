@@ -27,6 +27,7 @@ from .block import running
 from .connection import THROUGH_TASKS, Connection, Sides
 from .events import Accept, Reject
 from .incoming import IncomingSide
+from .meaning import Interpreter, meaningless
 from .messages import Messages
 from .nursery import Nursery
 from .outgoing import OutgoingSide
@@ -43,7 +44,10 @@ WebSocketState = Literal[
 
 
 def make_websocket(
-    transport: Transport, options: Options, sides: Sides = THROUGH_TASKS
+    transport: Transport,
+    options: Options,
+    sides: Sides = THROUGH_TASKS,
+    interpret: Interpreter = meaningless,
 ) -> WebSocket:
     """Put a WebSocket over a transport.
 
@@ -51,11 +55,13 @@ def make_websocket(
         transport: The server.
         options: The limits.
         sides: How messages come in and go out.
+        interpret: What a failure of the application means.
     """
     ws = WebSocket.__new__(WebSocket)
     ws._transport = transport  # pyright: ignore[reportPrivateUsage]
     ws._options = options  # pyright: ignore[reportPrivateUsage]
     ws._sides = sides  # pyright: ignore[reportPrivateUsage]
+    ws._interpret = interpret  # pyright: ignore[reportPrivateUsage]
     ws._connection_or_none = None  # pyright: ignore[reportPrivateUsage]
     return ws
 
@@ -79,6 +85,7 @@ class WebSocket(Request, Messages, Nursery):
         "_block",
         "_connection_or_none",
         "_incoming",
+        "_interpret",
         "_options",
         "_outgoing",
         "_sides",
@@ -91,6 +98,7 @@ class WebSocket(Request, Messages, Nursery):
     _connection_or_none: Connection | None
     _incoming: IncomingSide
     _outgoing: OutgoingSide
+    _interpret: Interpreter
     _block: AsyncGenerator[None]
 
     def __init__(self) -> None:
@@ -108,6 +116,7 @@ class WebSocket(Request, Messages, Nursery):
             )
         connection = Connection(self._transport, self._options, self._sides)
         self._connection_or_none = connection
+        connection.interpret = self._interpret
         self._incoming, self._outgoing = connection.incoming, connection.outgoing
         self._block = running(connection)
         await anext(self._block)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from wsnursery._backend.backend import running_on_trio
+from wsnursery._engine.meaning import Interpreter, meaningless
 from wsnursery._engine.open_connections import Gone
 from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
@@ -40,6 +43,7 @@ def open_websocket(
 
     Raises:
         ValueError: The scope is not a websocket's. (At the call.)
+        TypeError: ``receive`` or ``send`` is a method of Starlette's WebSocket. (At the call.)
         WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
             and no call has reported it. ``__cause__`` is the server's exception, if there was one.
             Entering raises it if ``options.allowed_origins`` denied the handshake.
@@ -48,6 +52,14 @@ def open_websocket(
     *Cancellation*: from outside, it cancels the body and the children, drops queued messages and
     sends a close with 1001 (shielded, for at most ``close_timeout``). Then it continues.
     """
+    _refuse_starlettes(receive, send)
+    return open_interpreted(scope, receive, send, options, meaningless)
+
+
+def open_interpreted(
+    scope: Scope, receive: Receive, send: Send, options: Options, interpret: Interpreter
+) -> WebSocket:
+    """`open_websocket` inside a framework, to which some exceptions have a meaning."""
     kind = scope.get("type")
     if kind != "websocket":
         raise ValueError(
@@ -60,7 +72,18 @@ def open_websocket(
         return make_websocket(Gone(scope), options)
     transport = ASGITransport(scope, receive, send, options)
     sides = sides_of(receive, send, transport.parse, options, on_trio=running_on_trio())
-    ws = make_websocket(transport, options, sides)
+    ws = make_websocket(transport, options, sides, interpret)
     if extension is not None:
         extension.websocket = ws
     return ws
+
+
+def _refuse_starlettes(*raw: Receive | Send) -> None:
+    """Refuse the methods of Starlette's WebSocket, which hide what the server says."""
+    module = sys.modules.get("starlette.websockets")
+    for each in raw:
+        if module is not None and isinstance(getattr(each, "__self__", None), module.WebSocket):
+            raise TypeError(
+                "receive and send must be those of the server, got methods of Starlette's "
+                "WebSocket: write wsnursery.starlette.open_websocket(websocket)"
+            )
