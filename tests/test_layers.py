@@ -138,6 +138,16 @@ def test_no_module_takes_part_in_a_cycle() -> None:
     assert len(list(TopologicalSorter(within).static_order())) == len(MODULES)
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """A leading underscore makes no difference, because a reader does not say it."""
+    places: dict[str, list[str]] = {}
+    for name, path in PATHS.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize("name", sorted(CORE))
 def test_the_core_depends_on_anyio_alone(name: str) -> None:
     imports = {top(imported) for imported in MODULES[name].at_import}

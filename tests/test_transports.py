@@ -8,14 +8,14 @@ from wsproto import ConnectionType
 from wsproto.events import CloseConnection
 
 from examples.sansio_transport import serve_stream
-from tests._links import BytePipe, asgi, pipes, sansio, trio_client, trio_server
+from tests._pairs import BytePipe, asgi, pipes, sansio, trio_client, trio_server
 from tests.trio_websocket._peers import Peer
 from wsnursery import WebSocket, transports
 from wsnursery.testing import virtual_backend
 from wsnursery.testing._conformance import CHECKS
 
 BOTH = ["asyncio", "trio"]
-LINKS = [
+PAIRS = [
     *[pytest.param(asgi, backend, id=f"asgi-{backend}") for backend in BOTH],
     pytest.param(trio_client, "trio", id="trio-websocket-client"),
     pytest.param(trio_server, "trio", id="trio-websocket-server"),
@@ -27,10 +27,10 @@ LINKS = [
 
 
 @pytest.mark.parametrize("rule", CHECKS)
-@pytest.mark.parametrize(("link", "backend"), LINKS)
-def test_contract(link: Any, backend: str, rule: str) -> None:
+@pytest.mark.parametrize(("pair", "backend"), PAIRS)
+def test_contract(pair: Any, backend: str, rule: str) -> None:
     name, options = virtual_backend(backend)
-    anyio.run(CHECKS[rule], link, backend=name, backend_options=options)
+    anyio.run(CHECKS[rule], pair, backend=name, backend_options=options)
 
 
 # --------------------------------------------------------------------------------- the third one

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from wsnursery._doctor._bench import Bench, Channel
+from wsnursery._doctor._bench import Bench, ControlChannel
 from wsnursery._doctor._raw import Script
 from wsnursery.testing import ConnectionEnded, Personality, Server
 
@@ -30,13 +30,13 @@ class Director:
             self.server.scope,
             self.server.receive,
             self.server.send,
-            cast("Channel", self),
+            cast("ControlChannel", self),
             variant,
         )
         self._to_do, self._orders = anyio.create_memory_object_stream[Any](100)
 
     async def run(self, script: Script) -> dict[str, Any]:
-        """ExaminationRun a script, and give its notes."""
+        """Run a script, and give its notes."""
         error: BaseException | None = None
         with self._to_do, self._orders:
             async with anyio.create_task_group() as group:

@@ -51,7 +51,7 @@ RAW_FACTS: dict[str, Facts] = {
     "end": {**RETURNED, **closed(1000)},
     "send_loop": {**GONE, "sent": 0, "ticks": 0},
     "early_frame": {"accept": RETURNED, "receive": {"event": "websocket.receive"}},
-    "shutdown": {"told": EVENT, **closed(1012)},
+    "shutdown": {"notified": EVENT, **closed(1012)},
 }
 
 OUR_FACTS: dict[str, Facts] = {

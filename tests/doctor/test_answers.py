@@ -7,7 +7,7 @@ import pytest
 from tests.doctor._found import CUT, ENDED, EVENT, GONE, LEFT, RETURNED, closed, facts_of
 from wsnursery._doctor import _answers
 from wsnursery._doctor._answers import Verdict
-from wsnursery._doctor._raw import LIMIT
+from wsnursery._doctor._raw import MOST_BYTES
 
 HANGS = {"outcome": "hangs", "seconds": 0.5}
 FOREIGN = {**GONE, "error": "RuntimeError", "is_os_error": False}
@@ -124,7 +124,7 @@ def test_blocked() -> None:
     )
     early = {**facts, "sent": 0}
     assert _answers.blocked([early, early]).startswith("send waits after less than 1 MB; ")
-    endless = {**facts, "blocks": False, "sent": LIMIT}
+    endless = {**facts, "blocks": False, "sent": MOST_BYTES}
     assert _answers.blocked([endless, endless]).startswith("send never waits: 34 MB")
 
 
@@ -154,12 +154,14 @@ def test_full() -> None:
 
 def test_unread() -> None:
     assert _answers.unread([{"taken": 3_000_000}]).endswith("buffer 3 MB")
-    assert _answers.unread([{"taken": LIMIT}]).startswith("keeps reading without a limit: 34 MB")
+    assert _answers.unread([{"taken": MOST_BYTES}]).startswith(
+        "keeps reading without a limit: 34 MB"
+    )
 
 
 @pytest.mark.parametrize(
     ("facts", "verdict"),
-    [({}, Verdict.HOLDS), ({"taken": LIMIT}, Verdict.LIMITED), (LATE, Verdict.BROKEN)],
+    [({}, Verdict.HOLDS), ({"taken": MOST_BYTES}, Verdict.LIMITED), (LATE, Verdict.BROKEN)],
 )
 def test_our_unread(facts: Any, verdict: Verdict) -> None:
     assert _answers.our_unread([changed("ours/unread/", **facts)]).verdict is verdict
@@ -296,9 +298,9 @@ def test_our_early_without_the_message() -> None:
     ("facts", "words"),
     [
         ({}, "a disconnect event with code 4001 at once; the client sees close 1012"),
-        ({"told": None}, "the application is not notified; "),
-        ({"told": HANGS}, "the application is not notified; "),
-        ({"told": {"outcome": "cancelled", "seconds": 3.02}}, "is cancelled after 3 s; "),
+        ({"notified": None}, "the application is not notified; "),
+        ({"notified": HANGS}, "the application is not notified; "),
+        ({"notified": {"outcome": "cancelled", "seconds": 3.02}}, "is cancelled after 3 s; "),
     ],
 )
 def test_shutdown(facts: Any, words: str) -> None:

@@ -59,7 +59,7 @@ async def test_the_path_names_the_script(monkeypatch: pytest.MonkeyPatch) -> Non
     director = Director(SILENT)
     opened: list[str] = []
 
-    class Channel:
+    class ControlChannel:
         note, order, ask = director.note, director.order, director.ask
 
         def __enter__(self) -> Any:
@@ -73,7 +73,7 @@ async def test_the_path_names_the_script(monkeypatch: pytest.MonkeyPatch) -> Non
             opened.append(connection)
             return cls()
 
-    monkeypatch.setattr(application, "Channel", Channel)
+    monkeypatch.setattr(application, "ControlChannel", ControlChannel)
     scope = {**director.server.scope, "path": "/raw/leave/reset", "query_string": b"c7"}
     await director.run(lambda b: application.app(scope, b.receive, b.send))
     assert opened == ["c7", "closed"]

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from wsnursery._doctor._bench import ENVIRONMENT_VARIABLE, Bench, Channel, attempt, described
+from wsnursery._doctor._bench import ENVIRONMENT_VARIABLE, Bench, ControlChannel, attempt, described
 from wsnursery.testing import RAISES_OSERROR, Server
 
 
@@ -24,7 +24,7 @@ def said(theirs: socket.socket) -> list[Any]:
 
 
 async def test_notes_and_orders(line: tuple[socket.socket, socket.socket]) -> None:
-    with Channel(line[0], "c1") as channel:
+    with ControlChannel(line[0], "c1") as channel:
         channel.note(code=1006, reason=None)
         channel.order("reset")
         channel.order("send", count=3)
@@ -37,7 +37,7 @@ async def test_notes_and_orders(line: tuple[socket.socket, socket.socket]) -> No
 
 
 async def test_ask_waits_for_the_result(line: tuple[socket.socket, socket.socket]) -> None:
-    with Channel(line[0], "c1") as channel:
+    with ControlChannel(line[0], "c1") as channel:
         line[1].sendall(b'{"result": 7}\n{"result"')
         assert await channel.ask("flood", limit=9) == 7
         line[1].sendall(b": [1]}\n")
@@ -51,7 +51,7 @@ async def test_an_unread_answer_does_not_take_the_notes_back() -> None:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
         with theirs:
-            with Channel(ours, "c1") as channel:
+            with ControlChannel(ours, "c1") as channel:
                 theirs.sendall(b'{"result": null}\n')
                 channel.note(last=True)
             assert theirs.makefile().read().endswith('{"facts": {"last": true}}\n')
@@ -60,14 +60,14 @@ async def test_an_unread_answer_does_not_take_the_notes_back() -> None:
 async def test_channel_when_the_other_end_is_gone(
     line: tuple[socket.socket, socket.socket],
 ) -> None:
-    with Channel(line[0], "c1"):
+    with ControlChannel(line[0], "c1"):
         line[1].close()
 
 
 async def test_open_finds_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(listener.getsockname()[1]))
-        with Channel.open("c5"):
+        with ControlChannel.open("c5"):
             theirs, _ = listener.accept()
             with theirs:
                 assert said(theirs) == [{"connection": "c5"}]
@@ -80,7 +80,7 @@ def server() -> Server:
 
 @pytest.fixture
 def bench(server: Server, line: tuple[socket.socket, socket.socket]) -> Bench:
-    channel = Channel(line[0], "c1")
+    channel = ControlChannel(line[0], "c1")
     return Bench(server.scope, server.receive, server.send, channel, "variant")
 
 

@@ -67,9 +67,9 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLab], tuple[Findings
             lab.done.append("start")
             yield lab
 
-        told: list[str] = []
+        progress: list[str] = []
         monkeypatch.setattr(_examination, "opened", opened)
-        return examine(parse("uvicorn"), told.append), told
+        return examine(parse("uvicorn"), progress.append), progress
 
     return visit
 
@@ -79,7 +79,7 @@ Visit = Callable[[FakeLab], tuple[Findings, list[str]]]
 
 def test_examine(visit: Visit) -> None:
     lab = FakeLab()
-    findings, told = visit(lab)
+    findings, progress = visit(lab)
     first, second = SHUTDOWNS
     assert lab.done == [
         "start",
@@ -96,7 +96,7 @@ def test_examine(visit: Visit) -> None:
         "start",
         *second.scripts,
     ]
-    assert told == [run.scripts[0] for run in (*OURS, *RAW, *SHUTDOWNS)]
+    assert progress == [run.scripts[0] for run in (*OURS, *RAW, *SHUTDOWNS)]
     assert findings.left_over == {"tasks": 5}
     assert not findings.facts["raw/early_frame/"]["alive"]
     assert findings.facts["raw/hello/"]["alive"]

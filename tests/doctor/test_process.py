@@ -10,7 +10,7 @@ import pytest
 
 from wsnursery._doctor import _process
 from wsnursery._doctor._commands import Command
-from wsnursery._doctor._process import HOST, CannotExamine, Process, started
+from wsnursery._doctor._process import HOST, CannotExamine, ServerProcess, started
 
 SERVER = """
 import http.server, json, os, sys
@@ -113,13 +113,13 @@ def test_kill_after_the_end(tmp_path: Path) -> None:
             self.waited = True
 
     ended: Any = Ended()
-    Process(ended, 1, tmp_path).kill()
+    ServerProcess(ended, 1, tmp_path).kill()
     assert ended.waited
 
 
 def test_stats_of_something_else(tmp_path: Path) -> None:
     with closing(socket.create_server((HOST, 0))) as listener:
         port = listener.getsockname()[1]
-    process: Any = Process(None, port, tmp_path)  # type: ignore[arg-type]
+    process: Any = ServerProcess(None, port, tmp_path)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="refused"):
         process.stats()

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.doctor._director import Director
-from wsnursery._doctor._raw import LIMIT, SCRIPTS, SIZE, versions
+from wsnursery._doctor._raw import MOST_BYTES, SCRIPTS, SIZE, versions
 from wsnursery.testing import (
     GRANIAN,
     HYPERCORN_TRIO,
@@ -96,7 +96,7 @@ async def test_blocked_send_reset() -> None:
 
 async def test_send_that_never_blocks() -> None:
     facts = await run("blocked_send", replace(SILENT, send_queue=None), "cancel")
-    assert facts == {"sent": LIMIT, "blocks": False}
+    assert facts == {"sent": MOST_BYTES, "blocks": False}
 
 
 async def test_full_queue() -> None:
@@ -107,7 +107,7 @@ async def test_full_queue() -> None:
 
 
 async def test_unread() -> None:
-    assert await run("unread", SILENT) == {"taken": LIMIT}
+    assert await run("unread", SILENT) == {"taken": MOST_BYTES}
 
 
 async def test_cancelled_receive_loses_nothing() -> None:
@@ -192,11 +192,11 @@ async def test_early_frame() -> None:
 
 async def test_shutdown_with_an_event() -> None:
     facts = await run("shutdown", GRANIAN, "receive")
-    assert facts["told"]["outcome"] == "returned"
+    assert facts["notified"]["outcome"] == "returned"
 
 
 async def test_shutdown_that_is_not_told() -> None:
-    assert await run("shutdown", SILENT, "sleep") == {"told": None}
+    assert await run("shutdown", SILENT, "sleep") == {"notified": None}
 
 
 @pytest.mark.parametrize("variant", ["receive", "sleep"])
@@ -206,4 +206,4 @@ async def test_shutdown_by_cancellation(variant: str) -> None:
         director.on_terminate = scope.cancel
         await director.run(SCRIPTS["shutdown"])
     assert scope.cancelled_caught
-    assert director.facts["told"]["outcome"] == "cancelled"
+    assert director.facts["notified"]["outcome"] == "cancelled"

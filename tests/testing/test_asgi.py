@@ -149,14 +149,14 @@ async def test_a_shielded_send_cannot_be_cancelled():
     assert server.transcript.from_app == ["hello", "hello"]
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("notified", [True, False])
 @pytest.mark.parametrize("rules", testing.BASIC, ids=lambda rules: rules.name)
-async def test_a_late_send(rules, told):
+async def test_a_late_send(rules, notified):
     server = await accepted(rules)
     server.peer.vanish()
-    if told:
+    if notified:
         await server.receive()
-    make = rules.told_send if told else rules.late_send
+    make = rules.notified_send if notified else rules.late_send
     if make is None:
         await server.send(HELLO)
         await server.send(CLOSE)

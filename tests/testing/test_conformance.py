@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests._links import AsgiRemote, accepted, asgi
+from tests._pairs import AsgiRemote, accepted, asgi
 from wsnursery import Options, open_websocket, testing
 from wsnursery.testing import check_transport
 

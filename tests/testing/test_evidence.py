@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from tests.timeline import _events as ev
 from wsnursery import testing, timeline
 from wsnursery.testing._evidence import sections
-from wsnursery.testing._transcript import Entry, Transcript, attach
+from wsnursery.testing._transcript import Transcript, TranscriptEntry, attach
 
 
 def recorder() -> timeline.Recorder:
@@ -22,7 +22,7 @@ def test_nothing_to_show() -> None:
 
 def test_transcripts_and_timelines() -> None:
     error, transcript = ValueError(), Transcript()
-    transcript.add(Entry(0, "app", "accept"))
+    transcript.add(TranscriptEntry(0, "app", "accept"))
     attach(transcript, error)
     (wire, crossed), (heading, text) = sections(error, recorder(), "test", None)
     assert wire == "wsnursery: what crossed the wire"
@@ -48,6 +48,6 @@ def test_a_picture_that_cannot_be_written_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_an_exploration_has_its_timelines_in_its_message(tmp_path: Path) -> None:
-    failure = testing.Failure("asyncio:", 1, ValueError(), "", recorder().timelines())
+    failure = testing.FailedRun("asyncio:", 1, ValueError(), "", recorder().timelines())
     ((heading, path),) = sections(testing.ExplorationFailed(failure), None, "test", tmp_path)
     assert (heading, path) == ("wsnursery: picture", str(tmp_path / "test.svg"))

@@ -12,7 +12,7 @@ def test_names_are_unique():
 
 @pytest.mark.parametrize("rules", testing.BASIC + testing.SERVERS, ids=lambda rules: rules.name)
 def test_what_a_late_send_raises(rules):
-    for make in (rules.late_send, rules.told_send):
+    for make in (rules.late_send, rules.notified_send):
         if make is not None:
             first, second = make("websocket.send"), make("websocket.send")
             assert isinstance(first, Exception)

@@ -1,7 +1,7 @@
 """The transcript."""
 
 from tests.testing.test_asgi import CLOSE, HELLO, accepted
-from wsnursery.testing import Entry, Transcript
+from wsnursery.testing import Transcript, TranscriptEntry
 from wsnursery.testing._transcript import attach, attached
 
 
@@ -33,14 +33,14 @@ async def test_everything_in_order():
 
 def test_violations():
     transcript = Transcript()
-    transcript.blame("two raw sends at once")
+    transcript.record_violation("two raw sends at once")
     assert transcript.violations == ["two raw sends at once"]
 
 
 def test_an_exception_carries_the_last_lines():
     transcript = Transcript()
     for number in range(150):
-        transcript.add(Entry(0, "app", "send", f"{number}"))
+        transcript.add(TranscriptEntry(0, "app", "send", f"{number}"))
     error = ValueError("no")
     assert attached(error) == []
     attach(transcript, error)

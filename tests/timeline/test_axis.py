@@ -8,11 +8,11 @@ from tests.timeline import _events as ev
 from wsnursery import hooks
 from wsnursery.timeline._axis import GAP, Axis
 from wsnursery.timeline._recorder import Recorder
-from wsnursery.timeline._story import At, story
+from wsnursery.timeline._story import At, story_of
 
 
 def axis(*events: hooks.Event, right: float = 1000) -> Axis:
-    return Axis([story(ev.timeline_of(*events))], 0, right)
+    return Axis([story_of(ev.timeline_of(*events))], 0, right)
 
 
 def test_distances_are_in_proportion_to_time() -> None:
@@ -90,7 +90,7 @@ def test_connections_share_it() -> None:
     recorder(ev.opened(6, connection=ev.OTHER))
     recorder(ev.closed(7))
     recorder(ev.closed(8, connection=ev.OTHER))
-    found = Axis([story(timeline) for timeline in recorder.timelines()], 0, 300)
+    found = Axis([story_of(timeline) for timeline in recorder.timelines()], 0, 300)
     assert found.place(At(0, 5)) == 0
     assert found.place(At(3, 8)) == pytest.approx(300)
     assert [label.text for label in found.labels()] == ["0 s", "2 s", "3 s"]

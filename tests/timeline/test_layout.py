@@ -12,7 +12,7 @@ from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
 from wsnursery.timeline._layout import SIZES, Picture, layout
 from wsnursery.timeline._recorder import Recorder
-from wsnursery.timeline._story import story
+from wsnursery.timeline._story import story_of
 from wsnursery.timeline._type import text_width
 
 
@@ -20,7 +20,7 @@ def draw(*events: hooks.Event, title: str = "", width: float = 420, keep: int = 
     recorder = Recorder(max_entries=keep)
     for event in events:
         recorder(event)
-    return layout([story(timeline) for timeline in recorder.timelines()], title, width)
+    return layout([story_of(timeline) for timeline in recorder.timelines()], title, width)
 
 
 def texts(picture: Picture, style: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_the_27th_connection() -> None:
     recorder = Recorder()
     for number in range(27):
         recorder(ev.opened(0, f"/{number}", UUID(int=number)))
-    picture = layout([story(timeline) for timeline in recorder.timelines()], "", 420)
+    picture = layout([story_of(timeline) for timeline in recorder.timelines()], "", 420)
     lanes = [lane for lane in texts(picture, "lane") if lane != "body"]
     assert lanes[-2:] == ["Z WebSocket /25", "27 WebSocket /26"]
 

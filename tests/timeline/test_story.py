@@ -3,11 +3,11 @@
 from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
 from wsnursery.timeline._recorder import Recorder
-from wsnursery.timeline._story import At, Story, story
+from wsnursery.timeline._story import At, Story, story_of
 
 
-def told(*events: hooks.Event) -> Story:
-    return story(ev.timeline_of(*events))
+def story_with(*events: hooks.Event) -> Story:
+    return story_of(ev.timeline_of(*events))
 
 
 def lanes(found: Story) -> dict[str, str]:
@@ -22,7 +22,7 @@ def test_a_send_that_fails() -> None:
     cause = OSError("gone")
     outcome = WebSocketDisconnected()
     outcome.__cause__ = cause
-    found = told(
+    found = story_with(
         ev.opened(0),
         ev.accepted(0),
         ev.started(0, 1, "ticker"),
@@ -66,7 +66,7 @@ def test_a_send_that_fails() -> None:
     ]
     assert [moment.cuts for moment in found.moments] == [False, True, True, True, *[False] * 3]
     link, _, body, ticker, _ = found.lanes
-    assert link.spans[0].told == body.spans[0].told == ticker.spans[0].told == At(6, 2)
+    assert link.spans[0].notified == body.spans[0].notified == ticker.spans[0].notified == At(6, 2)
     assert link.spans[0].end == At(10, 2.5)
     assert ticker.spans[0].begin == At(2, 0)
     assert ticker.spans[0].end == At(9, 2.5)
@@ -74,7 +74,7 @@ def test_a_send_that_fails() -> None:
 
 
 def test_a_reader_finishes_after_the_end() -> None:
-    found = told(ev.opened(0), ev.disconnected(1), ev.ended(3), ev.closed(3))
+    found = story_with(ev.opened(0), ev.disconnected(1), ev.ended(3), ev.closed(3))
     assert [moment.text for moment in found.moments] == [
         "disconnected, code 1000",
         "body returned, 2 s after the end",
@@ -84,7 +84,7 @@ def test_a_reader_finishes_after_the_end() -> None:
 
 
 def test_a_child_fails_and_another_one_takes_its_time() -> None:
-    found = told(
+    found = story_with(
         ev.opened(0),
         ev.started(0, 1, "child"),
         ev.started(0, 2, "stubborn"),
@@ -104,7 +104,7 @@ def test_a_child_fails_and_another_one_takes_its_time() -> None:
 
 
 def test_the_grace_period_counts_from_the_cancellation() -> None:
-    found = told(
+    found = story_with(
         ev.opened(0),
         ev.disconnected(1),
         ev.cancelled(6, 0, reason="grace_period"),
@@ -112,11 +112,11 @@ def test_the_grace_period_counts_from_the_cancellation() -> None:
         ev.closed(6.5),
     )
     assert found.moments[-2].text == "body was cancelled, its clean-up took 500 ms"
-    assert found.lanes[1].spans[0].told == At(1, 1)
+    assert found.lanes[1].spans[0].notified == At(1, 1)
 
 
 def test_a_cancellation_of_nobody_known() -> None:
-    found = told(ev.opened(0), ev.cancelled(1, reason="outside"), ev.cancelled(1, 5))
+    found = story_with(ev.opened(0), ev.cancelled(1, reason="outside"), ev.cancelled(1, 5))
     assert [moment.text for moment in found.moments] == [
         "cancelled the application: from outside",
         "cancelled task 5: the connection ended",
@@ -124,7 +124,7 @@ def test_a_cancellation_of_nobody_known() -> None:
 
 
 def test_what_happens_often_is_told_once() -> None:
-    found = told(
+    found = story_with(
         ev.opened(0),
         ev.full(1),
         ev.dropped(1, 1),
@@ -151,7 +151,7 @@ def test_what_happens_often_is_told_once() -> None:
 
 
 def test_tasks_of_one_name_share_a_lane_one_after_the_other() -> None:
-    found = told(
+    found = story_with(
         ev.opened(0),
         ev.started(1, 1, "handle"),
         ev.started(1, 2, "handle"),
@@ -172,8 +172,8 @@ def test_tasks_of_one_name_share_a_lane_one_after_the_other() -> None:
 
 
 def test_a_task_that_starts_after_the_end() -> None:
-    found = told(ev.opened(0), ev.disconnected(1), ev.started(2, 1, "late"), ev.ended(2, 1))
-    assert found.lanes[2].spans[0].told == At(1, 1)
+    found = story_with(ev.opened(0), ev.disconnected(1), ev.started(2, 1, "late"), ev.ended(2, 1))
+    assert found.lanes[2].spans[0].notified == At(1, 1)
     assert found.moments[-1].text == "late returned"
 
 
@@ -181,7 +181,7 @@ def test_a_task_whose_start_was_not_kept() -> None:
     recorder = Recorder(max_entries=2)
     for event in [ev.opened(0), ev.started(1, 1, "ticker"), ev.ended(2, 1)]:
         recorder(event)
-    found = story(recorder.timeline(ev.ID))
+    found = story_of(recorder.timeline(ev.ID))
     assert [lane.title for lane in found.lanes] == ["WebSocket /chat", "body", "ticker"]
     assert found.lanes[2].spans[0].begin == At(0, 0)
     assert found.forgotten == 1

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ._client import Facts
 from ._examination import WAYS
 from ._ours import CHILDREN
-from ._raw import LIMIT
+from ._raw import MOST_BYTES
 
 PROMPT = 2.0
 """Seconds within which a handler must have ended, of which its clean-up needs a hundredth."""
@@ -216,7 +216,7 @@ def full(raw: list[Facts]) -> str:
 
 def unread(raw: list[Facts]) -> str:
     taken = raw[0]["taken"]
-    if taken >= LIMIT:
+    if taken >= MOST_BYTES:
         return f"keeps reading without a limit: {_megabytes(taken)} are in its memory"
     return f"stops reading: the server and the kernel buffer {_megabytes(taken)}"
 
@@ -226,7 +226,7 @@ def our_unread(ours: list[Facts]) -> Answer:
     if not _ended_well(facts, None, LONG):
         return Answer(_outcome(facts), Verdict.BROKEN)
     words = f"keeps {facts['kept']} messages"
-    if facts["taken"] >= LIMIT:
+    if facts["taken"] >= MOST_BYTES:
         return Answer(f"{words}; the rest is in the server's memory", Verdict.LIMITED)
     return Answer(f"{words}, then stops reading from the server", Verdict.HOLDS)
 
@@ -330,19 +330,19 @@ def our_early(ours: list[Facts]) -> Answer:
 
 def shutdown(raw: list[Facts]) -> str:
     cases = ("waiting in receive", "busy")
-    told = _grouped(zip(cases, map(_told, raw), strict=True))
-    return f"{told}; the client sees {_grouped(zip(cases, map(seen, raw), strict=True))}"
+    notified = _grouped(zip(cases, map(_notified, raw), strict=True))
+    return f"{notified}; the client sees {_grouped(zip(cases, map(seen, raw), strict=True))}"
 
 
-def _told(facts: Facts) -> str:
-    if "told" not in facts:
+def _notified(facts: Facts) -> str:
+    if "notified" not in facts:
         return "the process ends without notifying the application"
-    told = facts["told"]
-    if told is None or told["outcome"] == "hangs":
+    notified = facts["notified"]
+    if notified is None or notified["outcome"] == "hangs":
         return "the application is not notified"
-    if told["outcome"] == "cancelled":
-        return f"the application is cancelled {_after(told)}"
-    return f"a disconnect event with code {told['code']} {_after(told)}"
+    if notified["outcome"] == "cancelled":
+        return f"the application is cancelled {_after(notified)}"
+    return f"a disconnect event with code {notified['code']} {_after(notified)}"
 
 
 def our_shutdown(ours: list[Facts]) -> Answer:

@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "WSNURSERY_DOCTOR_PORT"
 """Where the application finds the port of the channel."""
 
 
-class Channel:
+class ControlChannel:
     """Lines of JSON: notes and orders go out, results of orders come in.
 
     Args:
@@ -93,7 +93,7 @@ class Bench:
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, channel: Channel, variant: str
+        self, scope: Scope, receive: Receive, send: Send, channel: ControlChannel, variant: str
     ) -> None:
         self.scope = scope
         self.receive = receive

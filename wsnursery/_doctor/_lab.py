@@ -13,13 +13,13 @@ from functools import partial
 
 from ._client import TEXT, Facts, ProbeClient, frame
 from ._commands import Command
-from ._process import HOST, Process, started
+from ._process import HOST, ServerProcess, started
 from ._robot import OUTLOOK, Robot, lines
 
 REPORT = 5.0
 """Seconds from a handshake to the report of the script that it starts."""
 
-LIMIT = 12.0
+SCRIPT_SECONDS = 12.0
 """Seconds that a script may take."""
 
 EARLY = frame(TEXT, b"early")
@@ -33,7 +33,7 @@ class Lab:
         desk: A listening socket.
     """
 
-    def __init__(self, process: Process, desk: socket.socket) -> None:
+    def __init__(self, process: ServerProcess, desk: socket.socket) -> None:
         self.process = process
         self._desk = desk
         self._numbers = itertools.count()
@@ -42,7 +42,7 @@ class Lab:
     def run(
         self, scripts: Sequence[str], *, early: bool = False, receive_buffer: int | None = None
     ) -> dict[str, Facts]:
-        """ExaminationRun scripts side by side, each with a connection of its own.
+        """Run scripts side by side, each with a connection of its own.
 
         Args:
             scripts: Kind, name and variant of each, as in "raw/leave/reset".
@@ -54,7 +54,7 @@ class Lab:
             where it did not start it.
         """
         ready = threading.Barrier(len(scripts), action=self.process.terminate)
-        terminate = partial(ready.wait, LIMIT)
+        terminate = partial(ready.wait, SCRIPT_SECONDS)
         open_client = partial(
             ProbeClient,
             (HOST, self.process.port),
@@ -89,7 +89,7 @@ class Lab:
                 if line is None:
                     return {"over": True, "reached": False, "client": client.outlook(OUTLOOK)}
                 stack.enter_context(line)
-            return {"reached": True, **Robot(line, client, terminate).obey(LIMIT)}
+            return {"reached": True, **Robot(line, client, terminate).obey(SCRIPT_SECONDS)}
 
     def _reported(self, name: str) -> socket.socket | None:
         self._desk.settimeout(REPORT)

@@ -16,7 +16,7 @@ from wsnursery.asgi._open import open_websocket
 
 from ._bench import Bench, described
 from ._client import Facts
-from ._raw import LIMIT, PATIENCE, SIZE, Script
+from ._raw import MOST_BYTES, SHUTDOWN_SECONDS, SIZE, Script
 
 CHILDREN = 2
 """Children that every handler starts; each has a clean-up that awaits."""
@@ -50,7 +50,7 @@ class _Watch:
 
 
 async def _run(bench: Bench, body: Body, **options: Any) -> None:
-    """ExaminationRun a handler with children, and note how its block was left."""
+    """Run a handler with children, and note how its block was left."""
     watch = _Watch()
     outcome: BaseException | None = None
     start = time.monotonic()
@@ -120,7 +120,7 @@ async def blocked_send(bench: Bench) -> None:
     async def body(ws: WebSocket, bench: Bench) -> None:
         start = time.monotonic()
         try:
-            for _ in range(LIMIT // SIZE):
+            for _ in range(MOST_BYTES // SIZE):
                 await ws.send(b"x" * SIZE)
             bench.note(blocks=False)
             bench.order("reset")
@@ -159,7 +159,7 @@ async def unread(bench: Bench) -> None:
     """The body does not read: what is kept in memory is bounded."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
-        bench.note(taken=await bench.ask("flood", limit=LIMIT))
+        bench.note(taken=await bench.ask("flood", limit=MOST_BYTES))
         bench.note(kept=ws.statistics().receive_buffer_high_water)
         bench.order("reset")
         await _drain(ws)
@@ -234,7 +234,7 @@ async def shutdown(bench: Bench) -> None:
     async def body(ws: WebSocket, bench: Bench) -> None:
         bench.order("terminate")
         bench.order("answer")
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(SHUTDOWN_SECONDS):
             await _drain(ws)
 
     await _run(bench, body, close_timeout=1.0)

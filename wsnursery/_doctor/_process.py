@@ -35,7 +35,7 @@ class CannotExamine(Exception):
     """The server cannot be examined; the message is one sentence."""
 
 
-class Process:
+class ServerProcess:
     """A started server.
 
     Args:
@@ -132,7 +132,7 @@ class Process:
 
 
 @contextmanager
-def started(command: Command, reports: int) -> Generator[Process]:
+def started(command: Command, reports: int) -> Generator[ServerProcess]:
     """Start the server on a free port of the loopback interface; kill it at the end.
 
     Args:
@@ -145,7 +145,7 @@ def started(command: Command, reports: int) -> Generator[Process]:
     with tempfile.TemporaryDirectory(prefix="wsnursery-doctor-") as directory:
         log = Path(directory) / "log"
         port = _free_port()
-        process = Process(_start(command, port, reports, log), port, log)
+        process = ServerProcess(_start(command, port, reports, log), port, log)
         try:
             process.wait_for_start()
             yield process

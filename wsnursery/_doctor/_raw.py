@@ -25,7 +25,7 @@ LIBRARIES = ("anyio", "trio", "uvloop", "wsproto", "websockets", "autobahn", "ws
 
 SIZE = 65536
 """Bytes of a message that is to fill buffers."""
-LIMIT = 32 * 1024 * 1024
+MOST_BYTES = 32 * 1024 * 1024
 """Bytes after which a server that has taken all of them counts as one that never blocks."""
 
 
@@ -125,7 +125,7 @@ async def blocked_send(bench: Bench) -> None:
 
     async def fill() -> None:
         nonlocal sent
-        while sent < LIMIT:
+        while sent < MOST_BYTES:
             await bench.send_raw(b"x" * SIZE)
             sent += SIZE
 
@@ -177,7 +177,7 @@ async def full_queue(bench: Bench) -> None:
 async def unread(bench: Bench) -> None:
     """The application does not receive: how much does the server take in?"""
     await bench.accept()
-    bench.note(taken=await bench.ask("flood", limit=LIMIT))
+    bench.note(taken=await bench.ask("flood", limit=MOST_BYTES))
 
 
 async def cancelled_receive(bench: Bench) -> None:
@@ -260,16 +260,16 @@ async def shutdown(bench: Bench) -> None:
     try:
         bench.order("terminate")
         if bench.variant == "receive":
-            bench.note(told=await bench.end_of_input(PATIENCE))
+            bench.note(notified=await bench.end_of_input(SHUTDOWN_SECONDS))
         else:
-            await anyio.sleep(PATIENCE)
-            bench.note(told=None)
+            await anyio.sleep(SHUTDOWN_SECONDS)
+            bench.note(notified=None)
     except anyio.get_cancelled_exc_class():
-        bench.note(told={"outcome": "cancelled", "seconds": round(time.monotonic() - start, 3)})
+        bench.note(notified={"outcome": "cancelled", "seconds": round(time.monotonic() - start, 3)})
         raise
 
 
-PATIENCE = 5.0
+SHUTDOWN_SECONDS = 5.0
 """Seconds to wait for a server that stops to say so; Hypercorn's default is to cancel after 3."""
 
 SCRIPTS: dict[str, Script] = {

@@ -14,7 +14,7 @@ from typing import Any
 from wsnursery._types import Receive, Scope, Send
 
 from . import _ours, _raw
-from ._bench import Bench, Channel
+from ._bench import Bench, ControlChannel
 from ._client import Facts
 
 SCRIPTS = {"raw": _raw.SCRIPTS, "ours": _ours.SCRIPTS}
@@ -30,7 +30,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, stats())
     else:
         _, kind, name, variant = scope["path"].split("/")
-        with Channel.open(scope["query_string"].decode()) as channel:
+        with ControlChannel.open(scope["query_string"].decode()) as channel:
             await SCRIPTS[kind][name](Bench(scope, receive, send, channel, variant))
 
 

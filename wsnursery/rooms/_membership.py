@@ -22,7 +22,7 @@ class Enterable(Protocol):
         """Let a member go."""
 
 
-class Block:
+class MembershipBlock:
     """A block that warns when it is thrown away unentered, as Python does of coroutines."""
 
     __slots__ = ("_entered",)
@@ -40,7 +40,7 @@ class Block:
             )
 
 
-class Membership(Block):
+class Membership(MembershipBlock):
     """The block of one member. A class: a generator would cost several times as much."""
 
     __slots__ = ("_member", "_request", "_room")

@@ -12,7 +12,7 @@ from wsnursery._engine.payload import payload
 from wsnursery._engine.websocket import WebSocket
 
 from ._member import JoinOptions, Member
-from ._membership import Block
+from ._membership import MembershipBlock
 from ._memberships import DEFAULT_LIMIT, Memberships
 from ._room import Room
 
@@ -70,7 +70,7 @@ class Rooms(Mapping[str, Room]):
             ws: The connection.
             **options: The arguments of `Room.joined`.
         """
-        return _Membership(self, name, ws, options)
+        return _RegistryMembership(self, name, ws, options)
 
     def memberships(
         self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
@@ -113,7 +113,7 @@ class Rooms(Mapping[str, Room]):
         return self.publish(name, encoded(self._codec, obj), key=key)
 
 
-class _Membership(Block):
+class _RegistryMembership(MembershipBlock):
     """The ``with`` block of one member; it makes its room when it is entered."""
 
     __slots__ = ("_inner", "_name", "_options", "_rooms", "_ws")

@@ -351,13 +351,13 @@ class SharedRooms:
         *Checkpoint*: always. *Cancellation*: the message may still be numbered.
         """
         await anyio.lowlevel.checkpoint()
-        answer = _Answer()
-        if not self._publish(Outgoing(name, payload(message), key, answer.settle)):
+        confirmation = _Confirmation()
+        if not self._publish(Outgoing(name, payload(message), key, confirmation.settle)):
             raise EngineAway(
                 "too many messages are held for the engine of the shared rooms: publish less, or "
                 "raise its bounds"
             )
-        return await answer.get()
+        return await confirmation.get()
 
     def _publish(self, outgoing: Outgoing) -> bool:
         payload(outgoing.room)
@@ -459,7 +459,7 @@ class SharedRooms:
                     self._forget(name)
 
 
-class _Answer:
+class _Confirmation:
     """What becomes of one confirmed publish."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ It works for every ASGI application with WebSockets, on trio and on asyncio. See
 from ._client import Client as Client
 from ._client import connect as connect
 from ._conformance import Block as Block
-from ._conformance import Link as Link
+from ._conformance import PairFactory as PairFactory
 from ._conformance import Remote as Remote
 from ._conformance import check_transport as check_transport
 from ._conversation import Scenario as Scenario
@@ -20,7 +20,7 @@ from ._errors import HandshakeDenied as HandshakeDenied
 from ._errors import Leak as Leak
 from ._errors import Livelock as Livelock
 from ._explore import ExplorationFailed as ExplorationFailed
-from ._explore import Failure as Failure
+from ._explore import FailedRun as FailedRun
 from ._explore import Report as Report
 from ._explore import explore as explore
 from ._faults import CloseAt as CloseAt
@@ -56,6 +56,6 @@ from ._run import InjectedError as InjectedError
 from ._run import Run as Run
 from ._server import Server as Server
 from ._target import Target as Target
-from ._transcript import Entry as Entry
 from ._transcript import Transcript as Transcript
+from ._transcript import TranscriptEntry as TranscriptEntry
 from ._virtual import virtual_backend as virtual_backend

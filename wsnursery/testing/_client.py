@@ -17,8 +17,8 @@ from ._transcript import attach
 from ._where import where_it_waits
 
 if TYPE_CHECKING:
+    from ._channel import Channel
     from ._faults import Fault
-    from ._wire import Wire
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application. ``Any``, because every framework has its own words for the three."""
@@ -30,13 +30,13 @@ class Client(Peer):
     server: Server
     """The server between this client and the application."""
 
-    def __init__(self, wire: Wire, *, timeout: float, answers_close: bool) -> None:
-        super().__init__(wire, timeout=timeout, answers_close=answers_close)
+    def __init__(self, channel: Channel, *, timeout: float, answers_close: bool) -> None:
+        super().__init__(channel, timeout=timeout, answers_close=answers_close)
         self._scope = anyio.CancelScope()
         self._call: Awaitable[None] | None = None
         self._finished = False
         self._exception: BaseException | None = None
-        self._told = False
+        self._exception_raised = False
         self._stuck: ApplicationStuck | None = None
 
     @property
@@ -45,9 +45,9 @@ class Client(Peer):
         return self._exception
 
     @property
-    def untold_exception(self) -> BaseException | None:
+    def unraised_exception(self) -> BaseException | None:
         """What the application raised, unless :meth:`app_finished` has raised it already."""
-        return None if self._told else self._exception
+        return None if self._exception_raised else self._exception
 
     async def handshake(self) -> None:
         """Wait for the answer to the handshake. :func:`connect` does it, unless told not to.
@@ -59,16 +59,16 @@ class Client(Peer):
 
         *Checkpoint*: if it has to wait. *Cancellation*: changes nothing.
         """
-        wire = self._wire
+        channel = self._channel
         await self._wait_for(
-            lambda: wire.accepted or wire.denied or self._finished,
+            lambda: channel.accepted or channel.denied or self._finished,
             "neither accepted nor denied the handshake",
         )
-        if wire.accepted:
+        if channel.accepted:
             return
         await self.app_finished()
-        status, headers = wire.denial or (self.server.personality.unanswered_status, [])
-        raise HandshakeDenied(status, headers, wire.denial_body)
+        status, headers = channel.denial or (self.server.personality.unanswered_status, [])
+        raise HandshakeDenied(status, headers, channel.denial_body)
 
     async def app_finished(self) -> None:
         """Wait for the end of the application, and raise what it raised.
@@ -82,7 +82,7 @@ class Client(Peer):
         *Checkpoint*: yes. *Cancellation*: leaves the application running.
         """
         await self.until_finished()
-        self._told = True
+        self._exception_raised = True
         if self._exception is not None:
             raise self._exception
 
@@ -135,8 +135,8 @@ class ClientServer(Server):
 
     client: Client
 
-    def _make_peer(self, wire: Wire, timeout: float, answers_close: bool) -> Peer:
-        self.client = Client(wire, timeout=timeout, answers_close=answers_close)
+    def _make_peer(self, channel: Channel, timeout: float, answers_close: bool) -> Peer:
+        self.client = Client(channel, timeout=timeout, answers_close=answers_close)
         self.client.server = self
         return self.client
 
@@ -211,7 +211,7 @@ async def connect(
         except Exception as raised:  # noqa: BLE001 - raised below, outside the group
             failure = raised
         tasks.cancel_scope.cancel()
-    error = client.untold_exception
+    error = client.unraised_exception
     if error is not None and error is not failure:
         error.__context__ = failure
         attach(server.transcript, error)

@@ -36,29 +36,29 @@ class Remote(Protocol):
 Block: TypeAlias = AbstractAsyncContextManager[WebSocket]
 """The block of a WebSocket that is open when it has been entered."""
 
-Link: TypeAlias = Callable[[Options], AbstractAsyncContextManager[tuple[Block, Remote]]]
+PairFactory: TypeAlias = Callable[[Options], AbstractAsyncContextManager[tuple[Block, Remote]]]
 """Makes a connection in memory: our end, to be entered by the check, and the other one."""
 
 T = TypeVar("T")
 
-Check: TypeAlias = Callable[[Link], Awaitable[None]]
+Check: TypeAlias = Callable[[PairFactory], Awaitable[None]]
 
 
-async def check_transport(link: Link) -> None:
+async def check_transport(pair: PairFactory) -> None:
     """Check that a transport carries a WebSocket as the contract says.
 
     Every check makes a connection of its own. Run it in virtual time, on every backend that the
     transport supports.
 
     Args:
-        link: Connects two ends in memory.
+        pair: Makes two ends in memory that are connected to each other.
 
     Raises:
         ExceptionGroup: The checks that failed; each error has a note with the rule that is broken.
 
     *Checkpoint*: yes. *Cancellation*: ends the check under way, with its connection.
     """
-    await run_checks("transport", CHECKS, link)
+    await run_checks("transport", CHECKS, pair)
 
 
 async def run_checks(
@@ -83,8 +83,8 @@ CHECK_SECONDS = 60.0
 MESSAGES = ("text", b"bytes", "", b"", "\N{SNOWMAN}" * 1000, bytes(range(256)) * 40)
 
 
-async def _messages(link: Link) -> None:
-    async with link(Options()) as (block, remote), block as ws:
+async def _messages(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote), block as ws:
         for message in MESSAGES:
             await ws.send(message)
             assert await remote.receive() == message
@@ -92,8 +92,8 @@ async def _messages(link: Link) -> None:
             assert await ws.receive() == message
 
 
-async def _many_senders(link: Link) -> None:
-    async with link(Options()) as (block, remote), block as ws:
+async def _many_senders(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote), block as ws:
 
         async def push(sender: int) -> None:
             for number in range(20):
@@ -107,9 +107,9 @@ async def _many_senders(link: Link) -> None:
             assert numbers == list(range(20))
 
 
-async def _peer_closes(link: Link) -> None:
+async def _peer_closes(pair: PairFactory) -> None:
     sent = [f"{number}" for number in range(10)]
-    async with link(Options()) as (block, remote), block as ws:
+    async with pair(Options()) as (block, remote), block as ws:
 
         async def speak() -> None:
             for message in sent:
@@ -123,8 +123,8 @@ async def _peer_closes(link: Link) -> None:
         assert ws.state == "closed"
 
 
-async def _own_close(link: Link) -> None:
-    async with link(Options()) as (block, remote):
+async def _own_close(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote):
         async with anyio.create_task_group() as group, block as ws:
             ws.send_nowait("last")
             await ws.close(4002, "enough")
@@ -143,15 +143,19 @@ async def _expect_close(remote: Remote, messages: tuple[str, ...], code: int) ->
     assert (tuple(got), ended_with) == (messages, code)
 
 
-async def _normal_end(link: Link) -> None:
-    async with link(Options()) as (block, remote), anyio.create_task_group() as group, block as ws:
+async def _normal_end(pair: PairFactory) -> None:
+    async with (
+        pair(Options()) as (block, remote),
+        anyio.create_task_group() as group,
+        block as ws,
+    ):
         await ws.send("last")
         group.start_soon(_expect_close, remote, ("last",), 1000)
 
 
-async def _failing_body(link: Link) -> None:
+async def _failing_body(pair: PairFactory) -> None:
     error = LookupError("body")
-    async with link(Options()) as (block, remote), anyio.create_task_group() as group:
+    async with pair(Options()) as (block, remote), anyio.create_task_group() as group:
         caught: Exception | None = None
         try:
             async with block:
@@ -162,8 +166,8 @@ async def _failing_body(link: Link) -> None:
         assert caught is error
 
 
-async def _cancelled_body(link: Link) -> None:
-    async with link(Options()) as (block, remote), anyio.create_task_group() as group:
+async def _cancelled_body(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote), anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
             async with block:
                 group.start_soon(_expect_close, remote, (), 1001)
@@ -172,10 +176,10 @@ async def _cancelled_body(link: Link) -> None:
         assert scope.cancelled_caught
 
 
-async def _vanished_peer(link: Link) -> None:
+async def _vanished_peer(pair: PairFactory) -> None:
     cleaned: list[str] = []
     try:
-        async with link(Options()) as (block, remote), block as ws:
+        async with pair(Options()) as (block, remote), block as ws:
 
             async def child() -> None:
                 try:
@@ -193,8 +197,8 @@ async def _vanished_peer(link: Link) -> None:
     assert anyio.current_time() < CHECK_SECONDS * len(CHECKS)
 
 
-async def _calls_after_the_end(link: Link) -> None:
-    async with link(Options()) as (block, remote), block as ws:
+async def _calls_after_the_end(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote), block as ws:
         await remote.close(1000, "")
         assert [message async for message in ws] == []
         refused = 0
@@ -206,7 +210,7 @@ async def _calls_after_the_end(link: Link) -> None:
         assert refused == 3
 
 
-async def _cancelled_sends(link: Link) -> None:
+async def _cancelled_sends(pair: PairFactory) -> None:
     got: list[int] = []
 
     async def read(remote: Remote) -> None:
@@ -215,7 +219,7 @@ async def _cancelled_sends(link: Link) -> None:
             assert rest == "x" * 5000
             got.append(int(number))
 
-    async with link(Options()) as (block, remote), block as ws:
+    async with pair(Options()) as (block, remote), block as ws:
         async with anyio.create_task_group() as group:
             group.start_soon(read, remote)
             for number in range(50):
@@ -232,8 +236,8 @@ async def _cancel_soon(scope: anyio.CancelScope, checkpoints: int) -> None:
     scope.cancel()
 
 
-async def _cancelled_receives(link: Link) -> None:
-    async with link(Options()) as (block, remote), block as ws:
+async def _cancelled_receives(pair: PairFactory) -> None:
+    async with pair(Options()) as (block, remote), block as ws:
 
         async def speak() -> None:
             for number in range(20):
@@ -250,9 +254,13 @@ async def _cancelled_receives(link: Link) -> None:
         assert got == [f"{number}" for number in range(20)]
 
 
-async def _big_message(link: Link) -> None:
+async def _big_message(pair: PairFactory) -> None:
     options = Options(max_message_size=100)
-    async with link(options) as (block, remote), anyio.create_task_group() as group, block as ws:
+    async with (
+        pair(options) as (block, remote),
+        anyio.create_task_group() as group,
+        block as ws,
+    ):
         await remote.send("good")
         await remote.send("x" * 101)
         group.start_soon(_expect_close, remote, (), 1009)
@@ -260,8 +268,8 @@ async def _big_message(link: Link) -> None:
         assert ws.close_code == 1009
 
 
-async def _full_inbox(link: Link) -> None:
-    async with link(Options(receive_buffer=4)) as (block, remote), block as ws:
+async def _full_inbox(pair: PairFactory) -> None:
+    async with pair(Options(receive_buffer=4)) as (block, remote), block as ws:
 
         async def speak() -> None:
             for number in range(50):

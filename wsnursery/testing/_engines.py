@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Interrupt: TypeAlias = Callable[[], Awaitable[object]]
 """Breaks the connections of all engines, which then come back."""
 
-PATIENCE = 20.0
+WAIT_SECONDS = 20.0
 """Seconds within which what must happen has happened; no check waits for it to pass."""
 
 LOOK_EVERY = 0.005
@@ -69,7 +69,7 @@ async def check_engine(make: Callable[[], Engine], *, interrupt: Interrupt | Non
     await run_checks("engine", CHECKS, Setting(make, interrupt))
 
 
-class Client:
+class Recipient:
     """A member over a connection in memory, and what it is sent."""
 
     def __init__(self, peer: Peer, member: Member) -> None:
@@ -150,7 +150,7 @@ class World:
         metadata: object = None,
         replay: int = 0,
         after: Position | None = None,
-    ) -> Client:
+    ) -> Recipient:
         """A member of a room, which is synchronized unless the worker does not run."""
         server = Server(send_queue=1_000_000)
         options = Options(send_buffer=100_000)
@@ -159,7 +159,7 @@ class World:
         )
         await ws.accept()
         joined = rooms.joined(room or self.room, ws, metadata=metadata, replay=replay, after=after)
-        client = Client(server.peer, self._stack.enter_context(joined))
+        client = Recipient(server.peer, self._stack.enter_context(joined))
         self.group.start_soon(client.count_missed)
         if rooms.state == "live":
             await until(lambda: client.member.position is not None)
@@ -184,13 +184,13 @@ async def _world(setting: Setting) -> AsyncGenerator[World]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(WAIT_SECONDS):
         # Engines give no event for all that can be waited for here.
         while not condition():  # noqa: ASYNC110
             await anyio.sleep(LOOK_EVERY)
 
 
-def _reads(client: Client, texts: list[str]) -> Callable[[], bool]:
+def _reads(client: Recipient, texts: list[str]) -> Callable[[], bool]:
     return lambda: client.texts == texts
 
 
@@ -326,7 +326,7 @@ async def _cancelled(setting: Setting) -> None:
             rooms = world.make()
             await world.client(rooms)
             rooms.publish(world.room, "held")
-            with anyio.fail_after(PATIENCE), anyio.move_on_after(wait):
+            with anyio.fail_after(WAIT_SECONDS), anyio.move_on_after(wait):
                 await rooms.run()
         last = await world.worker()
         await last.publish_confirmed(world.room, "it still works")

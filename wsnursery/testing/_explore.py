@@ -20,6 +20,7 @@ from ._conversation import Scenario
 from ._errors import Leak, Livelock
 from ._faults import pause
 from ._harness import run_once
+from ._leaks import CHECKPOINTS_TO_END
 from ._plan import (
     SEND_FAULTS,
     TARGET_ACTIONS,
@@ -31,20 +32,18 @@ from ._plan import (
 )
 from ._run import Run
 
-SETTLE = 3  # checkpoints that a task which is about to end may still need
-
 
 class ExplorationFailed(AssertionError):
     """A run of an exploration failed. ``str()`` has the seed and what crossed the wire."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: FailedRun) -> None:
         self.failure = failure
         """The run that failed."""
         super().__init__(str(failure))
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedRun:
     """One run that failed."""
 
     seed: str
@@ -74,7 +73,7 @@ class Report:
     """The number of runs."""
     outcomes: set[int] = field(default_factory=set[int])
     """One hash for each distinct course of events."""
-    failures: list[Failure] = field(default_factory=list[Failure])
+    failures: list[FailedRun] = field(default_factory=list[FailedRun])
     """The failed runs, where the exploration was told to go on."""
 
 
@@ -209,7 +208,7 @@ def _run_plan(
     report.outcomes.add(hash((tuple(_courses(run)), type(error))))
     if error is not None:
         seed = f"{backend}:{run.plan}"
-        failure = Failure(seed, report.runs, error, transcript, run.recorder.timelines())
+        failure = FailedRun(seed, report.runs, error, transcript, run.recorder.timelines())
         report.failures.append(failure)
         if not keep_going:
             raise ExplorationFailed(failure) from error
@@ -229,7 +228,7 @@ def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None
             await scenario(run)
         if run.exhausted:
             raise Livelock(run.circle)
-        await pause(SETTLE)
+        await pause(CHECKPOINTS_TO_END)
         _check(run, [task.name for task in anyio.get_running_tasks() if task.id not in before])
 
     try:

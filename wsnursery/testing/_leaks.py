@@ -11,7 +11,8 @@ from ._errors import Leak
 from ._faults import pause
 from ._peer import Peer
 
-SETTLE = 5  # checkpoints that a task which is about to end may still need
+CHECKPOINTS_TO_END = 5
+"""Checkpoints that a task may still need when it is about to end."""
 
 
 @asynccontextmanager
@@ -40,7 +41,7 @@ async def no_leaks(*peers: Peer) -> AsyncGenerator[None]:
         if not finished:
             raise
         raise Leak("a cancel scope was entered in the block and not left") from error
-    await pause(SETTLE)
+    await pause(CHECKPOINTS_TO_END)
     tasks = [task.name for task in anyio.get_running_tasks() if task.id not in before]
     if tasks:
         raise Leak(f"tasks were left running: {', '.join(map(str, tasks))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-PATIENCE = 1.0  # real seconds; other threads may still have something to say
+IDLE_SECONDS = 1.0  # real seconds; other threads may still have something to say
 PAUSE = 0.001  # real seconds between two looks
 
 
@@ -26,7 +26,7 @@ class Patience:
         now = time.monotonic()
         if self._idle_since is None:
             self._idle_since = now
-        if now - self._idle_since > PATIENCE:
+        if now - self._idle_since > IDLE_SECONDS:
             self._idle_since = None
             return True
         time.sleep(PAUSE)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
+from wsnursery._types import Message
+
+from ._channel import CloseFrame
 from ._errors import ApplicationStuck, ConnectionEnded
-from ._transcript import Message
-from ._wire import CloseFrame
 
 if TYPE_CHECKING:
+    from ._channel import Channel
     from ._transcript import Transcript
-    from ._wire import Wire
 
 DEFAULT_TIMEOUT = 60.0  # seconds; longer than every time limit that a handler has by default
 
@@ -21,8 +22,8 @@ DEFAULT_TIMEOUT = 60.0  # seconds; longer than every time limit that a handler h
 class Peer:
     """What the other side of the WebSocket does. Any number of tasks may use it at once."""
 
-    def __init__(self, wire: Wire, *, timeout: float, answers_close: bool) -> None:
-        self._wire = wire
+    def __init__(self, channel: Channel, *, timeout: float, answers_close: bool) -> None:
+        self._channel = channel
         self._timeout = timeout
         self._answers_close = answers_close
         self._left_with: CloseFrame | None = None
@@ -30,32 +31,32 @@ class Peer:
     @property
     def transcript(self) -> Transcript:
         """What happened so far."""
-        return self._wire.transcript
+        return self._channel.transcript
 
     @property
     def accepted(self) -> bool:
         """Whether the application accepted the handshake."""
-        return self._wire.accepted
+        return self._channel.accepted
 
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that the application chose."""
-        return self._wire.subprotocol
+        return self._channel.subprotocol
 
     @property
     def response_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that the application added to the accepted handshake."""
-        return self._wire.response_headers
+        return self._channel.response_headers
 
     @property
     def unread(self) -> int:
         """The number of this peer's messages that the application has not received."""
-        return len(self._wire.to_app)
+        return len(self._channel.to_app)
 
     @property
     def pending(self) -> int:
         """The number of the application's messages that wait to be received here."""
-        return sum(isinstance(item, str | bytes) for item in self._wire.to_peer)
+        return sum(isinstance(item, str | bytes) for item in self._channel.to_peer)
 
     async def send(self, message: Message) -> None:
         """Send one message. Waits while the server's queue is full, as TCP would.
@@ -67,7 +68,7 @@ class Peer:
         *Checkpoint*: if it has to wait. *Cancellation*: nothing was sent.
         """
         await self._wait_for(
-            lambda: self._wire.room_to_app or self._is_over,
+            lambda: self._channel.room_to_app or self._is_over,
             f"did not read: the server's queue has been full of {self.unread} messages",
         )
         self.send_nowait(message)
@@ -81,11 +82,12 @@ class Peer:
         """
         if self._is_over:
             self._raise_ended()
-        if not self._wire.room_to_app:
+        if not self._channel.room_to_app:
             raise anyio.WouldBlock
-        self._wire.log("peer", "send", message=message)
-        self._wire.to_app.append(_message_event(message, self._wire.personality.both_payload_keys))
-        self._wire.notify()
+        self._channel.log("peer", "send", message=message)
+        both_keys = self._channel.personality.both_payload_keys
+        self._channel.to_app.append(_message_event(message, both_keys))
+        self._channel.notify()
 
     async def receive(self) -> Message:
         """Wait for the next message of the application.
@@ -96,7 +98,7 @@ class Peer:
 
         *Checkpoint*: if it has to wait. *Cancellation*: loses nothing.
         """
-        await self._wait_for(lambda: bool(self._wire.to_peer) or self._is_over, "sent nothing")
+        await self._wait_for(lambda: bool(self._channel.to_peer) or self._is_over, "sent nothing")
         return self.receive_nowait()
 
     def receive_nowait(self) -> Message:
@@ -106,15 +108,15 @@ class Peer:
             anyio.WouldBlock: there is none.
             ConnectionEnded: the application closed, or this peer has left.
         """
-        if not self._wire.to_peer:
+        if not self._channel.to_peer:
             if self._is_over:
                 self._raise_ended()
             raise anyio.WouldBlock
-        item = self._wire.to_peer[0]
+        item = self._channel.to_peer[0]
         if isinstance(item, CloseFrame):
             self._raise_ended()
-        self._wire.to_peer.popleft()
-        self._wire.notify()
+        self._channel.to_peer.popleft()
+        self._channel.notify()
         return item
 
     async def __aiter__(self) -> AsyncIterator[Message]:  # noqa: ASYNC900 - it holds nothing
@@ -133,10 +135,10 @@ class Peer:
             code: The code in the frame; ``None``: an empty frame.
             reason: The reason in the frame.
         """
-        if self._wire.peer_left:
+        if self._channel.peer_left:
             return
-        self._wire.log("peer", "close", code=code, detail=reason)
-        rules = self._wire.personality
+        self._channel.log("peer", "close", code=code, detail=reason)
+        rules = self._channel.personality
         if code is None:
             reported = rules.empty_close_code
         else:
@@ -145,26 +147,26 @@ class Peer:
 
     def vanish(self) -> None:
         """Disappear without a close frame, as when a cable is cut or a process is killed."""
-        if self._wire.peer_left:
+        if self._channel.peer_left:
             return
-        self._wire.log("peer", "vanish")
-        self._leave(self._wire.personality.loss_code, None, CloseFrame(1006))
+        self._channel.log("peer", "vanish")
+        self._leave(self._channel.personality.loss_code, None, CloseFrame(1006))
 
     async def wait_gone(self) -> None:
         """Wait until this peer has left.
 
         *Checkpoint*: if it has to wait. *Cancellation*: changes nothing.
         """
-        await self._wire.until(lambda: self._wire.peer_left)
+        await self._channel.until(lambda: self._channel.peer_left)
 
     def answer_close(self) -> None:
         """Answer the application's close frame (a peer made with ``answers_close=False``)."""
-        if self._wire.app_closed is not None and not self._wire.peer_left:
-            code, reason = self._wire.app_closed
-            rules = self._wire.personality
+        if self._channel.app_closed is not None and not self._channel.peer_left:
+            code, reason = self._channel.app_closed
+            rules = self._channel.personality
             reported = code if rules.own_close_code == "own" else rules.own_close_code
-            self._wire.peer_left = True
-            self._wire.finish(self._wire.disconnect_event(reported, reason))
+            self._channel.peer_left = True
+            self._channel.finish(self._channel.disconnect_event(reported, reason))
 
     def see_close(self) -> None:
         """The application's close frame is on its way: the peer answers if it is that kind."""
@@ -173,20 +175,20 @@ class Peer:
 
     @property
     def _is_over(self) -> bool:
-        return self._left_with is not None or self._wire.peer_left
+        return self._left_with is not None or self._channel.peer_left
 
     def _leave(self, reported: int | None, reason: str | None, seen: CloseFrame) -> None:
         self._left_with = seen
-        self._wire.leave(self._wire.disconnect_event(reported, reason))
+        self._channel.leave(self._channel.disconnect_event(reported, reason))
 
     def _raise_ended(self) -> NoReturn:
-        frames = [item for item in self._wire.to_peer if isinstance(item, CloseFrame)]
+        frames = [item for item in self._channel.to_peer if isinstance(item, CloseFrame)]
         end = self._left_with or (frames[0] if frames else CloseFrame(1006))
         raise ConnectionEnded(end.code, end.reason)
 
     async def _wait_for(self, condition: Any, failure: str) -> None:
         with anyio.move_on_after(self._timeout) as scope:
-            await self._wire.until(condition)
+            await self._channel.until(condition)
         if scope.cancelled_caught:
             raise ApplicationStuck(
                 f"the application {failure} for {self._timeout:g} seconds{self._whereabouts()}"

@@ -32,7 +32,7 @@ class Personality:
     late_send: LateSend = None
     """A raw send after the peer is gone, before the application received the disconnect event."""
 
-    told_send: LateSend = None
+    notified_send: LateSend = None
     """A raw send after the application received the disconnect event."""
 
     send_waits_for_queue: bool = False
@@ -143,12 +143,12 @@ SILENT: Final = Personality(name="silent", spec_version="2.3")
 """A send to a peer that is gone returns as if nothing had happened."""
 
 RAISES_OSERROR: Final = Personality(
-    name="raises-oserror", late_send=broken_pipe, told_send=broken_pipe
+    name="raises-oserror", late_send=broken_pipe, notified_send=broken_pipe
 )
 """What the ASGI specification 2.4 asks for."""
 
 RAISES_RUNTIMEERROR: Final = Personality(
-    name="raises-runtimeerror", late_send=unexpected_message, told_send=unexpected_message
+    name="raises-runtimeerror", late_send=unexpected_message, notified_send=unexpected_message
 )
 """A ``RuntimeError`` with uvicorn's text."""
 
@@ -156,7 +156,7 @@ FOREIGN_EXCEPTION: Final = Personality(
     name="foreign-exception",
     spec_version="2.3",
     late_send=connection_closed,
-    told_send=connection_closed,
+    notified_send=connection_closed,
 )
 """The exception of a protocol library leaks through, not an ``OSError``."""
 
@@ -189,7 +189,7 @@ HYPERCORN_TRIO: Final = Personality(
 UVICORN: Final = Personality(
     name="uvicorn",
     late_send=client_disconnected,
-    told_send=client_disconnected,
+    notified_send=client_disconnected,
     loss_code=1005,
     own_close="at once",
     ended_code=None,
@@ -200,7 +200,7 @@ UVICORN: Final = Personality(
 UVICORN_LEGACY: Final = Personality(
     name="uvicorn-legacy",
     late_send=client_disconnected,
-    told_send=unexpected_message,
+    notified_send=unexpected_message,
     after_disconnect="repeat",
     ended_code=None,
     receive_queue=32,
@@ -211,7 +211,7 @@ UVICORN_OLD: Final = Personality(
     name="uvicorn-old",
     spec_version="2.3",
     late_send=connection_closed,
-    told_send=unexpected_message,
+    notified_send=unexpected_message,
     reports_reason=False,
     after_disconnect="repeat",
     extensions=None,

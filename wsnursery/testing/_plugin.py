@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._personalities import Personality
 
 BACKENDS = ["asyncio", "trio"] if find_spec("trio") else ["asyncio"]
-BASIC = ["silent", "raises-oserror", "raises-runtimeerror", "foreign-exception"]
+BASIC_NAMES = ["silent", "raises-oserror", "raises-runtimeerror", "foreign-exception"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -39,15 +39,15 @@ def ws_virtual_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, A
     return virtual_backend(request.param)
 
 
-@pytest.fixture(params=BASIC)
+@pytest.fixture(params=BASIC_NAMES)
 def ws_personality(request: pytest.FixtureRequest) -> Personality:
     """The four basic ways of a server to treat a send to a peer that is gone.
 
     For others: ``@pytest.mark.parametrize("ws_personality", testing.SERVERS)``.
     """
-    from ._personalities import BASIC as PERSONALITIES
+    from ._personalities import BASIC
 
-    return next(rules for rules in PERSONALITIES if rules.name == request.param)
+    return next(rules for rules in BASIC if rules.name == request.param)
 
 
 @pytest.fixture

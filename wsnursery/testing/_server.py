@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ._asgi import AsgiSide
+from ._channel import Channel, CloseFrame
 from ._faults import Armed, Fault
 from ._peer import DEFAULT_TIMEOUT, Peer
 from ._personalities import SILENT, Personality
-from ._wire import CloseFrame, Wire
 
 if TYPE_CHECKING:
     from ._transcript import Transcript
@@ -66,11 +66,11 @@ class Server:
             personality = dataclasses.replace(personality, send_queue=send_queue)
         self.personality = personality
         """How this server behaves."""
-        self._wire = Wire(personality)
-        self.peer: Peer = self._make_peer(self._wire, timeout, answers_close)
+        self._channel = Channel(personality)
+        self.peer: Peer = self._make_peer(self._channel, timeout, answers_close)
         """The remote end."""
         self._faults = [Armed(fault, self.peer) for fault in faults]
-        self._asgi = AsgiSide(self._wire, lambda: self._faults, self.peer.see_close)
+        self._asgi = AsgiSide(self._channel, lambda: self._faults, self.peer.see_close)
         self.receive: Callable[[], Coroutine[Any, Any, Mapping[str, Any]]] = self._asgi.receive
         """The raw ASGI receive."""
         self.send: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]] = self._asgi.send
@@ -95,13 +95,13 @@ class Server:
             self.scope["extensions"] = {name: {} for name in personality.extensions}
         self.scope.update(scope or {})
 
-    def _make_peer(self, wire: Wire, timeout: float, answers_close: bool) -> Peer:
-        return Peer(wire, timeout=timeout, answers_close=answers_close)
+    def _make_peer(self, channel: Channel, timeout: float, answers_close: bool) -> Peer:
+        return Peer(channel, timeout=timeout, answers_close=answers_close)
 
     @property
     def transcript(self) -> Transcript:
         """What happened so far."""
-        return self._wire.transcript
+        return self._channel.transcript
 
     @contextmanager
     def inject(self, *faults: Fault) -> Generator[None]:
@@ -115,10 +115,10 @@ class Server:
 
     def shut_down(self, code: int = 1012) -> None:
         """The server stops, and tells the application by a disconnect event, as uvicorn does."""
-        self._wire.log("server", "close", code=code)
-        self._wire.to_peer.append(CloseFrame(code))
-        self._wire.peer_left = True
-        self._wire.finish(self._wire.disconnect_event(code))
+        self._channel.log("server", "close", code=code)
+        self._channel.to_peer.append(CloseFrame(code))
+        self._channel.peer_left = True
+        self._channel.finish(self._channel.disconnect_event(code))
 
     def app_ended(self, error: BaseException | None = None) -> None:
         """The application has returned or raised: do what the server does then.
@@ -126,17 +126,17 @@ class Server:
         Args:
             error: What it raised.
         """
-        self._wire.log("app", "end", detail="" if error is None else repr(error))
-        if not self._wire.accepted:
-            if not self._wire.denied:
-                self._wire.denial = (self.personality.unanswered_status, [])
-                self._wire.denied = True
-        elif self._wire.app_closed is None and not self._wire.peer_left:
+        self._channel.log("app", "end", detail="" if error is None else repr(error))
+        if not self._channel.accepted:
+            if not self._channel.denied:
+                self._channel.denial = (self.personality.unanswered_status, [])
+                self._channel.denied = True
+        elif self._channel.app_closed is None and not self._channel.peer_left:
             code = self.personality.ended_code
-            self._wire.log("server", "close", code=code)
-            self._wire.to_peer.append(CloseFrame(1006 if code is None else code))
-        self._wire.peer_left = True
-        self._wire.notify()
+            self._channel.log("server", "close", code=code)
+            self._channel.to_peer.append(CloseFrame(1006 if code is None else code))
+        self._channel.peer_left = True
+        self._channel.notify()
 
 
 def _asgi_version(personality: Personality) -> dict[str, str]:

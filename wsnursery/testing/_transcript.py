@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Message: TypeAlias = str | bytes
+from wsnursery._types import Message
+
 Party: TypeAlias = Literal["app", "peer", "server"]
 Verb: TypeAlias = Literal[
     "connect",  # the application received the connect event
@@ -28,7 +29,7 @@ _MAX_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TranscriptEntry:
     """One thing that happened. ``str()`` is the line that the transcript shows."""
 
     time: float
@@ -64,10 +65,10 @@ class Transcript:
     """
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[TranscriptEntry] = []
         self._violations: list[str] = []
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TranscriptEntry]:
         return iter(self._entries)
 
     def __len__(self) -> int:
@@ -76,11 +77,11 @@ class Transcript:
     def __str__(self) -> str:
         return "\n".join(f"{entry.time:9.3f}  {entry}" for entry in self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TranscriptEntry) -> None:
         """Append one entry (the server does this)."""
         self._entries.append(entry)
 
-    def blame(self, violation: str) -> None:
+    def record_violation(self, violation: str) -> None:
         """Record something that no application may do (the server does this)."""
         self._violations.append(violation)
 

@@ -51,9 +51,9 @@ class Axis:
 
     def __init__(self, stories: Sequence[Story], left: float, right: float) -> None:
         self._left, self._right = left, right
-        first = min(told.begin for told in stories)
-        last = max(told.end for told in stories)
-        moments = {moment.at for told in stories for moment in told.moments}
+        first = min(story.begin for story in stories)
+        last = max(story.end for story in stories)
+        moments = {moment.at for story in stories for moment in story.moments}
         self._points = sorted({first, last} | moments)
         steps = [max(after.time - before.time, 0.0) for before, after in pairwise(self._points)]
         self.gap: float = min(GAP, (right - left) / max(len(steps), 1))
@@ -64,7 +64,7 @@ class Axis:
         widths = [self.gap + spare * share for share in shares]
         self._to_scale = [spare * share >= self.gap and elapsed > 0 for share in shares]
         self._places = list(accumulate(widths, initial=left))
-        self._urgent = {moment.at for told in stories for moment in told.moments if moment.cuts}
+        self._urgent = {moment.at for story in stories for moment in story.moments if moment.cuts}
 
     @property
     def end(self) -> float:

@@ -144,7 +144,7 @@ class _Draft:
         letters = [_letter(number) if len(stories) > 1 else "" for number in range(len(stories))]
         self._stories = list(zip(letters, stories, strict=True))
         self._moments = sorted(
-            ((moment, letter) for letter, told in self._stories for moment in told.moments),
+            ((moment, letter) for letter, story in self._stories for moment in story.moments),
             key=lambda pair: pair[0].at,
         )
         self._number = {pair[0].at: str(number) for number, pair in enumerate(self._moments, 1)}
@@ -161,14 +161,14 @@ class _Draft:
 
     def draw_stories(self) -> None:
         """The lanes of every connection, with the moments in them."""
-        for letter, told in self._stories:
+        for letter, story in self._stories:
             top = self.picture.height
-            middles = {lane: top + _MIDDLE + row * _LANE for row, lane in enumerate(told.lanes)}
-            self.picture.height += _LANE * len(told.lanes) + _BETWEEN
+            middles = {lane: top + _MIDDLE + row * _LANE for row, lane in enumerate(story.lanes)}
+            self.picture.height += _LANE * len(story.lanes) + _BETWEEN
             bottom = self.picture.height - _BETWEEN
             for lane, y in middles.items():
-                self._draw_lane(lane, y, told, letter if lane is told.lanes[0] else "")
-            for moment in told.moments:
+                self._draw_lane(lane, y, story, letter if lane is story.lanes[0] else "")
+            for moment in story.moments:
                 x, y = self._axis.place(moment.at), middles[moment.lane]
                 self._mark(x, y, self._radius, moment)
                 if moment.cuts:
@@ -176,25 +176,25 @@ class _Draft:
                         Stroke(x, top + _MIDDLE, x, bottom, "cut", moment.tone)
                     )
 
-    def _draw_lane(self, lane: Lane, y: float, told: Story, letter: str) -> None:
+    def _draw_lane(self, lane: Lane, y: float, story: Story, letter: str) -> None:
         note = f"{_BULLET}{lane.note}" if lane.note else ""
         room = self._right - MARGIN - text_width(note, SIZES["note"])
         title = cut(f"{letter} {lane.title}".strip(), SIZES["lane"], room)
         self.picture.texts.append(Text(MARGIN, y - _MIDDLE + 12, title, "lane", note=note))
-        style: BoxStyle = "link" if lane is told.lanes[0] else "task"
+        style: BoxStyle = "link" if lane is story.lanes[0] else "task"
         for span in lane.spans:
             self._draw_span(span, y, style)
         if not lane.spans:
-            ends = self._axis.place(told.begin), self._axis.place(told.end)
+            ends = self._axis.place(story.begin), self._axis.place(story.end)
             self.picture.strokes.append(Stroke(ends[0], y + _BAR / 2, ends[1], y + _BAR / 2, "way"))
             self._draw_messages(lane, y + _BAR / 2)
 
     def _draw_span(self, span: Span, y: float, style: BoxStyle) -> None:
         x1 = self._axis.place(span.begin)
         x3 = self._axis.end if span.end is None else self._axis.place(span.end)
-        x2 = x3 if span.told is None else self._axis.place(span.told)
+        x2 = x3 if span.notified is None else self._axis.place(span.notified)
         self._box(x1, x2, y, style)
-        if span.told is not None:
+        if span.notified is not None:
             self._outlines = True
             self._box(x2, x3, y, style, outlined=True)
 
@@ -245,7 +245,7 @@ class _Draft:
                     column + 10, f"{ARROW.lstrip()}{detail}" if number else detail, "detail"
                 )
             self.picture.height += 5
-        forgotten = sum(told.forgotten for _, told in self._stories)
+        forgotten = sum(story.forgotten for _, story in self._stories)
         if forgotten:
             entries = counted(forgotten, "older entry", "older entries")
             self._write_lines(MARGIN, f"{entries} not kept", "key")
@@ -253,7 +253,7 @@ class _Draft:
 
     def _times(self) -> list[str]:
         """When, for every moment; only by how much later, if that would be the same text."""
-        origin = min(told.begin for _, told in self._stories)
+        origin = min(story.begin for _, story in self._stories)
         times: list[str] = []
         before, said = origin.time, ""
         for moment, _ in self._moments:

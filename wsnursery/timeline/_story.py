@@ -34,7 +34,7 @@ class Span:
     """A task, or the connection itself, from its beginning to its end."""
 
     begin: At
-    told: At | None = None
+    notified: At | None = None
     """When it was cancelled, or the connection ended: from then on it winds down."""
     end: At | None = None
     """`None`: it goes on."""
@@ -81,21 +81,21 @@ class Story:
     """Entries that were not kept."""
 
 
-def story(timeline: Timeline) -> Story:
+def story_of(timeline: Timeline) -> Story:
     """Find the lanes and the moments of a timeline."""
     opened, *others = timeline.entries
-    teller = _Teller(opened)
+    builder = _StoryBuilder(opened)
     for entry in others:
-        teller.tell(entry)
+        builder.add(entry)
     last = timeline.entries[-1]
-    return Story(teller.lanes(), teller.moments, _at(opened), _at(last), timeline.dropped)
+    return Story(builder.lanes(), builder.moments, _at(opened), _at(last), timeline.dropped)
 
 
 def _at(entry: Entry) -> At:
     return At(entry.number, entry.time)
 
 
-class _Teller:
+class _StoryBuilder:
     """Goes through the entries of one connection."""
 
     def __init__(self, opened: Entry) -> None:
@@ -106,12 +106,12 @@ class _Teller:
         self._tasks: list[Lane] = []
         self._running: dict[int, Lane] = {}
         self._ended: At | None = None
-        self._told: dict[int, At] = {}
+        self._notified: dict[int, At] = {}
         self._details: set[tuple[str, ...]] = set()
         self._repeated: dict[str, tuple[Moment, int, int]] = {}
         self._start(BODY, "body", self._begin)
 
-    def tell(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         """Take the next entry."""
         match entry.kind:
             case "received" | "sent":
@@ -177,7 +177,7 @@ class _Teller:
             lane = Lane(name)
             self._tasks.append(lane)
         lane.note = "running"
-        lane.spans.append(Span(at, told=self._ended))
+        lane.spans.append(Span(at, notified=self._ended))
         self._running[task] = lane
 
     def _end_task(self, entry: Entry) -> None:
@@ -188,19 +188,19 @@ class _Teller:
         lane.note = ENDINGS[entry.ending]
         span = lane.spans[-1]
         span.end = _at(entry)
-        if span.told is not None or entry.ending != "returned":
-            later = self._later(entry, self._told.pop(task, span.end))
+        if span.notified is not None or entry.ending != "returned":
+            later = self._later(entry, self._notified.pop(task, span.end))
             self._note(entry, lane, _TONES[entry.ending], later)
             self._repeated.clear()
 
-    def _later(self, entry: Entry, told: At) -> str:
+    def _later(self, entry: Entry, notified: At) -> str:
         """How long a task has taken to end."""
-        took = duration(entry.time - told.time)
-        if entry.time <= told.time:
+        took = duration(entry.time - notified.time)
+        if entry.time <= notified.time:
             return ""
         if entry.ending in ("cancelled", "disconnected"):
             return f", its clean-up took {took}"
-        return f", {took} after {'the end' if told == self._ended else 'its cancellation'}"
+        return f", {took} after {'the end' if notified == self._ended else 'its cancellation'}"
 
     def _tell_of_connection(self, entry: Entry) -> None:
         self._repeated.clear()
@@ -218,7 +218,7 @@ class _Teller:
             case "disconnected":
                 tone: Tone = "bad" if entry.broken else "plain"
                 self._note(entry, self._connection, tone, cuts=True)
-                span.told = self._ended = at
+                span.notified = self._ended = at
                 self._wind_down(tuple(self._running), at)
             case _:
                 self._note(entry, self._connection, _LAST_TONES[entry.ending])
@@ -229,5 +229,5 @@ class _Teller:
         for task in tasks:
             if task in self._running:
                 span = self._running[task].spans[-1]
-                span.told = span.told or at
-                self._told[task] = at
+                span.notified = span.notified or at
+                self._notified[task] = at

@@ -9,7 +9,7 @@ from wsnursery._errors import escaped
 
 from ._layout import SIZES, Box, Mark, Picture, Stroke, Style, Text, layout
 from ._recorder import Timeline
-from ._story import Story, story
+from ._story import Story, story_of
 from ._words import ARROW
 
 _SCALE = 1.25
@@ -96,16 +96,16 @@ def svg(*timelines: Timeline, title: str | None = None, width: float = 420) -> s
         raise ValueError("svg() draws at least one timeline: has the recorder seen a connection?")
     if width < 240:
         raise ValueError(f"width is at least 240, not {width}")
-    stories = [story(timeline) for timeline in timelines]
+    stories = [story_of(timeline) for timeline in timelines]
     heading = escaped(title or "")
     picture = layout(stories, heading, width)
-    name = heading or ", ".join(told.lanes[0].title for told in stories)
+    name = heading or ", ".join(story.lanes[0].title for story in stories)
     return "\n".join(_lines(picture, name, _description(stories)))
 
 
 def _description(stories: list[Story]) -> str:
     said = (
-        ARROW.join([moment.text, *moment.details]) for told in stories for moment in told.moments
+        ARROW.join([moment.text, *moment.details]) for story in stories for moment in story.moments
     )
     return "; ".join(said)
 

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from ._recorder import Timeline
-from ._story import At, Lane, Span, Story, story
+from ._story import At, Lane, Span, Story, story_of
 from ._words import amount
 
 _Event = dict[str, Any]
@@ -33,29 +33,29 @@ def trace(*timelines: Timeline) -> str:
     Returns:
         A JSON object in Chrome's Trace Event Format, with an event on each line.
     """
-    stories = [story(timeline) for timeline in timelines]
-    start = min((told.begin.time for told in stories), default=0.0)
+    stories = [story_of(timeline) for timeline in timelines]
+    start = min((story.begin.time for story in stories), default=0.0)
     # No two rows have the same number, so that viewers which go by `tid` alone keep them apart.
     numbers = count(1)
     events = [
         json.dumps(event)
-        for told, timeline in zip(stories, timelines, strict=True)
-        for event in _Process(told, timeline, start, numbers).events()
+        for story, timeline in zip(stories, timelines, strict=True)
+        for event in _TraceProcess(story, timeline, start, numbers).events()
     ]
     return '{{"displayTimeUnit": "ms", "traceEvents": [\n{}\n]}}\n'.format(",\n".join(events))
 
 
-class _Process:
+class _TraceProcess:
     """The events of one connection."""
 
     def __init__(
-        self, told: Story, timeline: Timeline, start: float, numbers: Iterator[int]
+        self, story: Story, timeline: Timeline, start: float, numbers: Iterator[int]
     ) -> None:
-        self._story = told
+        self._story = story
         self._connection = str(timeline.connection)
         self._start = start
         self._pid = next(numbers)
-        self._threads = {id(lane): next(numbers) for lane in told.lanes}
+        self._threads = {id(lane): next(numbers) for lane in story.lanes}
 
     def events(self) -> Iterator[_Event]:
         """All of them: the names of the rows, then row by row."""
@@ -79,8 +79,8 @@ class _Process:
     def _span(self, lane: Lane, span: Span) -> Iterator[_Event]:
         """A slice, and a second one in it, which begins when it is to end."""
         yield self._slice(lane, lane.title, span.begin, span.end)
-        if span.told is not None:
-            yield self._slice(lane, "winding down", span.told, span.end)
+        if span.notified is not None:
+            yield self._slice(lane, "winding down", span.notified, span.end)
 
     def _slice(self, lane: Lane, name: str, begin: At, end: At | None) -> _Event:
         event = self._event(lane, begin, name)

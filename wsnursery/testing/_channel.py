@@ -10,8 +10,10 @@ from typing import Any
 
 import anyio
 
+from wsnursery._types import Message
+
 from ._personalities import Personality
-from ._transcript import Entry, Message, Party, Transcript, Verb
+from ._transcript import Party, Transcript, TranscriptEntry, Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class CloseFrame:
     reason: str = ""
 
 
-class Wire:
+class Channel:
     """Two bounded queues, one end, and a way to wait for any change of them.
 
     Nothing is awaited between looking at a queue and changing it, so a cancelled wait loses
@@ -51,7 +53,7 @@ class Wire:
         self.denial_body = b""
         self.denied = False
         """The denial is complete."""
-        self.told = False
+        self.notified = False
         """The application received the disconnect event."""
         self.torn = False
         """A raw send was cancelled: nobody knows how much of its frame went out."""
@@ -83,7 +85,9 @@ class Wire:
         now = anyio.current_time()
         if self._started_at is None:
             self._started_at = now
-        self.transcript.add(Entry(now - self._started_at, party, verb, message, code, detail))
+        self.transcript.add(
+            TranscriptEntry(now - self._started_at, party, verb, message, code, detail)
+        )
 
     def notify(self) -> None:
         """Something changed: let every waiting task look again."""
