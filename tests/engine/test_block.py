@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 
 import anyio
 import anyio.lowlevel
@@ -12,6 +14,7 @@ from tests.asgi._sockets import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, hooks, testing
+from wsnursery._engine.incoming import IncomingSide
 from wsnursery._engine.user_task import enclosing_tasks
 from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.testing import FailSend, StallSend
@@ -514,3 +517,33 @@ async def test_a_raw_send_that_fails_at_the_end_is_not_told_twice() -> None:
     ended = await block(server, body)
     assert ended.error is None
     assert closes(server) == []
+
+
+# contract: X5
+async def test_a_cancellation_that_no_task_has_met_yet_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked for when every task has left, while the server is drained."""
+    monkeypatch.setitem(sys.modules, "hypercorn", ModuleType("hypercorn"))
+    server = testing.Server(scope={"asgi": {"version": "3.0", "spec_version": "2.3"}})
+
+    async with anyio.create_task_group() as outside:
+        with anyio.CancelScope() as scope:
+            outside.start_soon(cancel_at, scope, 1.005)
+            outside.start_soon(close_at, server, 1)
+            async with opened(server) as ws:
+                await hold(ws)
+    assert scope.cancelled_caught
+
+
+# contract: X6
+async def test_an_interrupt_that_hits_while_it_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Control-C does, which may come anywhere."""
+
+    async def interrupted(side: IncomingSide) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(IncomingSide, "quiet", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        async with opened(testing.Server()) as ws:
+            await ws.accept()

@@ -12,6 +12,7 @@ from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes, told_by
 from tests.faults._opened import opened
 from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
+from wsnursery._engine.outgoing import OutgoingSide
 from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import FailSend, StallSend
 
@@ -563,7 +564,7 @@ async def test_a_refused_message_is_its_callers() -> None:
 
 
 # contract: D1
-async def test_a_receive_that_is_cancelled_at_a_broken_end_has_told_nobody() -> None:
+async def test_a_receive_that_is_cancelled_at_a_broken_end_has_notified_no_task() -> None:
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -866,3 +867,174 @@ async def test_a_name_of_its_own() -> None:
     async with opened(testing.Server()) as first, opened(testing.Server()) as second:
         names = [connection_of(ws).id for ws in (first, first, second)]
     assert names[0] == names[1] != names[2]
+
+
+async def test_an_accept_that_was_not_begun_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender had no time to look; on trio the order is chance."""
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        with monkeypatch.context() as busy, anyio.move_on_after(1):
+            busy.setattr(OutgoingSide, "_wake_sender", lambda side: None)
+            await ws.accept()
+        assert ws.state == "requested"
+        await ws.accept()
+
+    assert (await block(server, body)).error is None
+    assert server.transcript.lines.count("app accept") == 1
+
+
+# contract: D7
+@pytest.mark.parametrize("moment", ["before", "during", "connecting"])
+async def test_the_peer_leaves_before_accept_is_done(moment: str) -> None:
+    go_on = anyio.Event()
+    server = testing.Server(faults=[StallSend(1, go_on)] if moment == "during" else [])
+    if moment == "connecting":
+        server.receive = anyio.sleep_forever  # type: ignore[assignment]
+
+    async def body(ws: WebSocket) -> None:
+        if moment == "before":
+            server.peer.vanish()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1)
+        exc = await told_by(ws.accept)
+        assert exc.code == (None if moment == "connecting" else server.personality.loss_code)
+        again = await told_by(ws.accept)
+        assert again is not exc
+        raise again
+
+    if moment == "connecting":
+        with anyio.fail_after(1), pytest.raises(TimeoutError):
+            async with opened(server) as ws:
+                with anyio.CancelScope(shield=True):
+                    ws.start_soon(anyio.lowlevel.checkpoint)
+                    await anyio.sleep(0.5)
+                    connection_of(ws).lifecycle.break_off(None)
+                    assert (await told_by(ws.accept)).code is None
+                    raise TimeoutError
+        return
+    ended = await block(server, body, (1, server.peer.vanish))
+    assert ended.own.code == server.personality.loss_code
+
+
+# contract: D7, D2
+@asyncio_only
+async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end() -> None:
+    """So it has told nobody, and what it does then gets no grace."""
+    server, log = testing.Server(), Log()
+    server.receive = anyio.sleep_forever  # type: ignore[assignment]
+    tasks: list[asyncio.Task[object] | None] = []
+
+    async def child(ws: WebSocket) -> None:
+        tasks.append(asyncio.current_task())
+        try:
+            await ws.accept()
+        finally:
+            try:
+                await anyio.sleep(3)
+            finally:
+                log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        ws.start_soon(child, ws)
+        await anyio.wait_all_tasks_blocked()
+        connection_of(ws).lifecycle.break_off(None)
+        assert tasks[0] is not None
+        tasks[0].cancel()
+        await anyio.sleep_forever()
+
+    began = anyio.current_time()
+    ended = await block(server, body)
+    assert ended.own.code is None
+    assert log.moments["child"] - began < 1
+
+
+# contract: R6
+async def test_iterating_after_the_own_close_whose_connection_breaks() -> None:
+    server = testing.Server(answers_close=False)
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close()
+        connection_of(ws).lifecycle.break_off(OSError())
+        async for _ in ws:
+            pytest.fail("nothing can come")
+
+    assert (await block(server, body)).error is None
+
+
+# contract: S2, S3
+@asyncio_only
+async def test_an_error_whose_caller_was_cancelled_leaves_through_the_block() -> None:
+    """The native cancellation and the server's refusal meet in one tick."""
+    go_on = anyio.Event()
+    error = ValueError("mine")
+    server = testing.Server(faults=[StallSend(2, go_on), FailSend(2, error)])
+    tasks: list[asyncio.Task[object]] = []
+
+    async def sender(ws: WebSocket) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        await ws.send("x")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(sender, ws)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        outgoing = connection_of(ws).outgoing
+        while (sent := outgoing._in_flight) and not sent.done:  # noqa: ASYNC110 - that very tick
+            await asyncio.sleep(0)
+        tasks[0].cancel()
+        await anyio.sleep_forever()
+
+    ended = await block(server, body)
+    assert ended.error is error
+
+
+# contract: D3
+@asyncio_only
+async def test_a_send_that_is_cancelled_natively_at_the_end_has_notified_no_task() -> None:
+    server, log = testing.Server(faults=[StallSend(2)]), Log()
+    tasks: list[asyncio.Task[object]] = []
+
+    async def child(ws: WebSocket) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        try:
+            await ws.send("x")
+        finally:
+            try:
+                await anyio.sleep(3)
+            finally:
+                log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(child, ws)
+        await anyio.wait_all_tasks_blocked()
+        connection_of(ws).lifecycle.break_off(OSError())
+        tasks[0].cancel()
+        await anyio.sleep_forever()
+
+    began = anyio.current_time()
+    ended = await block(server, body)
+    assert ended.own.undelivered == 1
+    assert log.moments["child"] - began < 1
+
+
+# contract: C1
+async def test_a_second_limit_changes_nothing() -> None:
+    server = testing.Server()
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        connection_of(ws).lifecycle.close_for_a_limit(1009, "", None)
+        connection_of(ws).lifecycle.close_for_a_limit(1001, "", None)
+        await ws.receive()
+
+    ended = await block(server, body)
+    assert ended.own.code == 1009
+    assert closes(server) == ["app close 1009"]

@@ -1,8 +1,10 @@
 """The receiver: what it hears, how much it holds, and when it stops."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -12,10 +14,20 @@ import pytest
 from tests.contract._bench import about, block, closes
 from tests.faults._opened import opened
 from wsnursery import RemoteProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
+from wsnursery._engine.aftercare import SILENCES
 from wsnursery.testing import FailReceive, Garbage, StallSend
 
 MESSAGE = {"type": "websocket.receive", "text": "x"}
 END = {"type": "websocket.disconnect"}
+
+HYPERCORN = {"asgi": {"version": "3.0", "spec_version": "2.3"}}
+"""The only servers that are drained."""
+
+
+@pytest.fixture
+def hypercorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where Hypercorn has been imported."""
+    monkeypatch.setitem(sys.modules, "hypercorn", ModuleType("hypercorn"))
 
 
 async def hold(ws: WebSocket) -> None:
@@ -514,7 +526,7 @@ class Flood:
 
     async def drained(self) -> float:
         """Leave, and say when."""
-        server = testing.Server()
+        server = testing.Server(scope=HYPERCORN)
         server.receive = self.receive
         async with opened(server) as ws:
             with pytest.raises(WebSocketDisconnected):
@@ -565,3 +577,112 @@ async def test_hooks_hear_of_what_comes_in() -> None:
         await anyio.wait_all_tasks_blocked()
     received = [event for event in heard if isinstance(event, hooks.MessageReceived)]
     assert [(event.message, event.size) for event in received] == [("été", 5)]
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: R7
+@pytest.mark.parametrize(
+    ("after", "every", "taken", "at"),
+    [
+        ([], 0, 0, 0.01),
+        ([MESSAGE] * 5, 0, 5, 0.01),
+        ([MESSAGE] * 20_000, 0, 11_000, 0),
+        ([MESSAGE] * 20_000, 0.009, 3333, 30),
+        ([MESSAGE, END, MESSAGE], 0, 2, 0),
+        ([MESSAGE, OSError(), MESSAGE], 0, 2, 0),
+    ],
+    ids=["silent", "some", "many", "slow", "repeated", "raises"],
+)
+async def test_draining_is_bounded(after: list[Any], every: float, taken: int, at: float) -> None:
+    flood = Flood(after, every)
+    left_at = await flood.drained()
+    assert flood.taken - 2 == pytest.approx(taken, abs=1)
+    assert left_at == pytest.approx(at, abs=0.02)
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: R7, X5
+async def test_draining_for_longer_than_the_close_may_take_can_be_cancelled() -> None:
+    with anyio.move_on_after(7) as limit:
+        await Flood([MESSAGE] * 20_000, 0.009).drained()
+    assert limit.cancelled_caught
+    assert anyio.current_time() == about(7)
+
+
+@pytest.mark.usefixtures("hypercorn")
+async def test_what_receive_raises_after_the_end_is_for_the_debug_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG, "wsnursery"):
+        await Flood([OSError("late")]).drained()
+    assert "receive() after the end raised OSError('late')" in caplog.text
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: R7
+async def test_a_server_that_is_slow_to_get_its_turn() -> None:
+    busy = BusyMachine([MESSAGE] * 5)
+    await busy.drained()
+    assert busy.taken == 7
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: R7
+async def test_it_is_drained_whatever_else_ends_meanwhile() -> None:
+    go_on, taken = anyio.Event(), 0
+    server = testing.Server(faults=[StallSend(2, go_on, shielded=True)], scope=HYPERCORN)
+    raw_receive, gone = server.receive, False
+
+    async def receive() -> Mapping[str, Any]:
+        nonlocal gone, taken
+        if not gone:
+            event = await raw_receive()
+            gone = event["type"] == "websocket.disconnect"
+            return event
+        await anyio.sleep(0.005 if taken < 10 else 3600)
+        taken += 1
+        return MESSAGE
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("x")
+
+    server.receive = receive
+    ended = await block(server, body, (1, server.peer.vanish), (1.012, go_on.set))
+    assert ended.own.undelivered == 1
+    assert taken == 10
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: C4, R7
+async def test_it_is_drained_when_the_peer_leaves_after_a_cancellation_from_outside() -> None:
+    flood, server = Flood([MESSAGE] * 10, 0.005), testing.Server(scope=HYPERCORN)
+    server.receive = flood.receive
+    with anyio.CancelScope() as scope:
+        async with opened(server):
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert flood.taken == 12
+
+
+@pytest.mark.usefixtures("hypercorn")
+# contract: C4, R7
+@pytest.mark.parametrize("every", [0.005, 0.0115])
+async def test_it_is_quiet_when_nothing_has_come_for_a_moment(every: float) -> None:
+    server = testing.Server(answers_close=False, receive_queue=100, scope=HYPERCORN)
+
+    async def bring() -> None:
+        for _ in range(10):
+            await anyio.sleep(every)
+            server.peer.send_nowait("x")
+
+    async with anyio.create_task_group() as outside:
+        with anyio.CancelScope() as scope:
+            async with opened(server) as ws:
+                await ws.accept()
+                outside.start_soon(bring)
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert anyio.current_time() == pytest.approx(10 * every + sum(SILENCES))
+    assert ws.statistics().messages_received == 0
+    assert server.peer.unread == 0

@@ -69,6 +69,7 @@ class IncomingSide:
         "_reader",
         "_reader_notified",
         "_service",
+        "_taken",
         "_transport",
         "_wakeup",
         "_warned",
@@ -106,6 +107,8 @@ class IncomingSide:
         self._filling: Filling | None = None
         """The receiver's wait for room in the inbox; made when the inbox is full."""
         self._disconnected = False
+        self._taken = 0
+        """Events that the receiver task has taken from the server, also those it drops."""
         self._wakeup: Wakeup | None = None
         self._change: Wakeup | None = None
         """Wakes a reader that waits for the receiver task; made when one does."""
@@ -299,6 +302,9 @@ class IncomingSide:
                 return
             finally:
                 wire.receiving = False
+            self._taken += 1
+            if self._change is not None:
+                self._change.wake()
             try:
                 if isinstance(event, (str, bytes)):
                     await self._keep(event)
@@ -430,10 +436,10 @@ class IncomingSide:
             if self._disconnected:
                 await self.drained()
                 return
-            before = self.messages
+            before = self._taken
             with anyio.move_on_after(SILENCES[silences]):
                 await self._changed()
-            silences = silences + 1 if self.messages == before else 0
+            silences = silences + 1 if self._taken == before else 0
 
     async def drained(self) -> None:
         """Wait until nothing is left to take from a server that has told of the disconnect."""
