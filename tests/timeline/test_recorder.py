@@ -154,8 +154,8 @@ def test_it_may_leave_messages_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"max_connections": 0}, "max_connections is at least 1, not 0"),
-        ({"max_entries": 1}, "max_entries is at least 2, not 1"),
+        ({"max_connections": 0}, "max_connections must be at least 1, got 0"),
+        ({"max_entries": 1}, "max_entries must be at least 2, got 1"),
     ],
 )
 def test_bounds(arguments: dict[str, int], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""What happened to a connection: recorded by a hook, as data, text, a picture or a trace.
+"""Timelines: the recorded events of connections, as data, text, a picture or a trace.
 
 ::
 

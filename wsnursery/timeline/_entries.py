@@ -1,4 +1,4 @@
-"""An event as plain data: nothing of it keeps a message, an exception or a frame alive."""
+"""An event as plain data, which keeps no message, exception or frame alive."""
 
 from __future__ import annotations
 
@@ -33,44 +33,44 @@ BODY = 0
 """The number of the body among the tasks."""
 
 _MAX_NAMES = 6
-"""Tasks that are named in one line."""
+"""The most tasks that one line names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One event as plain data; ``str()`` is a sentence.
 
-    All texts are escaped and cut: there is no control character in them, whatever the peer sent.
-    Messages are not in it, only their sizes.
+    All texts are escaped and cut, so they contain no control characters, whatever the peer sent.
+    An entry has the size of a message, but not the message.
     """
 
     number: int
-    """Counts up over all connections of the recorder: the order in which things happened."""
+    """The position in the order of events, counted over all connections of the recorder."""
     connection: UUID
-    """Which connection: `WebSocket.id`."""
+    """The connection: `WebSocket.id`."""
     time: float
-    """When, on the clock of the event loop, in seconds."""
+    """The time in seconds, on the clock of the event loop."""
     kind: Kind
-    """Which event."""
+    """The kind of event."""
     label: str = ""
-    """What it is about: the path (``opened``), the subprotocol (``accepted``), the task's name
+    """The subject: the path (``opened``), the subprotocol (``accepted``), the task's name
     (``task_started``, ``task_ended``), the names of the tasks (``cancelled``), code and reason
     (``disconnected``, ``closed``)."""
     detail: tuple[str, ...] = ()
-    """Why: an exception and its causes, the outermost first (``send_failed``, ``disconnected``,
-    ``task_ended``, ``closed``), or the reason as one line (``cancelled``)."""
+    """The reason: an exception and its causes, the outermost first (``send_failed``,
+    ``disconnected``, ``task_ended``, ``closed``), or one line of text (``cancelled``)."""
     task: int | None = None
     """The task that started or ended; 0 is the body."""
     tasks: tuple[int, ...] = ()
     """The tasks that were cancelled."""
     buffer: Literal["receive", "send"] | None = None
-    """Which way, for messages and buffers."""
+    """The direction, for messages and buffers."""
     messages: int = 0
-    """How many were dropped; 1 for a message."""
+    """The number of dropped messages; 1 for a message."""
     size: int = 0
     """The payload of a message, in bytes."""
     broken: bool = False
-    """The connection ended without a close."""
+    """Whether the connection ended abnormally (``disconnected``)."""
     ending: hooks.Ending | None = None
     """How the task (``task_ended``) or the block (``closed``) ended."""
 
@@ -78,12 +78,12 @@ class Entry:
         return ": ".join(filter(None, [sentence(self), ARROW.join(self.detail)]))
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON, with the sentence as ``"text"``."""
+        """Return the entry as data for JSON, with the sentence as ``"text"``."""
         return {**asdict(self), "connection": str(self.connection), "text": str(self)}
 
 
 def sentence(entry: Entry) -> str:
-    """What happened, without the reason."""
+    """Describe the event, without the reason."""
     return _SENTENCES[entry.kind](entry)
 
 
@@ -111,7 +111,7 @@ _SENTENCES: dict[Kind, Callable[[Entry], str]] = {
     "task_ended": lambda entry: f"{entry.label} {ENDINGS[entry.ending]}",
     "closed": lambda entry: f"closed, {entry.label}",
 }
-"""What happened, without the reason."""
+"""The description of each kind of event, without the reason."""
 
 _REASONS = {
     "disconnected": "the connection ended",
@@ -122,7 +122,7 @@ _REASONS = {
 
 
 class Message(NamedTuple):
-    """A message, kept as little as can be: there may be many, and an `Entry` takes its time."""
+    """A message in a compact form, because there may be many, and an `Entry` is slow to make."""
 
     number: int
     time: float
@@ -130,7 +130,7 @@ class Message(NamedTuple):
     size: int
 
     def entry(self, connection: UUID) -> Entry:
-        """The same as an entry of its connection."""
+        """Return the entry for this message."""
         return Entry(
             number=self.number,
             connection=connection,
@@ -143,12 +143,12 @@ class Message(NamedTuple):
 
 
 def entry_of(event: hooks.Event, number: int, names: Mapping[int, str]) -> Entry | None:
-    """An event as plain data; `None` for a message, and for one that is not known here.
+    """Convert an event to plain data. `None` for a message, and for an unknown event.
 
     Args:
-        event: The event; nothing of it is kept.
-        number: Its place in the order.
-        names: The tasks of the connection that have started and not ended.
+        event: The event, to which no reference is kept.
+        number: Its position in the order of events.
+        names: The running tasks of the connection.
     """
     make = partial(Entry, number=number, connection=event.connection, time=event.time)
     return _traffic(event, make) or _task(event, make, names) or _connection(event, make)

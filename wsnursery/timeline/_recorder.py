@@ -1,4 +1,4 @@
-"""`Recorder`: a hook that keeps what happened, as plain data and within bounds."""
+"""`Recorder`: a hook that records events as plain data, within limits."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ._entries import BODY, Entry, Message, entry_of
 from ._words import short_name
 
 _FREQUENT = {"buffer_full", "dropped"}
-"""What can happen any number of times on one connection, beside messages."""
+"""Events that can happen any number of times on one connection, in addition to messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """What happened to one connection, in order."""
+    """The events of one connection, in order."""
 
     connection: UUID
-    """Which: `WebSocket.id`."""
+    """The connection: `WebSocket.id`."""
     path: str
     """The path of its handshake, escaped and cut."""
     opened: float
-    """When its block was entered, on the clock of the event loop, in seconds."""
+    """The time when its block was entered, in seconds, on the clock of the event loop."""
     closed: bool
-    """Whether the block has been left, with the last entry."""
+    """Whether the block has been left. Then the last entry is ``closed``."""
     dropped: int
-    """Entries that were not kept, because there were more than ``max_entries``."""
+    """The number of entries that were dropped, because there were more than ``max_entries``."""
     entries: tuple[Entry, ...]
-    """What happened, the first being ``opened``."""
+    """The entries. The first one is ``opened``."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """Return the timeline as data for JSON."""
         return {
             "connection": str(self.connection),
             "path": self.path,
@@ -52,13 +52,13 @@ _by_number = attrgetter("number")
 
 
 class _Track:
-    """The entries of one connection while they come in."""
+    """Collects the entries of one connection."""
 
     __slots__ = ("_facts", "_frequent", "_max_entries", "_opened", "dropped", "names")
 
     def __init__(self, opened: Entry, max_entries: int) -> None:
         self.names = {BODY: "body"}
-        """The tasks that run: the name of one that ends is given up, there may be any number."""
+        """The names of running tasks. Names of ended tasks are dropped, because there may be many."""
         self.dropped = 0
         self._max_entries = max_entries
         self._opened = opened
@@ -105,7 +105,7 @@ class _Track:
 
 
 class Recorder:
-    """A hook that keeps what happens on connections, for a timeline of it.
+    """A hook that records the events of connections for timelines.
 
     ::
 
@@ -121,17 +121,17 @@ class Recorder:
     loop.
 
     Args:
-        max_connections: How many connections are kept (at least 1). When there are more, the oldest
-            that is closed is dropped, or the oldest. 64: more than anyone looks at.
-        max_entries: How many entries are kept of each (at least 2). When there are more, the oldest
-            messages and notes about buffers are dropped, and the oldest entry only if there are
-            none, so what was `Opened` always stands and how it ended is the last to go. With the
-            defaults 500 by 64 entries are at most some 10 MB.
-        messages: Whether messages are recorded. Without them a message costs what it does without
-            hooks.
+        max_connections: The number of connections that are kept (at least 1). When there are more,
+            the oldest closed one is dropped, or the oldest one if none is closed. The default of
+            64 is more than one person looks at.
+        max_entries: The number of entries that are kept for each connection (at least 2). When
+            there are more, the oldest messages and events about buffers are dropped first. Other
+            entries are dropped only when there are none of these, and `Opened` is always kept.
+            With the defaults, 500 by 64 entries take at most some 10 MB.
+        messages: Whether to record messages. If not, a message costs as much as without hooks.
 
     Raises:
-        ValueError: A bound is too small.
+        ValueError: A limit is too small.
     """
 
     messages: bool
@@ -141,9 +141,9 @@ class Recorder:
         self, *, max_connections: int = 64, max_entries: int = 500, messages: bool = True
     ) -> None:
         if max_connections < 1:
-            raise ValueError(f"max_connections is at least 1, not {max_connections}")
+            raise ValueError(f"max_connections must be at least 1, got {max_connections}")
         if max_entries < 2:
-            raise ValueError(f"max_entries is at least 2, not {max_entries}")
+            raise ValueError(f"max_entries must be at least 2, got {max_entries}")
         self.messages = messages
         self._max_connections = max_connections
         self._max_entries = max_entries
@@ -151,7 +151,7 @@ class Recorder:
         self._tracks: dict[UUID, _Track] = {}
 
     def __call__(self, event: hooks.Event, /) -> None:
-        """Record an event. No checkpoint."""
+        """Record an event. Not a checkpoint."""
         match event:
             case hooks.MessageReceived():
                 self._add_message(event, "received")
@@ -183,7 +183,7 @@ class Recorder:
             self._make_room()
             self._tracks[event.connection] = _Track(entry, self._max_entries)
         else:
-            return  # of a connection that is not kept any more
+            return  # an event of a connection that is no longer kept
         self._number += 1
 
     def _make_room(self) -> None:
@@ -192,27 +192,27 @@ class Recorder:
             del self._tracks[next(closed, next(iter(self._tracks)))]
 
     def timeline(self, connection: UUID) -> Timeline:
-        """What has happened to one connection so far.
+        """Return the events of one connection so far.
 
         Args:
             connection: Its `WebSocket.id`.
 
         Raises:
-            KeyError: It is not kept, or not any more.
+            KeyError: The connection is not kept, or no longer.
         """
         return self._tracks[connection].timeline()
 
     def timelines(self) -> list[Timeline]:
-        """What has happened to all connections that are kept, the oldest first."""
+        """Return the events of all connections that are kept, the oldest connection first."""
         return [track.timeline() for track in self._tracks.values()]
 
     def entries(self, *, after: int = -1) -> list[Entry]:
-        """The entries of all connections that are kept, in order.
+        """Return the entries of all connections that are kept, in order.
 
-        For a live view: remember the `Entry.number` of the last one and ask for what came after.
+        For a live view, remember the `Entry.number` of the last entry, and get the later ones.
 
         Args:
-            after: Only those with a greater number.
+            after: Return only entries with a greater number.
         """
         kept = merge(*(track.entries() for track in self._tracks.values()), key=_by_number)
         return [entry for entry in kept if entry.number > after]

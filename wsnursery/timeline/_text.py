@@ -12,16 +12,17 @@ from ._words import counted
 
 
 def text(*timelines: Timeline) -> str:
-    """Write what happened to connections as text, a line for every event.
+    """Write the events of connections as text, with one line per event.
 
-    Messages that follow each other are one line. What peers sent is escaped. Equal input gives
-    equal output.
+    Consecutive messages share one line. Text from peers is escaped. Equal input gives equal
+    output.
 
     Args:
-        timelines: Of `Recorder.timeline` or `Recorder.timelines`; one block for each.
+        timelines: The timelines, from `Recorder.timeline` or `Recorder.timelines`. Each is one
+            paragraph.
 
     Returns:
-        Lines without a line end behind the last; empty if there are no timelines.
+        The lines, without a line break at the end. Empty if there are no timelines.
     """
     return "\n\n".join("\n".join(_lines(timeline)) for timeline in timelines)
 
@@ -35,7 +36,7 @@ def _lines(timeline: Timeline) -> Iterator[str]:
 
 
 def _merged(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Let messages of one way that follow each other be one entry, at the time of the first."""
+    """Merge consecutive messages of one direction into one entry, at the time of the first."""
     for _, group in groupby(entries, _run):
         first, *others = group
         yield replace(

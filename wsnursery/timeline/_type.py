@@ -1,4 +1,4 @@
-"""How wide a text is, nearly, without its font; and how it is broken into lines."""
+"""The estimated width of a text, without its font, and how to break it into lines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _WIDE = frozenset("mwMW@%\N{LEFTWARDS ARROW}")
 
 
 def text_width(text: str, size: float) -> float:
-    """The width of a text in a sans-serif font, rather too much than too little.
+    """Estimate the width of a text in a sans-serif font. The estimate is rather too large.
 
     Args:
         text: One line.
-        size: Of the font.
+        size: The font size.
 
     Returns:
         The width in the unit of the size.
@@ -30,7 +30,7 @@ def _em(character: str) -> float:
 
 
 def cut(text: str, size: float, width: float) -> str:
-    """As much of a text as goes into a width, with an ellipsis if that is not all."""
+    """Shorten a text to a width, with an ellipsis if it was too long."""
     if text_width(text, size) <= width:
         return text
     while text and text_width(f"{text}\N{HORIZONTAL ELLIPSIS}", size) > width:

@@ -1,4 +1,4 @@
-"""Words for numbers, exceptions and other people's texts: short, on one line, without surprises."""
+"""Short, safe one-line texts for numbers, exceptions and text from peers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import cast
 from wsnursery._errors import escaped, shown
 
 ARROW = " \N{LEFTWARDS ARROW} "
-"""Between what happened and its cause."""
+"""The separator between an event and its cause."""
 
 _MAX_LINKS = 8
-"""Exceptions in one chain, and in one group: what comes behind them is rarely the reason."""
+"""The most exceptions of one chain or one group. Later ones are rarely the reason."""
 _MAX_SEEN = 32
-"""Exceptions in all, however they are nested."""
+"""The most exceptions in total, however they are nested."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number and its noun."""
+    """Write a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def amount(messages: int, size: int) -> str:
-    """How much was exchanged."""
+    """Write how much was exchanged."""
     of = "" if messages == 1 else f"{counted(messages, 'message')}, "
     if size < 10_000:
         return f"{of}{counted(size, 'byte')}"
@@ -29,17 +29,17 @@ def amount(messages: int, size: int) -> str:
 
 
 def short_name(name: str) -> str:
-    """A qualified name without the functions in which it was defined."""
+    """Shorten a qualified name by the functions in which it was defined."""
     return escaped(name.rpartition("<locals>.")[2])
 
 
 def chain(error: BaseException | None) -> tuple[str, ...]:
-    """An exception and its causes, the outermost first, as Python's own traceback follows them."""
+    """Return an exception and its causes, the outermost first, as a traceback shows them."""
     return tuple(_links(error, set()))
 
 
 def _links(error: BaseException | None, seen: set[int]) -> list[str]:
-    """The same, without what was seen: a member of a group can have the group as its context."""
+    """Do the same, but skip seen exceptions: a group can be the context of its own member."""
     links: list[str] = []
     while (
         error is not None
@@ -50,7 +50,7 @@ def _links(error: BaseException | None, seen: set[int]) -> list[str]:
         seen.add(id(error))
         links.append(_link(error, seen))
         if not isinstance(error, Exception | BaseExceptionGroup):
-            break  # what a cancellation was raised in the middle of is not why
+            break  # the context of a cancellation is not its reason
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return links
 
@@ -62,22 +62,22 @@ def _link(error: BaseException, seen: set[int]) -> str:
         members = [ARROW.join(_links(member, seen)) for member in group.exceptions[:_MAX_LINKS]]
         return escaped(f"{name} [{'; '.join(filter(None, members))}]")
     if not isinstance(error, Exception):
-        return name  # a cancellation: what it says is about scopes and tasks, with their addresses
+        return name  # the text of a cancellation has only addresses of scopes and tasks
     try:
         text = escaped(str(error))
-    except Exception:  # noqa: BLE001 - anybody's class: an observer must not fail over it
+    except Exception:  # noqa: BLE001 - a foreign class, on which an observer must not fail
         text = "(no text)"
     return f"{name}: {text}" if text else name
 
 
 def ending(code: int | None, reason: str) -> str:
-    """A close code and its reason."""
+    """Write a close code and its reason."""
     said = "no close code" if code is None else f"code {int(code)}"
     return f"{said}, reason {shown(reason)}" if reason else said
 
 
 def duration(seconds: float) -> str:
-    """A time in a unit that suits it."""
+    """Write a duration in a suitable unit."""
     if seconds <= 0:
         return "0 s"
     if seconds < 0.9995e-3:
