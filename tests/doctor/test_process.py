@@ -79,7 +79,7 @@ def test_a_server_that_ends_at_once() -> None:
 
 def test_a_server_that_says_nothing() -> None:
     with (
-        pytest.raises(CannotExamine, match=r"status 3 .*: it said nothing$"),
+        pytest.raises(CannotExamine, match=r"status 3 .*: it printed nothing$"),
         started(python("raise SystemExit(3)"), 1),
     ):
         pass

@@ -115,7 +115,9 @@ def test_several_connections() -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    with pytest.raises(ValueError, match=r"^svg\(\) draws at least one timeline: has the recorder"):
+    with pytest.raises(
+        ValueError, match=r"^svg\(\) needs at least one timeline, got none: has the recorder"
+    ):
         svg()
-    with pytest.raises(ValueError, match=r"^width is at least 240, not 200$"):
+    with pytest.raises(ValueError, match=r"^width must be at least 240, got 200$"):
         svg(ev.timeline_of(ev.opened()), width=200)

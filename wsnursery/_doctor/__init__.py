@@ -1,7 +1,8 @@
-"""``python -m wsnursery doctor``: what a server does at a WebSocket's end, and what we make of it.
+"""``python -m wsnursery doctor``: examine what a server does when a WebSocket ends.
 
-A probe is a script that runs as an ASGI application inside the user's own server (`_raw` against
-bare ``receive`` and ``send``, `_ours` on `open_websocket`). It directs the client at the other end
-over a channel of its own (`_bench`, `_robot`), because most questions are about an order of events:
-reset now, then send. `_probes` has the questions and reads the answers, `_lab` runs the server.
+A probe is a script that runs as an ASGI application inside the user's own server: `_raw` has the
+scripts for bare ``receive`` and ``send``, `_ours` those on `open_websocket`. The script controls
+the client at the other end over a separate channel (`_bench`, `_robot`), because most questions are
+about an order of events: reset now, then send. `_examination` has the order of the probes,
+`_questions` and `_answers` turn their results into text, and `_lab` runs the server.
 """

@@ -1,4 +1,4 @@
-"""The facts of the probes in plain words, and whether they keep the contract."""
+"""The facts of the probes as text, with the verdict on the contract."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ._ours import CHILDREN
 from ._raw import MOST_BYTES
 
 PROMPT = 2.0
-"""Seconds within which a handler must have ended, of which its clean-up needs a hundredth."""
+"""Seconds within which a handler must end. Its clean-up needs only a hundredth of that."""
 
 LONG = 10.0
-"""The same for probes that exchange much first."""
+"""The same for probes that first exchange many messages."""
 
 
 class Verdict(StrEnum):
@@ -23,10 +23,10 @@ class Verdict(StrEnum):
 
     HOLDS = "holds"
     LIMITED = "limited"
-    """As far as the server allows: what it makes impossible is said."""
+    """The contract holds as far as the server allows."""
     BROKEN = "broken"
     NONE = "-"
-    """Nothing is promised here."""
+    """The contract promises nothing here."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _judged(good: bool, words: str) -> Answer:
 
 
 def _ended_well(facts: Facts, outcome: str | None, within: float = PROMPT) -> bool:
-    """The block was left with this outcome, in time, with its children cleaned up."""
+    """Return whether the block was left with this outcome, in time, after the clean-up."""
     return (
         facts.get("outcome", "none was noted") == outcome
         and not facts["group"]
@@ -52,7 +52,7 @@ def _ended_well(facts: Facts, outcome: str | None, within: float = PROMPT) -> bo
 
 
 def _outcome(facts: Facts) -> str:
-    """How a block ended that did not end well."""
+    """Describe the outcome of a block that did not end well."""
     if "outcome" not in facts:
         return "the process ended first"
     return (
@@ -77,7 +77,7 @@ def _ended(facts: Facts, outcome: str | None, words: str) -> Answer:
 
 
 def _call(facts: Facts) -> str:
-    """What became of one raw call."""
+    """Describe the outcome of one raw call."""
     if facts["outcome"] == "raised":
         kind = "" if facts["is_os_error"] else ", which is not an OSError"
         return f"raises {facts['error']}{kind}"
@@ -87,12 +87,12 @@ def _call(facts: Facts) -> str:
 
 
 def _calls(results: Iterable[Facts]) -> str:
-    """What became of several, without repetition."""
+    """Describe the outcomes of several calls, without repetition."""
     return ", then ".join(dict.fromkeys(map(_call, results)))
 
 
 def _grouped(answers: Iterable[tuple[str, str]]) -> str:
-    """Pairs of case and answer as text: cases with the same answer stand together."""
+    """Write pairs of case and answer as text, with cases of the same answer together."""
     cases: dict[str, list[str]] = {}
     for case, answer in answers:
         cases.setdefault(answer, []).append(case)
@@ -184,7 +184,7 @@ def blocked(raw: list[Facts]) -> str:
 
 
 def _megabytes(count: int) -> str:
-    """Roughly, for the kernel's buffers differ from run to run."""
+    """Write a rough size, because the kernel's buffers differ from run to run."""
     return f"{count / 1e6:.0f} MB" if count > 500_000 else "less than 1 MB"
 
 
@@ -256,7 +256,7 @@ def our_whole(ours: list[Facts]) -> Answer:
 
 
 def seen(facts: Facts) -> str:
-    """What the client sees of an end."""
+    """Describe how the client sees the end."""
     client = facts["client"]
     if client["status"] is None:
         return "nothing" if client["end"] == "open" else f"{client['end']} and no answer"
@@ -275,7 +275,7 @@ def ends(raw: list[Facts]) -> str:
 
 
 def our_ends(ours: list[Facts]) -> Answer:
-    """The same on wsnursery; and whether the server takes 1011 at all."""
+    """Answer for wsnursery, and check whether the server accepts 1011."""
     returned, raised, raw = ours
     words = f"it returns: {seen(returned)}; it raises: {seen(raised)}"
     good = _ended_well(returned, None) and _ended_well(raised, "LookupError")
@@ -286,7 +286,7 @@ def our_ends(ours: list[Facts]) -> Answer:
 
 
 def closing(raw: list[Facts]) -> str:
-    """Closing with a code."""
+    """Describe a close with each code."""
     return _grouped(zip(("1001", "1011"), map(_closed, raw), strict=True))
 
 
@@ -296,7 +296,7 @@ def _closed(facts: Facts) -> str:
 
 
 def our_closing(ours: list[Facts]) -> Answer:
-    """The same on wsnursery, with 1001; and whether the server takes that at all."""
+    """Answer for wsnursery, with 1001, and check whether the server accepts that code."""
     facts, raw = ours
     if not _ended_well(facts, None):
         return Answer(_outcome(facts), Verdict.BROKEN)
@@ -318,7 +318,7 @@ def early(raw: list[Facts]) -> str:
 
 
 def our_early(ours: list[Facts]) -> Answer:
-    """The same on wsnursery."""
+    """Answer for wsnursery."""
     facts = ours[0]
     if not facts["alive"] and facts.get("outcome") in ("Cancelled", "CancelledError"):
         return Answer("the server's process ends before the handler accepts", Verdict.LIMITED)
@@ -357,5 +357,5 @@ def our_shutdown(ours: list[Facts]) -> Answer:
 
 
 def our_loop(ours: list[Facts]) -> Answer:
-    """A loop that only sends, on wsnursery."""
+    """Answer for a loop that only sends, on wsnursery."""
     return _ended(ours[0], "WebSocketDisconnected", "the loop ends")

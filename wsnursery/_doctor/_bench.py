@@ -1,7 +1,7 @@
-"""The application's side of a probe: the raw triple, and the channel to who runs the doctor.
+"""The application's side of a probe: the raw triple, and the channel to the doctor.
 
-The channel is a blocking socket on the loopback interface, for a note must also get out of a task
-that is being cancelled, and an event loop that a probe has frozen must not freeze it.
+The channel is a blocking socket on the loopback interface. So a task that is being cancelled can
+still send a note, and a frozen event loop does not freeze the channel.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from wsnursery._types import Message, Receive, Scope, Send
 from ._client import Facts
 
 ENVIRONMENT_VARIABLE = "WSNURSERY_DOCTOR_PORT"
-"""Where the application finds the port of the channel."""
+"""The environment variable with the port of the channel."""
 
 
 class ControlChannel:
-    """Lines of JSON: notes and orders go out, results of orders come in.
+    """Lines of JSON: it sends notes and orders, and receives the results of orders.
 
     Args:
         line: A connected socket.
-        connection: The name of the connection, for whoever listens.
+        connection: The name of the connection, for the doctor.
     """
 
     def __init__(self, line: socket.socket, connection: str) -> None:
@@ -40,7 +40,7 @@ class ControlChannel:
 
     @classmethod
     def open(cls, connection: str) -> Self:
-        """Connect to the port that the environment names."""
+        """Connect to the port from the environment."""
         address = ("127.0.0.1", int(os.environ[ENVIRONMENT_VARIABLE]))
         return cls(socket.create_connection(address, timeout=5), connection)
 
@@ -53,23 +53,24 @@ class ControlChannel:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # With something unread in it, closing would reset the line and take back our last notes.
+        # Read everything first. Closing a socket with unread data would reset it, and our last
+        # notes would be lost.
         self._line.setblocking(False)
-        with suppress(OSError):  # nothing more, or nobody there
+        with suppress(OSError):  # no more data, or the doctor has gone
             while self._line.recv(65536):
                 pass
         self._line.close()
 
     def note(self, **facts: Any) -> None:
-        """Tell what was observed. No checkpoint."""
+        """Report observations. Not a checkpoint."""
         self._put({"facts": facts})
 
     def order(self, action: str, **arguments: Any) -> None:
-        """Have the client do something, without waiting for it. No checkpoint."""
+        """Give the client an order, without waiting for it. Not a checkpoint."""
         self._put({"order": action, "arguments": arguments})
 
     async def ask(self, action: str, **arguments: Any) -> Any:
-        """Have the client do something; wait for it and give its result. One at a time."""
+        """Give the client an order, and wait for its result. One call at a time."""
         self._put({"order": action, "arguments": arguments, "answer": True})
         while b"\n" not in self._unread:
             await anyio.wait_readable(self._line)
@@ -82,14 +83,14 @@ class ControlChannel:
 
 
 class Bench:
-    """One connection of the server and the channel about it.
+    """One connection of the server, with its control channel.
 
     Args:
         scope: The ASGI scope.
         receive: The ASGI receive.
         send: The ASGI send.
         channel: The channel.
-        variant: Which variant of the probe runs.
+        variant: The variant of the probe.
     """
 
     def __init__(
@@ -109,11 +110,11 @@ class Bench:
         await self.send({"type": "websocket.accept"})
 
     async def send_raw(self, message: Message) -> None:
-        """Send a message the raw way."""
+        """Send a message with the raw ``send``."""
         await self.send({"type": "websocket.send", _key(message): message})
 
     async def end_of_input(self, seconds: float) -> Facts:
-        """Receive until the disconnect: how that went, with the messages before it."""
+        """Receive until the disconnect. Return its facts and the number of messages before it."""
         messages = 0
 
         async def until_disconnect() -> Facts:
@@ -132,24 +133,24 @@ def _key(message: Message) -> str:
 
 
 async def attempt(call: Callable[[], Awaitable[Facts | None]], seconds: float) -> Facts:
-    """Await a call for a while: what came of it, and after how long.
+    """Await a call for a limited time. Return its outcome and its duration.
 
     Returns:
-        `outcome` ("returned", "raised" or "hangs"), `seconds`, for an exception its `error`, `text`
-        and `is_os_error`, else what the call returned.
+        `outcome` ("returned", "raised" or "hangs") and `seconds`. For an exception also `error`,
+        `text` and `is_os_error`. Otherwise also what the call returned.
     """
     start = time.monotonic()
     facts: Facts = {"outcome": "hangs"}
     with anyio.move_on_after(seconds):
         try:
             facts = {"outcome": "returned", **(await call() or {})}
-        except Exception as exc:  # noqa: BLE001 - it is what is looked for
+        except Exception as exc:  # noqa: BLE001 - the exception is the result
             facts = {"outcome": "raised", **described(exc)}
     return {**facts, "seconds": round(time.monotonic() - start, 3)}
 
 
 def described(exc: BaseException) -> Facts:
-    """An exception as facts."""
+    """Convert an exception to facts."""
     return {
         "error": f"{type(exc).__module__}.{type(exc).__qualname__}".removeprefix("builtins."),
         "text": str(exc)[:200],

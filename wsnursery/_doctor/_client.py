@@ -1,4 +1,4 @@
-"""A WebSocket client on a raw socket: it can also do what no client library would."""
+"""A WebSocket client on a raw socket, which can also misbehave, unlike a client library."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 TEXT, CLOSE = 1, 8
 
 Facts = dict[str, Any]
-"""What was observed: it has to fit into JSON."""
+"""Observations. They must be JSON values."""
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole masked frame; the mask is zero, which leaves the payload as it is."""
+    """Make one whole masked frame. The mask is zero, which leaves the payload unchanged."""
     size = len(payload)
     if size < 126:
         length = bytes([0x80 | size])
@@ -27,7 +27,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def handshake(path: str, *headers: str, host: str = "localhost") -> bytes:
-    """An opening handshake (RFC 6455 section 4.1); the key is the one of its section 1.3."""
+    """Make an opening handshake (RFC 6455 section 4.1), with the key of section 1.3."""
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -41,13 +41,13 @@ def handshake(path: str, *headers: str, host: str = "localhost") -> bytes:
 
 
 class ProbeClient:
-    """One connection. The answer to the handshake is read when something has to be.
+    """One connection. It reads the answer to the handshake when it first reads anything.
 
     Args:
         address: Host and port of the server.
         path: Path and query string.
-        early: What is sent in the packet of the handshake.
-        receive_buffer: Bytes that the kernel may hold for us; `None` leaves it to the kernel.
+        early: Bytes to send in the packet of the handshake.
+        receive_buffer: The kernel's receive buffer, in bytes; `None` keeps the kernel's default.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class ProbeClient:
         """Close the socket, whatever its state."""
         self._socket.close()
 
-    # ------------------------------------------------------------------- ways to go
+    # -------------------------------------------------------------- ways to leave
 
     def close_frame(self) -> None:
-        """Send a close frame, 4001 "bye", read the answer, and close, as a client library does."""
+        """Send a close frame (4001 "bye"), read the answer, and close, as a client library does."""
         self._socket.sendall(frame(CLOSE, struct.pack("!H", 4001) + b"bye"))
         self._end = self._read_end(1)
         self._hang_up()
@@ -90,7 +90,7 @@ class ProbeClient:
         self._leave()
 
     def fin(self) -> None:
-        """Close the socket without a close frame, as a process that dies does."""
+        """Close the socket without a close frame, as when a process dies."""
         self._leave()
 
     def half_close(self) -> None:
@@ -107,8 +107,8 @@ class ProbeClient:
         """Send the numbers below `count` as text messages.
 
         Args:
-            count: How many.
-            pause: Seconds after each; without, they go out together.
+            count: The number of messages.
+            pause: Seconds after each message. Without a pause they are sent together.
         """
         messages = [frame(TEXT, str(number).encode()) for number in range(count)]
         for message in messages if pause else [b"".join(messages)]:
@@ -116,10 +116,10 @@ class ProbeClient:
             time.sleep(pause)
 
     def flood(self, limit: int) -> int:
-        """Send 16 KB messages until the server takes no more for half a second, or has `limit`.
+        """Send 16 KB messages until the server takes none for half a second, or until `limit`.
 
         Returns:
-            How many bytes went out; the kernel's buffers, some megabytes, are a part of it.
+            The number of bytes sent, including some megabytes in the kernel's buffers.
         """
         message = frame(TEXT, b"x" * 16384)
         sent = 0
@@ -131,12 +131,12 @@ class ProbeClient:
         return sent
 
     def read(self, count: int, size: int) -> int:
-        """Read up to `count` messages, slowly; tell how many are whole: `size` equal bytes."""
+        """Slowly read up to `count` messages. Return how many are whole: `size` equal bytes."""
         whole = 0
         with suppress(EOFError, OSError):
             for _ in range(count):
                 opcode, payload = self._next_frame()
-                while opcode >= CLOSE:  # a ping comes in between
+                while opcode >= CLOSE:  # skip a ping
                     opcode, payload = self._next_frame()
                 whole += payload == payload[:1] * size
                 time.sleep(0.001)
@@ -157,14 +157,14 @@ class ProbeClient:
                 pass
         self._socket.close()
 
-    # -------------------------------------------------------------------- what it sees
+    # -------------------------------------------------------------------- observations
 
     def outlook(self, seconds: float) -> Facts:
-        """How the connection looks from here: the answer to the handshake, and the end.
+        """Describe the connection as the client sees it: the answer to the handshake, and the end.
 
         Returns:
             `status` (`None` if there was no answer) and `end`: "close" with the `code`, "FIN",
-            "RST", "open" after that many seconds, or "left" when this end is gone itself.
+            "RST", "open" after that many seconds, or "left" if the client itself has left.
         """
         end = self._end or self._read_end(seconds)
         return {"status": self._status, **end}
@@ -218,5 +218,5 @@ class ProbeClient:
 
 
 def _code(payload: bytes) -> int | None:
-    """The code of a close frame; an empty one has none."""
+    """Return the code of a close frame. An empty one has no code."""
     return int.from_bytes(payload[:2], "big") if payload else None

@@ -1,4 +1,4 @@
-"""How to start a server: by the user's command, or by a name."""
+"""The command that starts a server: given by the user, or known by a name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 APPLICATION = "wsnursery._doctor.application:app"
-"""What `{app}` becomes."""
+"""The application that replaces `{app}`."""
 
 NAMES = {
     "hypercorn-trio": "hypercorn -k trio {app} -b {bind}",
@@ -22,7 +22,7 @@ NAMES = {
     "granian": "granian --interface asgi {app} --host {host} --port {port}",
     "daphne": "daphne -b {host} -p {port} {app}",
 }
-"""The servers that are known by name, as one would start them."""
+"""The commands of the servers that are known by name."""
 
 ALIASES = {"hypercorn": "hypercorn-trio", "anycorn": "anycorn-trio"}
 
@@ -32,15 +32,15 @@ class Command:
     """A command line with places for the application and the address.
 
     Attributes:
-        shown: The command line as the user knows it.
-        words: The same, split; with ``{app}``, ``{bind}``, ``{host}`` and ``{port}``.
+        shown: The command line as the user gave it.
+        words: The words of the command line, with ``{app}``, ``{bind}``, ``{host}`` and ``{port}``.
     """
 
     shown: str
     words: tuple[str, ...]
 
     def filled(self, host: str, port: int) -> list[str]:
-        """The arguments to start it on an address."""
+        """Return the arguments that start the server on an address."""
         places = {"app": APPLICATION, "bind": f"{host}:{port}", "host": host, "port": str(port)}
         return [_fill(word, places) for word in self.words]
 
@@ -52,21 +52,24 @@ def _fill(word: str, places: dict[str, str]) -> str:
 
 
 def parse(text: str) -> Command:
-    """Read what the user gave: a known name, or a command line.
+    """Parse the argument of the user: a known name, or a command line.
 
     Raises:
-        ValueError: It is neither; the message says what to write.
+        ValueError: It is neither. The message says what to write.
     """
     name = ALIASES.get(text, text)
     if name in NAMES:
         shown = NAMES[name]
-        # The one of this interpreter, whatever the search path has.
+        # Run it with this interpreter, regardless of the search path.
         return Command(shown, (sys.executable, "-m", *shlex.split(shown)))
     if not text.strip() or " " not in text.strip():
-        raise ValueError(f"no server is known as {text!r}: choose from {', '.join(NAMES)}")
+        raise ValueError(
+            f"the server must be a known name or a command, got {text!r}: choose from "
+            f"{', '.join(NAMES)}"
+        )
     if "{app}" not in text or not ("{bind}" in text or "{port}" in text):
         raise ValueError(
-            "the command needs the places {app} and {bind} (or {host} and {port}), "
+            "the command must contain {app} and {bind} (or {host} and {port}), "
             f"as in {NAMES['hypercorn-trio']!r}"
         )
     return Command(text, tuple(shlex.split(text, posix=os.name == "posix")))

@@ -1,4 +1,4 @@
-"""The order of the probes, and what they found."""
+"""The order of the probes, and their findings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ ENDS = ("return", "raise", "early-return", "early-raise", "close-1001", "close-1
 
 @dataclass(frozen=True)
 class ExaminationRun:
-    """Scripts that run side by side.
+    """Scripts that run at the same time.
 
     Attributes:
         scripts: Kind, name and variant of each.
         early: Whether the clients send a message in the packet of the handshake.
-        receive_buffer: That of the clients, in bytes; small where the client shall not read.
+        receive_buffer: The receive buffer of the clients, in bytes. It is small for clients that
+            do not read.
     """
 
     scripts: tuple[str, ...]
@@ -40,10 +41,10 @@ OURS = (
     ExaminationRun(("ours/end/return", "ours/end/raise", "ours/end/close")),
     ExaminationRun(("ours/early_frame/",), early=True),
 )
-"""On wsnursery: they must leave nothing behind in the process."""
+"""The probes on wsnursery. They must leave nothing behind in the process."""
 
 WARM_UP = ExaminationRun(OURS[0].scripts[:1])
-"""Loads what all connections share."""
+"""A first probe, which loads everything that connections share."""
 
 RAW = (
     ExaminationRun(("raw/hello/",)),
@@ -64,21 +65,21 @@ RAW = (
     ExaminationRun(("raw/send_loop/",)),
     ExaminationRun(("raw/early_frame/",), early=True),
 )
-"""Against bare receive and send. The last one may end the server."""
+"""The probes against bare receive and send. The last one may end the server."""
 
 SHUTDOWNS = (
     ExaminationRun(("ours/shutdown/",)),
     ExaminationRun(("raw/shutdown/receive", "raw/shutdown/sleep")),
 )
-"""Each ends the server, and has one of its own: one connection's end can hurry the others."""
+"""Each ends its server. Each has its own, because one connection's end can affect others."""
 
 
 @dataclass
 class Findings:
-    """What the probes found.
+    """The findings of the probes.
 
     Attributes:
-        facts: By script.
+        facts: The facts by script.
         left_over: What the connections on wsnursery left in the server's process, by kind.
     """
 
@@ -90,8 +91,8 @@ def examine(command: Command, progress: Callable[[str], None]) -> Findings:
     """Start the server twice and run all probes.
 
     Args:
-        command: How to start it.
-        progress: Told the name of every group of probes.
+        command: The command that starts the server.
+        progress: Called with the name of each group of probes.
 
     Raises:
         CannotExamine: The server does not start, or does not serve the probes.

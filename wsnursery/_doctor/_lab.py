@@ -1,4 +1,4 @@
-"""Conversations with the server under examination: a client and a script for each."""
+"""Conversations with the server under examination, each with a client and a script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._process import HOST, ServerProcess, started
 from ._robot import OUTLOOK, Robot, lines
 
 REPORT = 5.0
-"""Seconds from a handshake to the report of the script that it starts."""
+"""Seconds from a handshake until its script must report."""
 
 SCRIPT_SECONDS = 12.0
 """Seconds that a script may take."""
@@ -26,11 +26,11 @@ EARLY = frame(TEXT, b"early")
 
 
 class Lab:
-    """A running server and the desk that its scripts report to.
+    """A running server, and the listening socket to which its scripts report.
 
     Args:
         process: The server.
-        desk: A listening socket.
+        desk: The listening socket.
     """
 
     def __init__(self, process: ServerProcess, desk: socket.socket) -> None:
@@ -42,16 +42,16 @@ class Lab:
     def run(
         self, scripts: Sequence[str], *, early: bool = False, receive_buffer: int | None = None
     ) -> dict[str, Facts]:
-        """Run scripts side by side, each with a connection of its own.
+        """Run scripts at the same time, each with its own connection.
 
         Args:
             scripts: Kind, name and variant of each, as in "raw/leave/reset".
             early: Whether the clients send a message in the packet of the handshake.
-            receive_buffer: That of the clients, in bytes.
+            receive_buffer: The receive buffer of the clients, in bytes.
 
         Returns:
-            The facts of each script. `over` is false where the server did not let it end, `reached`
-            where it did not start it.
+            The facts of each script. `over` is false if the server did not let the script end.
+            `reached` is false if the server did not start it.
         """
         ready = threading.Barrier(len(scripts), action=self.process.terminate)
         terminate = partial(ready.wait, SCRIPT_SECONDS)
@@ -72,7 +72,7 @@ class Lab:
             try:
                 return dict(zip(scripts, pool.map(converse, scripts), strict=True))
             except BaseException:  # Ctrl-C
-                self.process.kill()  # which ends the conversations that the pool waits for
+                self.process.kill()  # ends the conversations for which the pool waits
                 raise
 
     def _converse(
@@ -82,7 +82,7 @@ class Lab:
         terminate: Callable[[], object],
     ) -> Facts:
         with ExitStack() as stack:
-            with self._opening:  # so that the next who reports is the one that was asked for
+            with self._opening:  # so that the next report belongs to this client
                 name = f"c{next(self._numbers)}"
                 client = stack.enter_context(closing(open_client(f"/{script}?{name}")))
                 line = self._reported(name)
@@ -101,15 +101,15 @@ class Lab:
             first = next(lines(line, time.monotonic() + REPORT), Facts())
             if first.get("connection") == name:
                 return line
-            line.close()  # of a connection that was given up
+            line.close()  # the report of an abandoned connection
 
 
 @contextmanager
 def opened(command: Command) -> Generator[Lab]:
-    """Start the server, and end it.
+    """Start the server, and end it afterwards.
 
     Raises:
-        CannotExamine: It does not start.
+        CannotExamine: The server does not start.
     """
     with (
         socket.create_server((HOST, 0)) as desk,

@@ -1,4 +1,4 @@
-"""The same situations for a handler on wsnursery: does the contract hold on this server?"""
+"""The scripts of the probes on wsnursery: does the contract hold on this server?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ._client import Facts
 from ._raw import MOST_BYTES, SHUTDOWN_SECONDS, SIZE, Script
 
 CHILDREN = 2
-"""Children that every handler starts; each has a clean-up that awaits."""
+"""The number of children of every handler. Each has a clean-up that awaits."""
 
 Body = Callable[[WebSocket, Bench], Awaitable[None]]
 
 
 class _Watch:
-    """What the tasks of one block did."""
+    """Records what the tasks of one block did."""
 
     def __init__(self) -> None:
         self.cleaned = 0
@@ -50,7 +50,7 @@ class _Watch:
 
 
 async def _run(bench: Bench, body: Body, **options: Any) -> None:
-    """Run a handler with children, and note how its block was left."""
+    """Run a handler with children, and note the outcome of its block."""
     watch = _Watch()
     outcome: BaseException | None = None
     start = time.monotonic()
@@ -78,7 +78,7 @@ async def _drain(ws: WebSocket) -> None:
 
 
 async def leave(bench: Bench) -> None:
-    """The client goes while the body reads, or while it is busy."""
+    """The client leaves while the body reads, or while it is busy."""
     way, _, role = bench.variant.partition("-")
 
     async def body(ws: WebSocket, bench: Bench) -> None:
@@ -92,7 +92,7 @@ async def leave(bench: Bench) -> None:
 
 
 async def send_loop(bench: Bench) -> None:
-    """The body does nothing but send, the client resets the connection."""
+    """The body only sends, and the client resets the connection."""
     ticks = sent = 0
 
     async def tick() -> None:
@@ -143,7 +143,7 @@ async def blocked_send(bench: Bench) -> None:
 
 
 async def full_queue(bench: Bench) -> None:
-    """Many messages that nobody reads, then a reset; the body only pushes, and says so."""
+    """Many unread messages, then a reset. The body only pushes, with ``incoming="discard"``."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
         await bench.ask("send", count=300)
@@ -156,7 +156,7 @@ async def full_queue(bench: Bench) -> None:
 
 
 async def unread(bench: Bench) -> None:
-    """The body does not read: what is kept in memory is bounded."""
+    """The body does not read: memory must be bounded."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
         bench.note(taken=await bench.ask("flood", limit=MOST_BYTES))
@@ -168,7 +168,7 @@ async def unread(bench: Bench) -> None:
 
 
 async def cancelled_receive(bench: Bench) -> None:
-    """Time limits around receive: nothing is lost."""
+    """Timeouts around receive: no message may be lost."""
     count, received = 400, 0
 
     async def body(ws: WebSocket, bench: Bench) -> None:
@@ -187,7 +187,7 @@ async def cancelled_receive(bench: Bench) -> None:
 
 
 async def concurrent_send(bench: Bench) -> None:
-    """Eight tasks send big messages to a client that reads slowly."""
+    """Eight tasks send large messages to a client that reads slowly."""
 
     async def sender(ws: WebSocket, number: int) -> None:
         for _ in range(10):
@@ -220,7 +220,7 @@ async def end(bench: Bench) -> None:
 
 
 async def early_frame(bench: Bench) -> None:
-    """A message came in the packet of the handshake."""
+    """A message is in the packet of the handshake."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
         bench.note(received=await ws.receive())
@@ -229,7 +229,7 @@ async def early_frame(bench: Bench) -> None:
 
 
 async def shutdown(bench: Bench) -> None:
-    """The server is told to stop (SIGTERM) while the body reads."""
+    """The server gets SIGTERM while the body reads."""
 
     async def body(ws: WebSocket, bench: Bench) -> None:
         bench.order("terminate")

@@ -21,18 +21,18 @@ from ._commands import Command
 HOST = "127.0.0.1"
 
 START = 20.0
-"""Seconds in which a server has to answer."""
+"""Seconds within which a server must answer."""
 
 SETTLED = 0.05
-"""Seconds without a change after which nothing more is expected to."""
+"""Seconds without a change after which the numbers count as stable."""
 
 LET_GO = 25.0
-"""Seconds that a server has for letting go of connections. Most need none of them; Hypercorn with
-pings keeps what has ended until the next one is due, every 20 seconds under `wsnursery serve`."""
+"""Seconds within which a server must free ended connections. Most do so at once. Hypercorn with
+pings keeps an ended connection until the next ping, every 20 seconds under `wsnursery serve`."""
 
 
 class CannotExamine(Exception):
-    """The server cannot be examined; the message is one sentence."""
+    """The server cannot be examined. The message is one sentence."""
 
 
 class ServerProcess:
@@ -40,8 +40,8 @@ class ServerProcess:
 
     Args:
         process: The process.
-        port: Where it is to listen.
-        log: Where its output goes.
+        port: The port on which it should listen.
+        log: The file with its output.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -50,21 +50,21 @@ class ServerProcess:
         self._log = log
 
     def stats(self) -> Facts:
-        """What the server's process holds now; see `application.stats`.
+        """Return what the server's process holds now; see `application.stats`.
 
         Raises:
-            OSError: It does not answer.
+            OSError: The server does not answer.
         """
         with closing(http.client.HTTPConnection(HOST, self.port, timeout=3)) as connection:
             try:
                 connection.request("GET", "/stats")
                 facts: Facts = json.loads(connection.getresponse().read())
             except (http.client.HTTPException, ValueError) as exc:
-                raise OSError("the server gave another answer than the application's") from exc
+                raise OSError("the server did not return the answer of the application") from exc
             return facts
 
     def settled_stats(self) -> Facts:
-        """The same when it has stopped changing, or after a few seconds."""
+        """Return the stats when they have stopped changing, or after a few seconds."""
         last = self.stats()
         for _ in range(50):
             time.sleep(SETTLED)
@@ -75,7 +75,7 @@ class ServerProcess:
         return last
 
     def left_over(self, before: Facts) -> Facts:
-        """What is held now and was not before, once the server had time to let go."""
+        """Return what the process holds in addition to before, after it had time to free things."""
         more: Facts = {}
 
         def is_as_before() -> bool:
@@ -90,7 +90,7 @@ class ServerProcess:
         return {name: count for name, count in more.items() if count > 0}
 
     def answers(self) -> bool:
-        """Whether it serves."""
+        """Return whether the server answers."""
         try:
             self.stats()
         except OSError:
@@ -98,10 +98,10 @@ class ServerProcess:
         return True
 
     def wait_for_start(self) -> None:
-        """Wait until it serves.
+        """Wait until the server answers.
 
         Raises:
-            CannotExamine: It ended, or did not serve in time.
+            CannotExamine: The server ended, or did not answer in time.
         """
         wait_until(lambda: self._process.poll() is not None or self.answers(), START)
         if self._process.poll() is not None:
@@ -116,16 +116,16 @@ class ServerProcess:
             )
 
     def terminate(self) -> None:
-        """Tell the server to stop, as a supervisor does."""
+        """Send the server SIGTERM, as a supervisor does."""
         self._process.terminate()
 
     def last_words(self) -> str:
-        """The last line of the server's output."""
+        """Return the last line of the server's output."""
         said = self._log.read_text(encoding="utf-8", errors="replace").strip()
-        return said.rpartition("\n")[2].strip() or "it said nothing"
+        return said.rpartition("\n")[2].strip() or "it printed nothing"
 
     def kill(self) -> None:
-        """End the server and its workers without asking."""
+        """Kill the server and its workers."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -136,11 +136,11 @@ def started(command: Command, reports: int) -> Generator[ServerProcess]:
     """Start the server on a free port of the loopback interface; kill it at the end.
 
     Args:
-        command: How.
-        reports: The port that its scripts report to.
+        command: The command that starts the server.
+        reports: The port to which its scripts report.
 
     Raises:
-        CannotExamine: It does not start.
+        CannotExamine: The server does not start.
     """
     with tempfile.TemporaryDirectory(prefix="wsnursery-doctor-") as directory:
         log = Path(directory) / "log"
@@ -177,7 +177,7 @@ def _free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask every 20 ms; whether it became true in time."""
+    """Check every 20 ms. Return whether the condition became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

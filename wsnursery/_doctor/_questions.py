@@ -1,4 +1,4 @@
-"""The questions, and the rows of answers to them."""
+"""The questions, and the rows with their answers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Question:
     Attributes:
         name: One or two words.
         asks: The question.
-        raw: The server's behaviour in words, from the facts of `raw_scripts` in their order.
-        ours: What comes of it through wsnursery, from the facts of `our_scripts`.
+        raw: Describes the server's behaviour, from the facts of `raw_scripts` in their order.
+        ours: Describes the result on wsnursery, from the facts of `our_scripts`.
         does: What wsnursery does about it, or what to configure.
     """
 
@@ -45,7 +45,7 @@ class Row:
 
 
 def rows(findings: Findings) -> list[Row]:
-    """All questions, answered from the findings."""
+    """Answer all questions from the findings."""
     return [*(_row(question, findings) for question in QUESTIONS), _nothing_left(findings)]
 
 

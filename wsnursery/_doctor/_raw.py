@@ -1,4 +1,4 @@
-"""The probes' scripts against bare ``receive`` and ``send``: what the server does by itself."""
+"""The scripts of the probes against bare ``receive`` and ``send``: the server's own behaviour."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ._client import Facts
 Script = Callable[[Bench], Awaitable[None]]
 
 SERVERS = ("hypercorn", "anycorn", "uvicorn", "granian", "daphne")
-"""The servers whose version can be told, by package."""
+"""The packages of servers whose version is reported."""
 LIBRARIES = ("anyio", "trio", "uvloop", "wsproto", "websockets", "autobahn", "wsnursery")
-"""What else decides the behaviour, if the process has it loaded."""
+"""Other packages that affect the behaviour, if the process has loaded them."""
 
 SIZE = 65536
-"""Bytes of a message that is to fill buffers."""
+"""Bytes of a message that fills buffers."""
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes after which a server that has taken all of them counts as one that never blocks."""
+"""A server that takes this many bytes counts as one that never blocks."""
 
 
 async def hello(bench: Bench) -> None:
-    """What the server announces, and what it is made of."""
+    """What the server announces, with versions."""
     await bench.accept()
     asgi = bench.scope["asgi"]
     bench.note(
@@ -44,7 +44,7 @@ async def hello(bench: Bench) -> None:
 
 
 def backend() -> str:
-    """The event loop that runs this, as a deployer knows it."""
+    """Return the name of the running event loop."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -54,26 +54,26 @@ def backend() -> str:
 
 
 def versions(packages: tuple[str, ...]) -> Facts:
-    """The versions of those that this process has imported."""
+    """Return the versions of the packages that this process has imported."""
     found: Facts = {}
     for package in packages:
         if package in sys.modules:
             try:
                 found[package] = version(package)
-            except PackageNotFoundError:  # a checkout on the path
+            except PackageNotFoundError:  # imported from a checkout
                 found[package] = "unknown"
     return found
 
 
 async def leave(bench: Bench) -> None:
-    """The client goes; a receive is pending."""
+    """The client leaves while a receive is pending."""
     await bench.accept()
     bench.order(bench.variant)
     bench.note(**await bench.end_of_input(2))
 
 
 async def late_send(bench: Bench) -> None:
-    """The client is gone, the application sends. "heard": it has received the disconnect."""
+    """The client is gone, and the application sends. "heard": it has received the disconnect."""
     await bench.accept()
     way, _, heard = bench.variant.partition("-")
     if heard == "heard":
@@ -88,7 +88,7 @@ async def late_send(bench: Bench) -> None:
 
 
 async def send_loop(bench: Bench) -> None:
-    """A loop that sends to a client that is gone: does anything else run meanwhile?"""
+    """A loop sends to a client that is gone: do other tasks run meanwhile?"""
     await bench.accept()
     await bench.ask("reset")
     await bench.end_of_input(2)
@@ -116,7 +116,7 @@ async def send_loop(bench: Bench) -> None:
 
 
 async def blocked_send(bench: Bench) -> None:
-    """The client does not read. "cancel": can the send be cancelled? "reset": is it told?"""
+    """The client does not read. "cancel": can the send be cancelled? "reset": does it end?"""
     await bench.accept()
     sent = 0
     result: Facts = {}
@@ -160,7 +160,7 @@ async def _is_freed(measure: Callable[[], object], is_over: anyio.Event) -> bool
 
 
 async def full_queue(bench: Bench) -> None:
-    """Many messages that nobody has received, then a reset; the application sends."""
+    """Many messages are queued, the client resets, and the application sends."""
     await bench.accept()
     await bench.ask("send", count=300)
     await anyio.sleep(0.1)
@@ -175,13 +175,13 @@ async def full_queue(bench: Bench) -> None:
 
 
 async def unread(bench: Bench) -> None:
-    """The application does not receive: how much does the server take in?"""
+    """The application does not receive: how much does the server take?"""
     await bench.accept()
     bench.note(taken=await bench.ask("flood", limit=MOST_BYTES))
 
 
 async def cancelled_receive(bench: Bench) -> None:
-    """Time limits around receive: are messages lost?"""
+    """Timeouts around receive: are messages lost?"""
     await bench.accept()
     count, received = 400, 0
     patience = 0.0007
@@ -205,7 +205,7 @@ async def cancelled_receive(bench: Bench) -> None:
 
 
 async def concurrent_send(bench: Bench) -> None:
-    """Eight tasks send big messages to a client that reads slowly."""
+    """Eight tasks send large messages to a client that reads slowly."""
     await bench.accept()
     failed: Facts = {}
 
@@ -237,13 +237,12 @@ async def end(bench: Bench) -> None:
         bench.order("answer")
         close = {"type": "websocket.close", "code": int(code)}
         bench.note(**await attempt(partial(bench.send, close), 1))
-        await anyio.sleep(
-            0.5
-        )  # what a server does when the application returns is another question
+        # Stay, because a return of the application would be another question.
+        await anyio.sleep(0.5)
 
 
 async def early_frame(bench: Bench) -> None:
-    """A message came in the packet of the handshake."""
+    """A message is in the packet of the handshake."""
     await bench.receive()
     bench.note(accept=await attempt(partial(bench.send, {"type": "websocket.accept"}), 1))
     bench.note(receive=await attempt(partial(_receive, bench), 0.5))
@@ -254,7 +253,7 @@ async def _receive(bench: Bench) -> Facts:
 
 
 async def shutdown(bench: Bench) -> None:
-    """The server is told to stop (SIGTERM) while the application waits or sleeps."""
+    """The server gets SIGTERM while the application waits or sleeps."""
     await bench.accept()
     start = time.monotonic()
     try:
@@ -270,7 +269,7 @@ async def shutdown(bench: Bench) -> None:
 
 
 SHUTDOWN_SECONDS = 5.0
-"""Seconds to wait for a server that stops to say so; Hypercorn's default is to cancel after 3."""
+"""Seconds to wait for a server to end the application. Hypercorn's default is 3 seconds."""
 
 SCRIPTS: dict[str, Script] = {
     script.__name__: script

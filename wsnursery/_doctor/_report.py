@@ -1,4 +1,4 @@
-"""The findings as a table for people, and as JSON."""
+"""The findings as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ._examination import Findings
 from ._questions import Row
 
 MARGIN = 19
-"""Columns for the names of the rows."""
+"""The width of the column with the names of the rows."""
 
 
 def holds(rows: Sequence[Row]) -> bool:
-    """Whether the contract holds in every respect."""
+    """Return whether the contract holds in every respect."""
     return all(row.verdict is not Verdict.BROKEN for row in rows)
 
 
 def as_text(command: Command, findings: Findings, rows: Sequence[Row], width: int) -> str:
-    """A table of as many columns as the terminal has.
+    """Write the findings as a table, as wide as the terminal.
 
     Args:
         command: The server's command.
-        findings: What was found.
-        rows: The same in words.
-        width: Columns.
+        findings: The findings.
+        rows: The findings as text.
+        width: The width in columns.
     """
     lines = [f"{made_of(findings)}: {command.shown}", ""]
     for row in rows:
@@ -48,7 +48,7 @@ def _wrapped(head: str, words: str, width: int) -> list[str]:
 
 
 def made_of(findings: Findings) -> str:
-    """The server and its libraries, with versions."""
+    """Name the server and its libraries, with versions."""
     hello = findings.facts["raw/hello/"]
     names = {**hello.get("server", {}), **hello.get("libraries", {})}
     parts = [f"{name} {version}" for name, version in names.items()]
@@ -56,7 +56,7 @@ def made_of(findings: Findings) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """One sentence."""
+    """Sum up the verdicts in one sentence."""
     broken = [row.name for row in rows if row.verdict is Verdict.BROKEN]
     limited = [row.name for row in rows if row.verdict is Verdict.LIMITED]
     if broken:
@@ -66,12 +66,12 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def as_json(command: Command, findings: Findings, rows: Sequence[Row]) -> str:
-    """Everything, for programs.
+    """Write everything as JSON, for programs.
 
     Args:
         command: The server's command.
-        findings: What was found.
-        rows: The same in words.
+        findings: The findings.
+        rows: The findings as text.
     """
     hello = findings.facts["raw/hello/"]
     report: Facts = {

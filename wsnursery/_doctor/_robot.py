@@ -1,4 +1,4 @@
-"""The doctor's side of a probe: it does with the client what the script orders."""
+"""The doctor's side of a probe: it carries out the orders of the script on the client."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from ._client import Facts, ProbeClient
 
 OUTLOOK = 1.0
-"""Seconds for the client to see how a connection ends, after the script has."""
+"""Seconds for the client to see the end of the connection, after the script has ended."""
 
 
 class Robot:
-    """Obeys one script until it ends.
+    """Carries out the orders of one script until it ends.
 
     Args:
-        line: The doctor's end of the channel; what identifies the connection has been read.
+        line: The doctor's end of the channel. The name of the connection has already been read.
         client: The client of the connection.
-        terminate: Tells the server to stop, for scripts that ask for it.
+        terminate: Stops the server, for scripts that order it.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Robot:
         self._client = client
 
     def obey(self, seconds: float) -> Facts:
-        """Follow the script for so many seconds at most.
+        """Follow the script for a limited time.
 
         Returns:
-            Its notes; with `over`: whether it ended in time (a server that kills it ends it too),
-            and `client`: what the client saw of the end.
+            The notes of the script; `over`, whether it ended in time (also if the server killed
+            it); and `client`, how the client saw the end.
         """
         facts: Facts = {"over": True}
         threads: list[threading.Thread] = []
@@ -57,7 +57,7 @@ class Robot:
             for message in lines(self._line, deadline):
                 facts.update(message.get("facts", {}))
                 if "order" in message:
-                    # Beside the reading, for a script may have several things under way.
+                    # In a thread, because a script may have several orders in progress.
                     threads.append(threading.Thread(target=self._do, args=[message], daemon=True))
                     threads[-1].start()
         except TimeoutError:
@@ -67,7 +67,7 @@ class Robot:
         return {**facts, "client": self._client.outlook(OUTLOOK)}
 
     def _do(self, message: Facts) -> None:
-        with self._lock:  # one order after the other, as they came
+        with self._lock:  # one order after the other, in their sequence
             result = None
             with suppress(OSError):  # the server may have ended the connection first
                 result = self._actions[message["order"]](**message["arguments"])
@@ -77,7 +77,7 @@ class Robot:
 
 
 def lines(line: socket.socket, deadline: float) -> Iterator[Facts]:
-    """The lines of JSON that come in.
+    """Yield the incoming lines of JSON.
 
     Raises:
         TimeoutError: The deadline, on the monotonic clock, has passed.
@@ -87,7 +87,7 @@ def lines(line: socket.socket, deadline: float) -> Iterator[Facts]:
         line.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             data = line.recv(1)
-        except ConnectionError:  # killed: as good as an end
+        except ConnectionError:  # the server was killed, which ends the script too
             return
         if not data:
             return

@@ -1,6 +1,7 @@
 """The probe application: `app` runs the script that the path names.
 
-``/raw/NAME/VARIANT?CONNECTION`` or ``/ours/...``; ``GET /stats`` counts what the process holds.
+The paths are ``/raw/NAME/VARIANT?CONNECTION`` and ``/ours/...``. ``GET /stats`` counts tasks and
+descriptors.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SCRIPTS = {"raw": _raw.SCRIPTS, "ours": _ours.SCRIPTS}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application that the doctor has the server serve."""
+    """The ASGI application that the server serves for the doctor."""
     if scope["type"] == "lifespan":
         for phase in ("startup", "shutdown"):
             await receive()
@@ -42,7 +43,7 @@ async def _answer(send: Send, facts: Facts) -> None:
 
 
 def stats() -> Facts:
-    """What this process holds now: its tasks, and its descriptors where they can be counted."""
+    """Count the tasks of this process, and its descriptors where that is possible."""
     facts: Facts = {"pid": os.getpid(), "tasks": _count_tasks()}
     descriptors = Path("/proc/self/fd")
     if descriptors.exists():
@@ -53,7 +54,7 @@ def stats() -> Facts:
 def _count_tasks() -> int:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # no running loop: this is trio
+    except RuntimeError:  # there is no asyncio loop, so this is trio
         return _count_trio_tasks()
 
 

@@ -15,17 +15,17 @@ from ._process import CannotExamine
 from ._questions import rows
 
 CANNOT = 2
-"""The exit status if nothing could be examined."""
+"""The exit status if the server could not be examined."""
 
 INTERRUPTED = 130
-"""The exit status after Ctrl-C or SIGTERM, as shells have it."""
+"""The exit status after Ctrl-C or SIGTERM, as shells use it."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Examine a server and print what was found.
+    """Examine a server, and print the findings.
 
     Args:
-        arguments: Those of the command line behind ``doctor``.
+        arguments: The arguments after ``doctor``.
 
     Returns:
         The exit status: 0 if the contract holds on that server, 1 if not, 2 if it did not start,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         command = parse(chosen.server)
     except ValueError as exc:
         parser.error(str(exc))
-    # SIGTERM as Ctrl-C: the server must not outlive us.
+    # Treat SIGTERM like Ctrl-C, because the server must not outlive this process.
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         findings = examine(command, _progress)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, handler)
-        _progress("")  # wipe it
+        _progress("")  # clear the line
     found = rows(findings)
     if chosen.json:
         shown = _report.as_json(command, findings, found)
@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="wsnursery doctor",
         description="Start an ASGI server with a probe application, find out what it does when "
         "clients and servers go away, and whether wsnursery keeps its contract there. It takes "
-        "half a minute and uses a free port of the loopback interface. Let it run one worker.",
+        "half a minute and uses a free port of the loopback interface. The server must run one "
+        "worker.",
         epilog=f"names: {', '.join(NAMES)}",
     )
     parser.add_argument(
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _progress(words: str) -> None:
-    """Show what is being done, where somebody watches."""
+    """Show the current step, if the output is a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{words:60}\r")
         sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""The axis of time in the picture of a timeline. Pure.
+"""The time axis of the picture of a timeline. It has no side effects.
 
-It keeps the order of things and, where it can, their distances: two moments are never nearer than
-their marks are wide, and what is left of the width is divided in proportion to the time between
-them. Where a distance has next to nothing of that, it is not to scale.
+The axis keeps the order of moments and, where possible, the distances between them. Two moments are
+at least as far apart as a mark is wide. The rest of the width is divided in proportion to the time
+between the moments. A distance that gets almost nothing of the rest is not to scale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._type import text_width
 from ._words import duration
 
 GAP = 18.0
-"""Between two moments, so that their marks stand beside each other."""
+"""The least distance of two moments, so that their marks do not overlap."""
 LABEL_SIZE = 11.0
 _LABEL_GAP = 8.0
 
@@ -27,13 +27,13 @@ class Label:
     """A time on the axis."""
 
     x: float
-    """What it is about."""
+    """The place of the time on the axis."""
     left: float
     width: float
     text: str
 
     def collides(self, other: Label) -> bool:
-        """Whether they stand over or too near to each other."""
+        """Return whether two labels overlap or are too close."""
         return (
             self.left < other.left + other.width + _LABEL_GAP
             and other.left < self.left + self.width + _LABEL_GAP
@@ -41,12 +41,12 @@ class Label:
 
 
 class Axis:
-    """Where a point of time stands.
+    """Converts points of time to places.
 
     Args:
         stories: The connections that share the axis.
-        left: Where it begins.
-        right: Where it ends.
+        left: The place where the axis begins.
+        right: The place where it ends.
     """
 
     def __init__(self, stories: Sequence[Story], left: float, right: float) -> None:
@@ -57,7 +57,7 @@ class Axis:
         self._points = sorted({first, last} | moments)
         steps = [max(after.time - before.time, 0.0) for before, after in pairwise(self._points)]
         self.gap: float = min(GAP, (right - left) / max(len(steps), 1))
-        """The least distance of two moments: less than `GAP` if there are too many."""
+        """The least distance of two moments; less than `GAP` if there are too many moments."""
         spare = right - left - self.gap * len(steps)
         elapsed = sum(steps)
         shares = [step / elapsed if elapsed else 1 / len(steps) for step in steps]
@@ -68,11 +68,11 @@ class Axis:
 
     @property
     def end(self) -> float:
-        """The place of the last thing that is known."""
+        """The place of the last known event."""
         return self._places[-1]
 
     def place(self, at: At) -> float:
-        """Where a point of time stands; between two moments in proportion to the time."""
+        """Return the place of a point of time, interpolated between two moments."""
         index = bisect_right(self._points, at) - 1
         before = self._points[index]
         if at == before:
@@ -86,14 +86,15 @@ class Axis:
         return x1 + (x2 - x1) * min(max(share, 0.0), 1.0)
 
     def pieces(self) -> Iterator[tuple[float, float, bool]]:
-        """The axis from left to right: where a piece begins and ends, and if it is to scale."""
+        """Yield the pieces from left to right: beginning, end, and whether it is to scale."""
         for (x1, x2), to_scale in zip(pairwise(self._places), self._to_scale, strict=True):
             yield x1, x2, to_scale
 
     def labels(self) -> list[Label]:
-        """Times that stand below the axis, none of them over another.
+        """Return the times below the axis, without overlaps.
 
-        The first is 0; then come the moments that cut others short, the end, and what has room.
+        Time 0 has priority, then the moments that affect other lanes, the end, and then any moment
+        for which there is room.
         """
         labels: list[Label] = []
         urgent = [at for at in self._points if at in self._urgent]

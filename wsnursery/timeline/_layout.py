@@ -1,4 +1,4 @@
-"""Where everything stands in the picture of a timeline. Pure: numbers and texts, no markup."""
+"""The layout of the picture of a timeline: numbers and texts, without markup or side effects."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ SIZES: dict[Style, float] = {
     "detail": 12,
     "number": 10,
 }
-"""Of the font."""
+"""The font sizes."""
 
 MARGIN = 14.0
 RADIUS = GAP / 2 - 1
-"""Of a mark."""
+"""The radius of a mark."""
 _READABLE = 6.0
-"""A mark with a smaller radius has no number."""
+"""The least radius of a mark that has a number."""
 _LANE = 40.0
-"""From one lane to the next."""
+"""The distance from one lane to the next."""
 _MIDDLE = 26.0
-"""From the top of a lane to the middle of its bar; above it is the title."""
+"""The distance from the top of a lane to the middle of its bar. The title is above the bar."""
 _BETWEEN = 12.0
-"""From one connection to the next."""
+"""The distance from one connection to the next."""
 _BAR = 8.0
 _LEAST = 2.0
-"""The width of a bar that took no time."""
+"""The width of a bar for something that took no time."""
 _COLUMN = 3
-"""Messages nearer than this are one stroke."""
+"""Messages that are closer than this share one stroke."""
 _LINE = 17.0
-"""From one line of text to the next."""
+"""The distance from one line of text to the next."""
 
 _OUTLINED = "outlined: winding down"
 _DOTTED = "dotted: not to scale"
@@ -83,7 +83,7 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment: a disc with its number; without one where there is no room for it."""
+    """The mark of a moment: a disc, with its number if there is room for it."""
 
     x: float
     y: float
@@ -102,12 +102,12 @@ class Text:
     style: Style
     anchor: Anchor = "start"
     note: str = ""
-    """Goes on behind it, in the style of a note."""
+    """Text that follows, in the style of a note."""
 
 
 @dataclass(slots=True)
 class Picture:
-    """What is to be drawn, each kind over the one before it."""
+    """The shapes to draw. Each kind is drawn over the previous one."""
 
     width: float
     height: float = 0
@@ -118,12 +118,12 @@ class Picture:
 
 
 def layout(stories: Sequence[Story], title: str | None, width: float) -> Picture:
-    """Give everything its place.
+    """Lay out the picture.
 
     Args:
         stories: One or more connections, of one recorder.
-        title: What stands above.
-        width: How wide the picture is; how high it gets depends on what is in it.
+        title: The title above the picture.
+        width: The width of the picture. The height depends on the content.
     """
     draft = _Draft(stories, width)
     draft.write_title(title or "")
@@ -134,7 +134,7 @@ def layout(stories: Sequence[Story], title: str | None, width: float) -> Picture
 
 
 class _Draft:
-    """The picture while it is drawn, from top to bottom."""
+    """The unfinished picture, which is laid out from top to bottom."""
 
     def __init__(self, stories: Sequence[Story], width: float) -> None:
         self.picture = Picture(width, MARGIN)
@@ -154,13 +154,13 @@ class _Draft:
         self.picture.texts.append(Text(x, y, text, style, anchor))
 
     def write_title(self, title: str) -> None:
-        """What the picture shows."""
+        """Write the title."""
         if title:
             self._write_lines(MARGIN, title, "title")
             self.picture.height += 10
 
     def draw_stories(self) -> None:
-        """The lanes of every connection, with the moments in them."""
+        """Draw the lanes of every connection, with their moments."""
         for letter, story in self._stories:
             top = self.picture.height
             middles = {lane: top + _MIDDLE + row * _LANE for row, lane in enumerate(story.lanes)}
@@ -205,7 +205,7 @@ class _Draft:
         self.picture.boxes.append(Box(x1, y - _BAR / 2, width, _BAR, style, outlined))
 
     def _draw_messages(self, lane: Lane, y: float) -> None:
-        """A stroke for each, a higher one for several that are next to each other."""
+        """Draw a stroke for each message, and a higher one for messages that are close together."""
         columns = Counter(round(self._axis.place(at) / _COLUMN) for at in lane.messages)
         for column, messages in sorted(columns.items()):
             x, height = column * _COLUMN, min(6 + 2 * log2(messages), 14)
@@ -216,7 +216,7 @@ class _Draft:
         self.picture.marks.append(Mark(x, y, radius, number, moment.tone))
 
     def draw_axis(self) -> None:
-        """The time, and what the lines mean."""
+        """Draw the time axis and the key."""
         y = self.picture.height
         dotted = False
         for x1, x2, to_scale in self._axis.pieces():
@@ -231,7 +231,7 @@ class _Draft:
         self.picture.height += 8
 
     def write_moments(self) -> None:
-        """What has happened, in words."""
+        """Write the moments as text."""
         times = self._times()
         widest = max((text_width(time, SIZES["time"]) for time in times), default=0)
         column = MARGIN + 2 * RADIUS + 8 + widest
@@ -252,7 +252,7 @@ class _Draft:
         self.picture.height += MARGIN - 5
 
     def _times(self) -> list[str]:
-        """When, for every moment; only by how much later, if that would be the same text."""
+        """Return the time of every moment, or how much later it was if the texts are equal."""
         origin = min(story.begin for _, story in self._stories)
         times: list[str] = []
         before, said = origin.time, ""

@@ -58,7 +58,7 @@ class _Track:
 
     def __init__(self, opened: Entry, max_entries: int) -> None:
         self.names = {BODY: "body"}
-        """The names of running tasks. Names of ended tasks are dropped, because there may be many."""
+        """The names of running tasks. Names of ended ones are dropped, as they may be many."""
         self.dropped = 0
         self._max_entries = max_entries
         self._opened = opened

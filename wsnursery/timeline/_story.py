@@ -1,4 +1,4 @@
-"""What a timeline tells: its lanes, and the moments that matter. Pure, and without geometry."""
+"""The lanes and the important moments of a timeline, without geometry or side effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST_TONES: dict[Ending | None, Tone] = {**_TONES, "returned": "good"}
 
 
 class At(NamedTuple):
-    """A place in the order of events, and the time of the clock."""
+    """A position in the order of events, with its time."""
 
     number: int
     time: float
@@ -35,9 +35,9 @@ class Span:
 
     begin: At
     notified: At | None = None
-    """When it was cancelled, or the connection ended: from then on it winds down."""
+    """The moment when it was cancelled or the connection ended. From then on it winds down."""
     end: At | None = None
-    """`None`: it goes on."""
+    """`None` if it is still running."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,17 +46,17 @@ class Lane:
 
     title: str
     note: str = ""
-    """What became of it, in a few words."""
+    """Its outcome, in a few words."""
     spans: list[Span] = field(default_factory=list[Span])
-    """Of the connection, or of tasks of one name that ran one after the other."""
+    """The spans of the connection, or of tasks with one name that ran one after the other."""
     messages: list[At] = field(default_factory=list[At])
     sizes: list[int] = field(default_factory=list[int])
-    """Of the messages, in bytes."""
+    """The sizes of the messages, in bytes."""
 
 
 @dataclass(slots=True)
 class Moment:
-    """Something that gets a number in the picture and a line below it."""
+    """An event that gets a number in the picture and a line below it."""
 
     at: At
     lane: Lane
@@ -64,7 +64,7 @@ class Moment:
     text: str
     details: tuple[str, ...] = ()
     cuts: bool = False
-    """Other lanes feel it."""
+    """Whether it affects other lanes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Story:
     moments: list[Moment]
     begin: At
     end: At
-    """The last thing that is known."""
+    """The last known event."""
     forgotten: int
-    """Entries that were not kept."""
+    """The number of entries that were dropped."""
 
 
 def story_of(timeline: Timeline) -> Story:
@@ -96,7 +96,7 @@ def _at(entry: Entry) -> At:
 
 
 class _StoryBuilder:
-    """Goes through the entries of one connection."""
+    """Builds a story from the entries of one connection."""
 
     def __init__(self, opened: Entry) -> None:
         self.moments: list[Moment] = []
@@ -112,7 +112,7 @@ class _StoryBuilder:
         self._start(BODY, "body", self._begin)
 
     def add(self, entry: Entry) -> None:
-        """Take the next entry."""
+        """Add the next entry."""
         match entry.kind:
             case "received" | "sent":
                 lane = self._way(entry)
@@ -128,7 +128,7 @@ class _StoryBuilder:
                 self._tell_of_connection(entry)
 
     def lanes(self) -> list[Lane]:
-        """The lanes, from top to bottom; a way that nothing went has none."""
+        """Return the lanes from top to bottom. A direction without messages has no lane."""
         for lane in self._ways.values():
             if lane.messages:
                 lane.note = amount(len(lane.messages), sum(lane.sizes))
@@ -147,7 +147,7 @@ class _StoryBuilder:
     def _note(
         self, entry: Entry, lane: Lane, tone: Tone, more: str = "", *, cuts: bool = False
     ) -> Moment:
-        # The connection's last word has the whole chain; else it is written out once.
+        # The last entry has the whole chain of causes. Elsewhere a chain is written out only once.
         known = entry.ending == "disconnected" or entry.detail in self._details
         details = () if known and entry.kind != "closed" else entry.detail
         self._details.add(entry.detail)
@@ -156,7 +156,7 @@ class _StoryBuilder:
         return moment
 
     def _repeat(self, entry: Entry) -> None:
-        """What happens again and again, with nothing but its like in between, is told once."""
+        """Merge repeated events, if there are no other events in between."""
         lane = self._way(entry)
         key = f"{entry.kind} {lane.title}"
         if key in self._repeated:
@@ -169,7 +169,7 @@ class _StoryBuilder:
         moment.text = sentence(replace(entry, messages=messages)) + often
 
     def _start(self, task: int, name: str, at: At) -> None:
-        """Let it have the lane of a task of the same name that has ended, if there is one."""
+        """Start a task. It reuses the lane of an ended task of the same name, if there is one."""
         taken = self._running.values()
         free = (lane for lane in self._tasks if lane.title == name and lane not in taken)
         lane = next(free, None)
@@ -182,7 +182,7 @@ class _StoryBuilder:
 
     def _end_task(self, entry: Entry) -> None:
         task = entry.task or BODY
-        if task not in self._running:  # its start was not kept
+        if task not in self._running:  # the entry of its start was dropped
             self._start(task, entry.label, self._begin)
         lane = self._running.pop(task)
         lane.note = ENDINGS[entry.ending]
@@ -194,7 +194,7 @@ class _StoryBuilder:
             self._repeated.clear()
 
     def _later(self, entry: Entry, notified: At) -> str:
-        """How long a task has taken to end."""
+        """Describe how long a task has taken to end."""
         took = duration(entry.time - notified.time)
         if entry.time <= notified.time:
             return ""

@@ -1,4 +1,4 @@
-"""The picture of a timeline as SVG: an element for each thing that `_layout` has placed."""
+"""The picture of a timeline as SVG: one element for each shape of `_layout`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._story import Story, story_of
 from ._words import ARROW
 
 _SCALE = 1.25
-"""How much larger than in its own units the picture is where there is room for it."""
+"""How much the picture is enlarged where there is room for it."""
 
 _LIGHT = {
     "back": "#ffffff",
@@ -26,7 +26,7 @@ _LIGHT = {
     "warn": "#9a6700",
     "bad": "#cf222e",
 }
-"""Texts have a contrast of at least 4.5 to 1 with what is behind them, lines of 3 to 1."""
+"""Texts have a contrast of at least 4.5 to 1 with their background, lines of 3 to 1."""
 
 _DARK = {
     "back": "#0d1117",
@@ -71,20 +71,19 @@ _SHAPES = """\
 
 
 def svg(*timelines: Timeline, title: str | None = None, width: float = 420) -> str:
-    """Draw what happened to connections as SVG.
+    """Draw the events of connections as SVG.
 
-    The picture is complete in itself: no script, no font, no other file. It follows the reader's
-    dark or light mode, has its story as a description for those who do not see it, and may stand
-    in a page (several times) or in a file. What peers sent is escaped. Equal input gives equal
-    output.
+    The picture is self-contained: no script, no font, no other file. It follows the dark or light
+    mode of the reader, and has a description for screen readers. You can put it into a file, or
+    into a page, also several times. Text from peers is escaped. Equal input gives equal output.
 
     Args:
-        timelines: Of `Recorder.timeline` or `Recorder.timelines`, of one recorder; they share an
-            axis.
-        title: What stands above.
-        width: In units in which text is 11 to 16 high (at least 240). It is shown up to 1.25
-            times that size, in pixels, and shrinks with the page. 420 can be read on a phone;
-            where there is more room, give it.
+        timelines: The timelines, from `Recorder.timeline` or `Recorder.timelines`, all of one
+            recorder. They share one axis.
+        title: The title above the picture.
+        width: The width, in units in which text is 11 to 16 high (at least 240). It is shown up to
+            1.25 times that size, in pixels, and shrinks with the page. The default of 420 is
+            legible on a phone. Use more where there is more room.
 
     Returns:
         An ``<svg>`` element.
@@ -93,9 +92,11 @@ def svg(*timelines: Timeline, title: str | None = None, width: float = 420) -> s
         ValueError: There is no timeline, or ``width`` is too small.
     """
     if not timelines:
-        raise ValueError("svg() draws at least one timeline: has the recorder seen a connection?")
+        raise ValueError(
+            "svg() needs at least one timeline, got none: has the recorder seen a connection?"
+        )
     if width < 240:
-        raise ValueError(f"width is at least 240, not {width}")
+        raise ValueError(f"width must be at least 240, got {width}")
     stories = [story_of(timeline) for timeline in timelines]
     heading = escaped(title or "")
     picture = layout(stories, heading, width)

@@ -19,23 +19,23 @@ _Event = dict[str, Any]
 
 
 def trace(*timelines: Timeline) -> str:
-    """Write what happened to connections as a trace, for https://ui.perfetto.dev.
+    """Write the events of connections as a trace, for https://ui.perfetto.dev.
 
-    Every connection is a process there, and each of its tasks a thread. A slice is the time that a
-    task ran, with its winding down inside: from its cancellation, or the end of the connection, to
-    its own end. Messages and everything else are instants. What peers sent is escaped. Equal input
-    gives equal output.
+    Every connection is a process, and each of its tasks is a thread. A slice is the time that a
+    task ran. Its clean-up is a slice inside it, from the cancellation of the task, or the end of
+    the connection, to the end of the task. Messages and all other events are instants. Text from
+    peers is escaped. Equal input gives equal output.
 
     Args:
-        timelines: Of `Recorder.timeline` or `Recorder.timelines`, of one recorder; time 0 is when
-            the first of them was opened.
+        timelines: The timelines, from `Recorder.timeline` or `Recorder.timelines`, all of one
+            recorder. Time 0 is when the first connection was opened.
 
     Returns:
-        A JSON object in Chrome's Trace Event Format, with an event on each line.
+        A JSON object in Chrome's Trace Event Format, with one event per line.
     """
     stories = [story_of(timeline) for timeline in timelines]
     start = min((story.begin.time for story in stories), default=0.0)
-    # No two rows have the same number, so that viewers which go by `tid` alone keep them apart.
+    # All rows have different numbers, because some viewers distinguish rows by `tid` alone.
     numbers = count(1)
     events = [
         json.dumps(event)
@@ -58,7 +58,7 @@ class _TraceProcess:
         self._threads = {id(lane): next(numbers) for lane in story.lanes}
 
     def events(self) -> Iterator[_Event]:
-        """All of them: the names of the rows, then row by row."""
+        """Yield the names of the rows, then the events row by row."""
         first, *_ = self._story.lanes
         named = {"name": first.title, "connection": self._connection}
         yield {"ph": "M", "name": "process_name", "pid": self._pid, "args": named}
@@ -77,7 +77,7 @@ class _TraceProcess:
         return {"ph": "M", "name": name, **place, "args": arguments}
 
     def _span(self, lane: Lane, span: Span) -> Iterator[_Event]:
-        """A slice, and a second one in it, which begins when it is to end."""
+        """Yield a slice, and inside it a second one for the time in which it winds down."""
         yield self._slice(lane, lane.title, span.begin, span.end)
         if span.notified is not None:
             yield self._slice(lane, "winding down", span.notified, span.end)
@@ -85,7 +85,7 @@ class _TraceProcess:
     def _slice(self, lane: Lane, name: str, begin: At, end: At | None) -> _Event:
         event = self._event(lane, begin, name)
         if end is None:
-            return {"ph": "B", **event}  # viewers show that it did not end
+            return {"ph": "B", **event}  # viewers show such a slice as unfinished
         return {"ph": "X", **event, "dur": self._time(end) - event["ts"]}
 
     def _instant(self, lane: Lane, at: At, name: str, /, **arguments: object) -> _Event:
@@ -96,5 +96,5 @@ class _TraceProcess:
         return {"name": name, "cat": "wsnursery", **place, "ts": self._time(at)}
 
     def _time(self, at: At) -> int:
-        """In microseconds: finer than an event loop is."""
+        """Return the time in microseconds, which is finer than the clock of an event loop."""
         return round((at.time - self._start) * 1e6)
