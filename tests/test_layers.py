@@ -1,6 +1,7 @@
-"""The layers: imports point down only, and only the module named after a library imports it."""
+"""The layers: imports point down only, and only the folder named after a library imports it."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -34,7 +35,9 @@ MAY_IMPORT = {
     "_doctor": {"_engine", "asgi"},
     "__main__": {"_doctor", "hypercorn", "wsnursery"},
 }
-"""The house, from the ground up: imports point down, those for type checkers too."""
+"""The house, from the ground up. Imports point down, including those for type checkers.
+
+`tools.house_picture` draws it, and CONTRIBUTING.md shows it."""
 
 IMPORTERS = {
     # A library, and the folders and files that may import it.
@@ -116,6 +119,17 @@ CORE = {name for name in MODULES if place(name) in GROUND | {"_backend", "_engin
 
 def test_every_folder_has_its_row() -> None:
     assert {place(name) for name in MODULES} == GROUND | set(MAY_IMPORT)
+
+
+def test_contributing_shows_the_table() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8")
+    start = text.index("| folder or file |")
+    lines = text[start : text.index("\n\n", start)].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    shown = {name: set(re.findall(r"`(\w+)`", imports)) for name, _, imports in rows}
+    assert shown == {f"`{name}`": found for name, found in MAY_IMPORT.items()}
+    ground = text[text.index("The *ground* is") : text.index("Every folder may import it.")]
+    assert set(re.findall(r"`(\w+)`", ground)) == GROUND
 
 
 def test_imports_point_down() -> None:

@@ -7,11 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.test_layers import MAY_IMPORT
 from wsnursery._engine.states import TRANSITIONS, State, Transition
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 state_picture = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "state_picture.py")))
+house_picture = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "house_picture.py")))
 timeline_pictures = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "timeline_pictures.py")))
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -31,6 +33,33 @@ def test_a_transition_without_a_place_is_an_error() -> None:
     table = {**TRANSITIONS, State.OPEN: {Transition.REJECT: State.REJECTED}}
     with pytest.raises(ValueError, match="open to rejected"):
         state_picture.picture(table)
+
+
+def test_the_house_is_that_of_the_table() -> None:
+    shown = (PICTURES / "house.svg").read_text(encoding="utf-8")
+    assert shown == house_picture.picture(), "draw it again: python -m tools.house_picture"
+
+
+def test_an_arrow_leads_to_what_no_other_arrow_leads_to() -> None:
+    arrows = house_picture.direct({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert arrows == {"a": {"b"}, "b": {"c"}, "c": {"ground"}}
+
+
+def test_every_import_is_in_the_description() -> None:
+    words = house_picture.described(MAY_IMPORT)
+    assert "asgi may import _backend, _engine;" in words
+    assert "_backend may import no other folder;" in words
+
+
+def test_a_folder_without_a_place_is_an_error() -> None:
+    with pytest.raises(ValueError, match="attic"):
+        house_picture.picture({**MAY_IMPORT, "attic": set()})
+
+
+def test_all_arrows_of_the_house_point_down() -> None:
+    places = house_picture.PLACES
+    for name, found in house_picture.direct(MAY_IMPORT).items():
+        assert all(places[below].floor > places[name].floor for below in found), name
 
 
 @pytest.mark.parametrize("name", timeline_pictures.RUNS)
@@ -62,3 +91,8 @@ def test_texts_do_not_leave_the_picture() -> None:
         start = {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor", "start")]
         left = int(text.get("x", "")) - start
         assert 0 < left < left + width < state_picture.WIDTH, text.text
+
+
+def test_texts_do_not_leave_the_boxes_of_the_house() -> None:
+    for name, place in house_picture.PLACES.items():
+        assert max(8.5 * len(name), 7 * len(place.words)) < place.width, name
