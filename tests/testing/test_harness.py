@@ -73,5 +73,5 @@ def test_an_unknown_backend():
     async def main():
         pass
 
-    with pytest.raises(ValueError, match="'asyncio' or 'trio', not 'curio'"):
+    with pytest.raises(ValueError, match="'asyncio' or 'trio', got 'curio'"):
         run_once("curio", main, Control())

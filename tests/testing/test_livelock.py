@@ -9,7 +9,7 @@ import pytest
 from wsnursery import WebSocket, testing, websocket_app
 from wsnursery.testing._transcript import attached
 
-ADVICE = "must not go on after WebSocketDisconnected"
+ADVICE = "must not continue after WebSocketDisconnected"
 
 
 def run(backend, main, max_turns=200):

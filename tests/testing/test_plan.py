@@ -26,7 +26,7 @@ def test_seeds_can_be_read_back(plan, seed):
 
 @pytest.mark.parametrize("seed", ["nonsense", "cancel0", "cancel0#1", "gone0@1", "fly0@1"])
 def test_what_is_not_a_seed(seed):
-    with pytest.raises(ValueError, match="is not a seed"):
+    with pytest.raises(ValueError, match="the seed must be one of an exploration, got"):
         Plan.parse(seed)
 
 

@@ -76,5 +76,5 @@ def test_a_deadlock_is_an_error_that_says_who_waits_where(name):
 
 
 def test_an_unknown_backend():
-    with pytest.raises(ValueError, match="knows 'asyncio' and 'trio', not 'curio'"):
+    with pytest.raises(ValueError, match="'asyncio' or 'trio', got 'curio'"):
         testing.virtual_backend("curio")

@@ -1,7 +1,7 @@
 """Test what happens when the connection breaks: an ASGI server in memory, with faults.
 
 It works for every ASGI application with WebSockets, on trio and on asyncio. See
-``docs/testing.md`` for a tour.
+``docs/testing.md`` for an introduction.
 """
 
 from ._client import Client as Client

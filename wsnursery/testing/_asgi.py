@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class AsgiSide:
-    """Keeps the order of the ASGI messages, and treats the application as the personality says.
+    """Checks the order of the ASGI messages, and behaves as the personality defines.
 
     Args:
         channel: The connection.
-        faults: Gives the faults that are armed at the moment.
-        on_close: Called when the application's close frame is on its way to the peer.
+        faults: Returns the faults that are currently armed.
+        on_close: Called when the application has sent its close frame.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AsgiSide:
         try:
             await self._channel.until(lambda: self._has_message() or self._channel.end is not None)
         except BaseException:
-            # The event came in the very moment of the cancellation.
+            # The event arrived at the same moment as the cancellation.
             if self._rules.cancelled_receive_loses and self._has_message():
                 self._channel.to_app.popleft()
             raise
@@ -85,7 +85,7 @@ class AsgiSide:
         return self._channel.end
 
     def _has_message(self) -> bool:
-        # What the peer has sent behind its handshake waits until the server has answered that.
+        # Messages that the peer sent after its handshake wait until the server has answered it.
         return self._channel.accepted and bool(self._channel.to_app)
 
     async def _after_disconnect(self) -> Mapping[str, Any]:
@@ -198,7 +198,7 @@ class AsgiSide:
         self._on_close()
 
     async def _late(self, kind: str) -> None:
-        """The peer is gone: do what this server does then."""
+        """Behave as this server does when the peer is gone."""
         self._channel.log("app", "late", detail=kind)
         if self._rules.send_waits_for_queue and not self._channel.notified:
             await self._wait_for_queue()
@@ -210,7 +210,7 @@ class AsgiSide:
         try:
             await self._channel.until(lambda: self._channel.room_to_app)
         except BaseException:
-            # The server was about to put the disconnect event into the queue, in this very call.
+            # The server would have put the disconnect event into the queue in this call.
             self._channel.end = None
             raise
 
@@ -247,10 +247,10 @@ class AsgiSide:
 
 
 def _payload(event: Mapping[str, Any]) -> Message:
-    """The message in a send or receive event.
+    """Return the message in a send or receive event.
 
     Raises:
-        TypeError: it has none.
+        TypeError: The event has no message.
     """
     text = event.get("text")
     if isinstance(text, str):

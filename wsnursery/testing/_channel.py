@@ -18,17 +18,16 @@ from ._transcript import Party, Transcript, TranscriptEntry, Verb
 
 @dataclass(frozen=True, slots=True)
 class CloseFrame:
-    """The end of what the peer can receive; ``code`` is what the peer sees."""
+    """The last item that the peer can receive. ``code`` is the code that it sees."""
 
     code: int
     reason: str = ""
 
 
 class Channel:
-    """Two bounded queues, one end, and a way to wait for any change of them.
+    """Two bounded queues and an end, with a way to wait for any change.
 
-    Nothing is awaited between looking at a queue and changing it, so a cancelled wait loses
-    nothing.
+    There is no await between looking at a queue and changing it, so a cancelled wait loses nothing.
     """
 
     def __init__(self, personality: Personality) -> None:
@@ -39,37 +38,37 @@ class Channel:
         self.to_peer: deque[Message | CloseFrame] = deque()
         """Messages, and at most one close frame, on their way to the peer."""
         self.end: dict[str, Any] | None = None
-        """The disconnect event; set once, delivered after the messages."""
+        """The disconnect event. It is set once, and delivered after the messages."""
         self.peer_left: bool = False
-        """The peer closed or vanished: it takes nothing any more."""
+        """Whether the peer has closed or vanished. Then it takes no more messages."""
         self.app_closed: tuple[int, str] | None = None
-        """The application's own close."""
+        """The code and reason of the application's close."""
         self.answered = False
-        """The application has sent its accept, whether or not the peer was still there."""
+        """Whether the application has sent its accept, even if the peer had already left."""
         self.accepted = False
         self.subprotocol: str | None = None
         self.response_headers: list[tuple[bytes, bytes]] = []
         self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self.denial_body = b""
         self.denied = False
-        """The denial is complete."""
+        """Whether the denial is complete."""
         self.notified = False
-        """The application received the disconnect event."""
+        """Whether the application has received the disconnect event."""
         self.torn = False
-        """A raw send was cancelled: nobody knows how much of its frame went out."""
+        """Whether a raw send was cancelled. Then part of its frame may have been sent."""
         self.reading = 0
-        """Tasks inside the raw receive."""
+        """The number of tasks inside the raw receive."""
         self._changed = anyio.Event()
         self._started_at: float | None = None
 
     @property
     def room_to_app(self) -> bool:
-        """Whether one more message for the application fits."""
+        """Return whether one more message for the application fits."""
         return len(self.to_app) < _limit(self.personality.receive_queue)
 
     @property
     def room_to_peer(self) -> bool:
-        """Whether one more message for the peer fits."""
+        """Return whether one more message for the peer fits."""
         return len(self.to_peer) < _limit(self.personality.send_queue)
 
     def log(
@@ -90,30 +89,30 @@ class Channel:
         )
 
     def notify(self) -> None:
-        """Something changed: let every waiting task look again."""
+        """Let every waiting task check its condition again, after a change."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds. No checkpoint if it holds already."""
+        """Wait until the condition holds. Not a checkpoint if it already holds."""
         while not condition():
             await self._changed.wait()
 
     def finish(self, event: dict[str, Any]) -> None:
-        """Set the disconnect event, unless there is one: the first facts win."""
+        """Set the disconnect event, unless there is one, because the first facts count."""
         if self.end is None:
             self.end = event
             self.notify()
 
     def leave(self, event: dict[str, Any]) -> None:
-        """The peer is gone: what it has not read yet is lost, and the application will hear."""
+        """Let the peer leave. Its unread messages are lost, and a disconnect event follows."""
         self.peer_left = True
         self.to_peer.clear()
         self.finish(event)
         self.notify()
 
     def disconnect_event(self, code: int | None, reason: str | None = None) -> dict[str, Any]:
-        """The disconnect event as this server words it; ``reason`` only after a close frame."""
+        """Return this server's disconnect event. ``reason`` is given only after a close frame."""
         event: dict[str, Any] = {"type": "websocket.disconnect"}
         if self.personality.reports_code:
             event["code"] = code

@@ -1,4 +1,4 @@
-"""Run a whole ASGI application and talk to it: ``async with connect(app) as client``."""
+"""Run an ASGI application with a client: ``async with connect(app) as client``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ._faults import Fault
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI application. ``Any``, because every framework has its own words for the three."""
+"""An ASGI application. ``Any``, because every framework has its own types."""
 
 
 class Client(Peer):
-    """A peer of an application that runs in a task of its own. Made by :func:`connect`."""
+    """The peer of an application that runs in its own task. Made by :func:`connect`."""
 
     server: Server
     """The server between this client and the application."""
@@ -41,21 +41,21 @@ class Client(Peer):
 
     @property
     def exception(self) -> BaseException | None:
-        """What the application raised, once it has ended; ``None``: it returned."""
+        """The exception of the application, once it has ended. ``None`` if it returned."""
         return self._exception
 
     @property
     def unraised_exception(self) -> BaseException | None:
-        """What the application raised, unless :meth:`app_finished` has raised it already."""
+        """The exception of the application, unless :meth:`app_finished` has raised it."""
         return None if self._exception_raised else self._exception
 
     async def handshake(self) -> None:
-        """Wait for the answer to the handshake. :func:`connect` does it, unless told not to.
+        """Wait for the answer to the handshake. :func:`connect` calls this by default.
 
         Raises:
-            HandshakeDenied: the application refused, or returned without an answer.
-            ApplicationStuck: it did neither for ``timeout`` seconds.
-            Exception: what the application raised instead of answering.
+            HandshakeDenied: The application denied the handshake, or returned without an answer.
+            ApplicationStuck: The application did not answer for ``timeout`` seconds.
+            Exception: The exception that the application raised instead of answering.
 
         *Checkpoint*: if it has to wait. *Cancellation*: changes nothing.
         """
@@ -71,13 +71,13 @@ class Client(Peer):
         raise HandshakeDenied(status, headers, channel.denial_body)
 
     async def app_finished(self) -> None:
-        """Wait for the end of the application, and raise what it raised.
+        """Wait for the end of the application, and raise its exception if there is one.
 
-        What is raised here is not raised again when the block of :func:`connect` is left.
+        The exception is not raised again when the block of :func:`connect` is left.
 
         Raises:
-            ApplicationStuck: it did not end for ``timeout`` seconds.
-            BaseException: what the application raised.
+            ApplicationStuck: The application did not end for ``timeout`` seconds.
+            BaseException: The exception of the application.
 
         *Checkpoint*: yes. *Cancellation*: leaves the application running.
         """
@@ -87,30 +87,31 @@ class Client(Peer):
             raise self._exception
 
     async def until_finished(self) -> None:
-        """Wait for the end of the application, without raising what it raised.
+        """Wait for the end of the application, without raising its exception.
 
         Raises:
-            ApplicationStuck: it did not end for ``timeout`` seconds.
+            ApplicationStuck: The application did not end for ``timeout`` seconds.
 
         *Checkpoint*: yes. *Cancellation*: leaves the application running.
         """
         await self._wait_for(lambda: self._finished, "did not end")
 
     def cancel_app(self) -> None:
-        """Cancel the application's task, as a server does that shuts down."""
+        """Cancel the application's task, as a server does when it shuts down."""
         self._scope.cancel()
 
     async def run(self, app: Application) -> None:
         """Run the application to its end (:func:`connect` does this, in a task).
 
-        *Checkpoint*: as the application. *Cancellation*: the application's, as by a server.
+        *Checkpoint*: as the application. *Cancellation*: cancels the application, as a server
+        does.
         """
         server = self.server
         with self._scope, stopped_by_livelock(self._stop):
             try:
                 self._call = app(server.scope, server.receive, server.send)
                 await self._call
-            except Exception as error:  # noqa: BLE001 - it belongs to the test, which gets it
+            except Exception as error:  # noqa: BLE001 - it is raised in the test
                 self._exception = error
             finally:
                 if self._stuck is not None:
@@ -121,7 +122,7 @@ class Client(Peer):
                 server.app_ended(self._exception)
 
     def _stop(self, said: str) -> None:
-        """The application runs in a circle."""
+        """Stop an application that loops without waiting."""
         self._stuck = ApplicationStuck(said)
         self._scope.cancel()
 
@@ -158,17 +159,17 @@ async def connect(
     scope: Mapping[str, Any] | None = None,
     wait_for_accept: bool = True,
 ) -> AsyncGenerator[Client]:
-    """Run an ASGI application in a task and give the client that is connected to it.
+    """Run an ASGI application in a task, with a connected client.
 
     Entering waits until the application has accepted. Leaving closes the connection with 1000 if
-    it is still open and waits for the application to end; if the block raised, the application
+    it is still open, and waits for the application to end. If the block raised, the application
     is cancelled instead. An exception of the application is raised at the end of the block, with
-    its own traceback, unless :meth:`Client.app_finished` has raised it before.
+    its own traceback, unless :meth:`Client.app_finished` has already raised it.
 
     Args:
         app: The application: any ASGI application with WebSockets.
-        wait_for_accept: ``False``: enter at once, then ``await client.handshake()``.
-        path: See :class:`Server`, like everything else.
+        wait_for_accept: If ``False``, enter at once, and call ``await client.handshake()`` later.
+        path: See :class:`Server`, as for the other arguments.
         query_string: See :class:`Server`.
         headers: See :class:`Server`.
         subprotocols: See :class:`Server`.
@@ -177,13 +178,13 @@ async def connect(
         receive_queue: See :class:`Server`.
         send_queue: See :class:`Server`.
         answers_close: See :class:`Server`.
-        timeout: Seconds, on the clock of the test, that any wait for the application may take.
+        timeout: Seconds that any wait for the application may take, on the clock of the test.
         scope: See :class:`Server`.
 
     Raises:
-        HandshakeDenied: the application refused the connection.
-        ApplicationStuck: it never accepted, or did not end after the connection had.
-        Exception: what the application raised.
+        HandshakeDenied: The application denied the handshake.
+        ApplicationStuck: The application never accepted, or did not end after the connection.
+        Exception: The exception of the application.
     """
     server = ClientServer(
         path=path,

@@ -1,4 +1,4 @@
-"""Check a transport: what every connection must do, whatever carries it."""
+"""Check a transport against the rules that every connection must keep."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ._errors import ConnectionEnded
 
 
 class Remote(Protocol):
-    """The other end of a connection, as `check_transport` drives it."""
+    """The other end of a connection, which `check_transport` controls."""
 
     async def send(self, message: str | bytes) -> None:
         """Send a message."""
         ...
 
     async def receive(self) -> str | bytes:
-        """Wait for a message; answer a close frame and raise `ConnectionEnded` for it."""
+        """Wait for a message. Answer a close frame, and raise `ConnectionEnded` for it."""
         ...
 
     async def close(self, code: int, reason: str) -> None:
@@ -34,10 +34,10 @@ class Remote(Protocol):
 
 
 Block: TypeAlias = AbstractAsyncContextManager[WebSocket]
-"""The block of a WebSocket that is open when it has been entered."""
+"""The block of a WebSocket. The WebSocket is open once the block is entered."""
 
 PairFactory: TypeAlias = Callable[[Options], AbstractAsyncContextManager[tuple[Block, Remote]]]
-"""Makes a connection in memory: our end, to be entered by the check, and the other one."""
+"""Makes a connection in memory: our end, which the check enters, and the other end."""
 
 T = TypeVar("T")
 
@@ -45,18 +45,18 @@ Check: TypeAlias = Callable[[PairFactory], Awaitable[None]]
 
 
 async def check_transport(pair: PairFactory) -> None:
-    """Check that a transport carries a WebSocket as the contract says.
+    """Check that a transport carries a WebSocket as the contract requires.
 
-    Every check makes a connection of its own. Run it in virtual time, on every backend that the
+    Every check makes its own connection. Run it in virtual time, on every backend that the
     transport supports.
 
     Args:
-        pair: Makes two ends in memory that are connected to each other.
+        pair: Makes two connected ends in memory.
 
     Raises:
-        ExceptionGroup: The checks that failed; each error has a note with the rule that is broken.
+        ExceptionGroup: Some checks failed. Each error has a note with the violated rule.
 
-    *Checkpoint*: yes. *Cancellation*: ends the check under way, with its connection.
+    *Checkpoint*: yes. *Cancellation*: ends the current check, with its connection.
     """
     await run_checks("transport", CHECKS, pair)
 
@@ -64,13 +64,13 @@ async def check_transport(pair: PairFactory) -> None:
 async def run_checks(
     subject: str, checks: Mapping[str, Callable[[T], Awaitable[None]]], argument: T
 ) -> None:
-    """Run every check, and report all that fail with the rules that are broken."""
+    """Run every check, and report all failures with the violated rules."""
     failures: list[Exception] = []
     for rule, check in checks.items():
         try:
             with anyio.fail_after(CHECK_SECONDS):
                 await check(argument)
-        except Exception as exc:  # noqa: BLE001 - all of them are reported
+        except Exception as exc:  # noqa: BLE001 - all failures are reported
             exc.add_note(f"the {subject} breaks the rule: {rule}")
             failures.append(exc)
     if failures:
@@ -78,7 +78,7 @@ async def run_checks(
 
 
 CHECK_SECONDS = 60.0
-"""The longest that one check may take: more than every timeout of the options together."""
+"""The most seconds for one check, which is more than all timeouts of the options together."""
 
 MESSAGES = ("text", b"bytes", "", b"", "\N{SNOWMAN}" * 1000, bytes(range(256)) * 40)
 
@@ -297,4 +297,4 @@ CHECKS: dict[str, Check] = {
     "a message over the limit closes with 1009 (T4)": _big_message,
     "an inbox that is full slows the peer down (R2)": _full_inbox,
 }
-"""What is checked, with the rules of the contract."""
+"""The checks, with the rules of the contract."""

@@ -1,4 +1,4 @@
-"""What a deterministic run asks the code that controls it."""
+"""The interface of the code that controls a deterministic run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Control(Protocol):
-    """What the harness asks while it runs."""
+    """The calls that the harness makes during a run."""
 
     def on_step(self, coroutine: object, name: str) -> None:
-        """Something is about to run for one step: a task's coroutine, or `None` for a callback."""
+        """Called before each step: of a task's coroutine, or `None` for a callback."""
         ...
 
     def first(self, runnable: int) -> int:
-        """Which of the runnable tasks runs first (trio only)."""
+        """Return which of the runnable tasks runs first (trio only)."""
         ...
 
     def check(self) -> None:
-        """Raise :class:`Livelock` to stop the run by force."""
+        """Raise :class:`Livelock` to force the run to stop."""
         ...

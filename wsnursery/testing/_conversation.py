@@ -1,4 +1,4 @@
-"""A scenario for exploration out of an application and what its client says."""
+"""A scenario for exploration, made of an application and a conversation with its client."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def conversation(
     check: Callable[[Client], None] | None = None,
     **arguments: Any,
 ) -> Scenario:
-    """A scenario: this application, and a client that talks to it.
+    """Make a scenario of an application and a client that talks to it.
 
-    A run fails when
+    A run fails in these cases:
 
-    - the application raises anything but what was injected or ``may_raise`` allows, or an
-      exception group;
-    - the application does not end after the connection has;
-    - an assertion in ``talk`` or ``check`` fails;
-    - nothing was injected and the conversation does not happen to its end all the same.
+    - The application raises an exception that was not injected and that ``may_raise`` does not
+      allow, or an exception group.
+    - The application does not end after the connection has ended.
+    - An assertion in ``talk`` or ``check`` fails.
+    - The conversation does not reach its end although nothing was injected.
 
     Args:
         app: The application.
-        talk: What the client says and expects. It may be cut short where something is injected.
-        may_raise: What the application may raise when its connection breaks.
-        check: Called at the end of every run, for what must hold whatever happened.
+        talk: The client's side of the conversation. An injected fault may interrupt it.
+        may_raise: The exceptions that the application may raise when its connection breaks.
+        check: Called at the end of every run, to assert what must hold whatever happened.
         arguments: The arguments of :class:`Server`.
     """
 
@@ -73,10 +73,10 @@ async def _talk(client: Client, talk: Talk, run: Run) -> None:
     except ApplicationStuck:
         if not run.interfered:
             raise
-        # Somebody waits for ever for what the injected fault has swallowed.
+        # A task waits for ever for something that the injected fault prevented.
         client.vanish()
     except Exception as error:
-        if error is not client.exception:  # the application's, which is judged later
+        if error is not client.exception:  # the application's exception is checked later
             raise
 
 

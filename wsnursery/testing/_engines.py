@@ -1,4 +1,4 @@
-"""Check an engine of shared rooms: what all of them must do, whatever carries the messages."""
+"""Check an engine of shared rooms against the guarantees that every engine must give."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
 Interrupt: TypeAlias = Callable[[], Awaitable[object]]
-"""Breaks the connections of all engines, which then come back."""
+"""Breaks the connections of all engines, which then reconnect."""
 
 WAIT_SECONDS = 20.0
-"""Seconds within which what must happen has happened; no check waits for it to pass."""
+"""Seconds within which an expected event must happen. No check waits for all of it."""
 
 LOOK_EVERY = 0.005
-"""Seconds between two looks whether it has."""
+"""Seconds between two checks of a condition."""
 
 HISTORY = 20
 """Messages that the rooms of the checks keep."""
@@ -44,33 +44,32 @@ HISTORY = 20
 
 @dataclass
 class Setting:
-    """What a check gets."""
+    """The arguments of a check."""
 
     make: Callable[[], Engine]
     interrupt: Interrupt | None
 
 
 async def check_engine(make: Callable[[], Engine], *, interrupt: Interrupt | None = None) -> None:
-    """Check that an engine keeps the promises that `wsnursery.rooms.SharedRooms` makes.
+    """Check that an engine keeps the guarantees of `wsnursery.rooms.SharedRooms`.
 
-    Every check has rooms of its own, and two workers. Run it on every backend that the engine
-    supports; in real time if it does real I/O.
+    Every check has its own rooms, and two workers. Run it on every backend that the engine
+    supports, and in real time if the engine does real I/O.
 
     Args:
-        make: Makes an engine; all of them share their data, as the workers of one application do.
-        interrupt: Breaks the connections of all engines without loss of data, if there are any.
+        make: Makes an engine. All engines share their data, as the workers of one application do.
+        interrupt: Breaks the connections of all engines, if there are any, without loss of data.
 
     Raises:
-        ExceptionGroup: The checks that failed; each error has a note with the promise that is
-            broken.
+        ExceptionGroup: Some checks failed. Each error has a note with the violated guarantee.
 
-    *Checkpoint*: yes. *Cancellation*: ends the check under way, with its engines.
+    *Checkpoint*: yes. *Cancellation*: ends the current check, with its engines.
     """
     await run_checks("engine", CHECKS, Setting(make, interrupt))
 
 
 class Recipient:
-    """A member over a connection in memory, and what it is sent."""
+    """A member over a connection in memory, with the messages that it receives."""
 
     def __init__(self, peer: Peer, member: Member) -> None:
         self._peer = peer
@@ -79,22 +78,22 @@ class Recipient:
         self.missed = 0
 
     def look(self) -> list[str]:
-        """All that it was sent until now."""
+        """Return all messages that it has received so far."""
         self.got += [str(self._peer.receive_nowait()) for _ in range(self._peer.pending)]
         return self.got
 
     @property
     def texts(self) -> list[str]:
-        """What was published, of what it was sent."""
+        """The published texts of its messages."""
         return [message.split(" ", 1)[1] for message in self.look()]
 
     @property
     def positions(self) -> list[str]:
-        """The positions of what it was sent."""
+        """The positions of its messages."""
         return [message.split(" ", 1)[0] for message in self.look()]
 
     async def count_missed(self) -> None:
-        """Count what it has missed."""
+        """Count the messages that it has missed."""
         while True:
             self.missed += await self.member.missed()
 
@@ -113,18 +112,18 @@ class World:
         self.group = anyio.create_task_group()
 
     def make(self) -> SharedRooms:
-        """A worker that does not run yet."""
+        """Make a worker that does not run yet."""
         return SharedRooms(self._setting.make(), history=HISTORY, stamp=_stamped, linger=0)
 
     async def worker(self) -> SharedRooms:
-        """A worker that is live."""
+        """Start a worker, and wait until it is live."""
         rooms = self.make()
         await self.start(rooms)
         await rooms.wait_live()
         return rooms
 
     async def start(self, rooms: SharedRooms) -> anyio.CancelScope:
-        """Run a worker; cancel the scope to end it."""
+        """Run a worker. Cancel the returned scope to end it."""
         scope = anyio.CancelScope()
 
         async def run() -> None:
@@ -135,7 +134,7 @@ class World:
         return scope
 
     async def visit(self, rooms: SharedRooms) -> None:
-        """Join a room, and leave it at once."""
+        """Join a room, and leave it immediately."""
         server = Server()
         async with open_websocket(server.scope, server.receive, server.send) as ws:
             await ws.accept()
@@ -151,7 +150,7 @@ class World:
         replay: int = 0,
         after: Position | None = None,
     ) -> Recipient:
-        """A member of a room, which is synchronized unless the worker does not run."""
+        """Join a room. If the worker runs, wait until the room is synchronized."""
         server = Server(send_queue=1_000_000)
         options = Options(send_buffer=100_000)
         ws = await self._stack.enter_async_context(
@@ -175,7 +174,7 @@ async def _world(setting: Setting) -> AsyncGenerator[World]:
             try:
                 async with stack:
                     yield world
-            except Exception as exc:  # noqa: BLE001 - it is to leave bare, not in a group
+            except Exception as exc:  # noqa: BLE001 - it must leave without a group
                 failure = exc
             world.group.cancel_scope.cancel()
     if failure is not None:
@@ -183,9 +182,9 @@ async def _world(setting: Setting) -> AsyncGenerator[World]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     with anyio.fail_after(WAIT_SECONDS):
-        # Engines give no event for all that can be waited for here.
+        # Poll, because engines have no event for every condition.
         while not condition():  # noqa: ASYNC110
             await anyio.sleep(LOOK_EVERY)
 
@@ -302,7 +301,7 @@ async def _presence(setting: Setting) -> None:
         bob = str({"name": "Bob"})
         await until(lambda: seen(one) == {("Ann", True), (bob, False)})
         await until(lambda: seen(two) == {("Ann", False), (bob, True)})
-        await until(lambda: len(changes) == 2)  # what comes and goes unseen is not shown
+        await until(lambda: len(changes) == 2)  # a short visit in between is not shown
         ended.cancel()
         await until(lambda: seen(one) == {("Ann", True)})
         await until(lambda: len(changes) == 3)
@@ -364,4 +363,4 @@ CHECKS: dict[str, Callable[[Setting], Awaitable[None]]] = {
     "cancelled at any moment, it ends at once (10)": _cancelled,
     "after an interruption nothing is missing, within the history (2, 7)": _interrupted,
 }
-"""The checks, by the promise that each of them is about."""
+"""The checks, by the guarantee that each of them is about."""

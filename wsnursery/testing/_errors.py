@@ -1,26 +1,26 @@
-"""What the kit itself raises.
+"""The exceptions of the testing kit.
 
 AssertionError
  +-- ApplicationStuck      the application does not do what the test waits for
- +-- Leak                  something was left behind
+ +-- Leak                  a task, a cancel scope or a message was left behind
 Exception
- +-- HandshakeDenied       the application refused the connection
- +-- ConnectionEnded       there is nothing more to receive from the application
+ +-- HandshakeDenied       the application denied the handshake
+ +-- ConnectionEnded       no more messages can be received from the application
 RuntimeError
- +-- Deadlock              nothing can happen any more, on the virtual clock
+ +-- Deadlock              all tasks wait for each other, on the virtual clock
 BaseException
- +-- Livelock              the tasks run in circles, and the virtual clock stands still
+ +-- Livelock              a task loops without waiting, and the virtual clock cannot advance
 """
 
 from __future__ import annotations
 
 
 class ApplicationStuck(AssertionError):
-    """The application never did what the test waits for: accept, send, read or end."""
+    """The application did not do what the test waits for: accept, send, read or end."""
 
 
 class Leak(AssertionError):
-    """Something was left behind: a task, a cancel scope or a message."""
+    """A task, a cancel scope or a message was left behind."""
 
 
 class HandshakeDenied(Exception):
@@ -39,7 +39,7 @@ class HandshakeDenied(Exception):
 
 
 class ConnectionEnded(Exception):
-    """The connection is over, as the peer sees it: there is nothing more to receive."""
+    """The connection has ended, as the peer sees it: no more messages can be received."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         self.code = code
@@ -50,11 +50,11 @@ class ConnectionEnded(Exception):
 
 
 class Deadlock(RuntimeError):
-    """Every task waits, no timer is set and no I/O is open: nothing can happen any more."""
+    """Every task waits, no timer is set and no I/O is open, so nothing can ever happen."""
 
 
 class Livelock(BaseException):
-    """The code under test runs in circles, and the virtual clock stands still.
+    """The code under test loops without waiting, so the virtual clock cannot advance.
 
-    Not an ``Exception``: the circle is often a loop around an ``except Exception``.
+    It is not an ``Exception``, because such a loop often contains an ``except Exception``.
     """

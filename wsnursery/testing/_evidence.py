@@ -1,4 +1,4 @@
-"""What the plugin shows of a test that has failed: what crossed the wire, and the timelines."""
+"""The report of the plugin about a failed test: transcripts and timelines."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ._transcript import attached
 def sections(
     error: BaseException, recorder: Recorder | None, name: str, directory: Path | None
 ) -> Iterator[tuple[str, str]]:
-    """What is shown below the traceback: headings and texts.
+    """Yield what is shown below the traceback: headings and texts.
 
     Args:
-        error: What the test raised.
-        recorder: The test's, if it has one.
-        name: The test's.
-        directory: Where pictures go; `None`: nowhere.
+        error: The exception of the test.
+        recorder: The recorder of the test, if it has one.
+        name: The name of the test.
+        directory: The directory for pictures; `None` to draw none.
     """
     for transcript in attached(error):
         yield "wsnursery: what crossed the wire", transcript
     timelines = _timelines(error, recorder)
-    if timelines and not isinstance(error, ExplorationFailed):  # that one has it in its message
+    if timelines and not isinstance(error, ExplorationFailed):  # its message already has them
         yield "wsnursery: timeline", text(*timelines)
     if timelines and directory is not None:
         yield "wsnursery: picture", _draw(timelines, name, directory)
@@ -39,7 +39,7 @@ def _timelines(error: BaseException, recorder: Recorder | None) -> list[Timeline
 
 
 def _draw(timelines: list[Timeline], name: str, directory: Path) -> str:
-    """The path of the picture, or why there is none: it must not hide why the test failed."""
+    """Draw the picture. Return its path, or the reason if that fails, without raising."""
     path = directory / (re.sub(r"[^\w.-]+", "-", name)[-150:].strip("-") + ".svg")
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Systematic exploration: run a scenario again and again, and interfere at every point once.
+"""Systematic exploration: run a scenario repeatedly, with one interference at every point in turn.
 
-Breadth first: the undisturbed run; then every single fault and every single action at every step;
-then every pair; then the same with one decision about order or delay taken differently, and so on
-up to the bound. There is no chance in it: the same code gives the same runs.
+The order is breadth first: the undisturbed run; every single fault and every single action at every
+step; every pair; then the same with one decision about order or delay changed, and so on up to the
+bound. Nothing is random: the same code gives the same runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ._run import Run
 
 
 class ExplorationFailed(AssertionError):
-    """A run of an exploration failed. ``str()`` has the seed and what crossed the wire."""
+    """A run of an exploration failed. ``str()`` has the seed and the transcript."""
 
     def __init__(self, failure: FailedRun) -> None:
         self.failure = failure
@@ -47,15 +47,15 @@ class FailedRun:
     """One run that failed."""
 
     seed: str
-    """Give it to ``explore(..., replay=seed)`` to see this run again."""
+    """The seed. ``explore(..., replay=seed)`` reproduces this run."""
     run: int
-    """Its number, from 1."""
+    """The number of the run, counted from 1."""
     error: BaseException
-    """What went wrong."""
+    """The error that failed the run."""
     transcript: str
-    """What crossed the wire on each connection."""
+    """The transcript of each connection."""
     timelines: list[Timeline] = field(default_factory=list[Timeline])
-    """What happened to each connection, where the application has `Run.recorder` for a hook."""
+    """The timeline of each connection, if the application has `Run.recorder` as a hook."""
 
     def __str__(self) -> str:
         said = (
@@ -67,14 +67,14 @@ class FailedRun:
 
 @dataclass
 class Report:
-    """What an exploration did."""
+    """The result of an exploration."""
 
     runs: int = 0
     """The number of runs."""
     outcomes: set[int] = field(default_factory=set[int])
-    """One hash for each distinct course of events."""
+    """One hash for each distinct sequence of events."""
     failures: list[FailedRun] = field(default_factory=list[FailedRun])
-    """The failed runs, where the exploration was told to go on."""
+    """The failed runs, if the exploration continued after failures."""
 
 
 def explore(
@@ -92,27 +92,26 @@ def explore(
 ) -> Report:
     """Run a scenario at every possible point of failure.
 
-    Not to be called inside a running event loop: every run has its own, on virtual time.
+    Do not call it inside a running event loop, because every run has its own, on virtual time.
 
     Args:
-        scenario: An async function that takes a :class:`Run`; :func:`conversation` makes one out
-            of an application. It must do the same every time.
-        backends: ``"asyncio"``, ``"trio"`` or both; ``None``: all that are installed.
-        actions: What happens at every step: the code is cancelled (``native``: on asyncio, by
-            ``Task.cancel()``), the peer goes away.
-        faults: What goes wrong in every raw call.
-        pairs: Whether every fault is combined with a cancellation at every step.
+        scenario: An async function that takes a :class:`Run`. :func:`conversation` makes one of an
+            application. It must do the same every time.
+        backends: ``"asyncio"``, ``"trio"`` or both; ``None`` means all that are installed.
+        actions: The actions to take at every step: cancel the code (``native``: on asyncio, by
+            ``Task.cancel()``), or let the peer leave.
+        faults: The faults to inject into every raw call.
+        pairs: Whether to combine every fault with a cancellation at every step.
         bound: How many decisions about the order of tasks (trio) and about delays in the server
-            may differ from the default in one run. The number of runs grows by a factor of
-            about a hundred with each.
-        max_delay: The greatest number of checkpoints that a raw call is delayed by, where the
-            bound is above 0.
-        limit: Stop after this many runs on each backend; ``None``: do them all.
-        replay: The seed of one run, to be done alone.
-        keep_going: Collect the failures in the report instead of raising the first.
+            may differ from the default in one run. Each of them multiplies the number of runs by
+            about a hundred.
+        max_delay: The most checkpoints by which a raw call is delayed, if the bound is above 0.
+        limit: Stop after this many runs on each backend; ``None`` means no limit.
+        replay: The seed of one run, which is then the only run.
+        keep_going: Collect the failures in the report instead of raising the first one.
 
     Raises:
-        ExplorationFailed: a run failed; its ``__cause__`` is what went wrong.
+        ExplorationFailed: A run failed. Its ``__cause__`` is the error.
     """
     report = Report()
     if replay is not None:
@@ -136,7 +135,7 @@ def explore(
 
 
 class _Frontier:
-    """The plans still to be run: all with no deviation, then all with one, and so on."""
+    """The remaining plans: first those without a deviation, then those with one, and so on."""
 
     def __init__(self, bound: int) -> None:
         self._levels: list[deque[Iterator[Plan]]] = [deque() for _ in range(bound + 1)]
@@ -152,7 +151,7 @@ class _Frontier:
 
 @dataclass(frozen=True)
 class _Space:
-    """Which plans follow from a run that has been seen."""
+    """Derives further plans from a completed run."""
 
     actions: tuple[ActionKind, ...]
     faults: tuple[FaultKind, ...]
@@ -193,7 +192,7 @@ class _Space:
 
 
 def _deviations(plan: Plan, options: Sequence[int]) -> Iterator[Plan]:
-    """The same plan with one more decision, a later one, taken differently."""
+    """Yield the same plan with one more deviation, at a later decision."""
     for at in range(max(plan.deviations, default=-1) + 1, len(options)):
         for choice in range(1, options[at]):
             yield replace(plan, deviations={**plan.deviations, at: choice})
@@ -220,7 +219,7 @@ def _courses(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None:
-    """Run the scenario once; what went wrong."""
+    """Run the scenario once. Return its error, if there is one."""
 
     async def main() -> None:
         before = {task.id for task in anyio.get_running_tasks()}
@@ -233,13 +232,13 @@ def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None
 
     try:
         run_once(backend, main, run)
-    except (Exception, Livelock) as error:  # noqa: BLE001 - whatever it is, the run failed
+    except (Exception, Livelock) as error:  # noqa: BLE001 - any exception fails the run
         return error
     return None
 
 
 def _check(run: Run, left: Sequence[str | None]) -> None:
-    """What must hold after every run of everything."""
+    """Check what must hold after every run of any scenario."""
     if left:
         raise Leak(f"tasks were left behind: {', '.join(map(str, left))}")
     for server in run.servers:

@@ -1,7 +1,7 @@
 """Faults: what goes wrong in the server, and at which call.
 
-A fault is a small immutable description; :class:`Armed` counts the calls for it. Write your own
-by subclassing :class:`Fault` and overriding what it needs.
+A fault is a small immutable description. :class:`Armed` counts the calls for it. To write your own,
+subclass :class:`Fault` and override the methods that it needs.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def _make(error: Error) -> BaseException:
 
 @dataclass(frozen=True)
 class Fault:
-    """The base of all faults: nothing goes wrong.
+    """The base class of all faults. By itself it does nothing.
 
-    What its methods do, and wait for, happens inside of the application's raw call.
+    Its methods run inside the application's raw call, and may wait there.
 
-    The numbers count from 1, from the moment the fault was given to the server or injected.
+    Calls are numbered from 1, starting when the fault was given to the server or injected.
     """
 
     async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
-        """Run when the application makes its ``number``-th raw send, before it takes effect."""
+        """Called at the application's ``number``-th raw send, before it takes effect."""
 
     async def on_receive(self, peer: Peer, number: int) -> Mapping[str, Any] | None:
-        """Run at the application's ``number``-th raw receive.
+        """Called at the application's ``number``-th raw receive.
 
         Returns:
-            An event that ``receive()`` returns instead of what the peer did; usually ``None``.
+            An event that ``receive()`` returns instead of the peer's; usually ``None``.
         """
 
     def on_call(self, peer: Peer, number: int) -> None:
-        """Run at the ``number``-th raw call, sends and receives counted together."""
+        """Called at the ``number``-th raw call, with sends and receives counted together."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FailSend(Fault):
     number: int
     error: Error
     vanish: bool = False
-    """Whether the peer is gone at that moment, so that a disconnect event comes as well."""
+    """Whether the peer leaves at that moment, so that a disconnect event follows."""
 
     async def on_send(self, peer: Peer, number: int, event: Mapping[str, Any]) -> None:
         """Raise at the right call."""
@@ -65,7 +65,7 @@ class FailSend(Fault):
 
 @dataclass(frozen=True)
 class StallSend(Fault):
-    """The ``number``-th raw send waits until ``until`` is set; for ever without one."""
+    """The ``number``-th raw send waits until ``until`` is set, or for ever without it."""
 
     number: int
     until: anyio.Event | None = None
@@ -94,7 +94,7 @@ class FailReceive(Fault):
 
 @dataclass(frozen=True)
 class Garbage(Fault):
-    """The ``number``-th raw receive returns ``event``, whatever that is."""
+    """The ``number``-th raw receive returns ``event``, which may be anything."""
 
     number: int
     event: Mapping[str, Any]
@@ -121,7 +121,7 @@ class Delay(Fault):
 
 @dataclass(frozen=True)
 class VanishAt(Fault):
-    """The peer vanishes at the ``number``-th raw call, sends and receives counted together."""
+    """The peer vanishes at the ``number``-th raw call (sends and receives together)."""
 
     number: int
 
@@ -146,13 +146,13 @@ class CloseAt(Fault):
 
 
 async def pause(checkpoints: int) -> None:
-    """Let the other tasks run, this many times."""
+    """Let other tasks run, this many times."""
     for _ in range(checkpoints):
         await anyio.lowlevel.checkpoint()
 
 
 class Armed:
-    """One fault in one server: counts that server's calls from now on."""
+    """One fault in one server. It counts the calls of that server from now on."""
 
     __slots__ = ("_calls", "_peer", "_receives", "_sends", "fault")
 
@@ -162,21 +162,21 @@ class Armed:
         self._calls = self._sends = self._receives = 0
 
     def count_send(self) -> None:
-        """The application makes a raw send. Every fault counts it before any of them acts."""
+        """Count a raw send. Every fault counts it before any of them acts."""
         self._calls += 1
         self._sends += 1
 
     def count_receive(self) -> None:
-        """The application makes a raw receive."""
+        """Count a raw receive."""
         self._calls += 1
         self._receives += 1
 
     async def sending(self, event: Mapping[str, Any]) -> None:
-        """Do what is due at this send."""
+        """Act on this send, if it is time."""
         self.fault.on_call(self._peer, self._calls)
         await self.fault.on_send(self._peer, self._sends, event)
 
     async def receiving(self) -> Mapping[str, Any] | None:
-        """Do what is due at this receive; what it returns instead, if anything."""
+        """Act on this receive, if it is time. Return the event to use instead, if any."""
         self.fault.on_call(self._peer, self._calls)
         return await self.fault.on_receive(self._peer, self._receives)

@@ -1,4 +1,4 @@
-"""Run an async function once, deterministically, and look at every step of it."""
+"""Run an async function once, deterministically, and observe every step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control
     """Run ``main`` on virtual time.
 
     Raises:
-        Deadlock: nothing could happen any more.
-        Livelock: the control had to stop it by force.
+        Deadlock: Nothing could ever happen again.
+        Livelock: The control had to force it to stop.
     """
     if backend == "trio":
         from ._harness_trio import controlled
@@ -32,11 +32,11 @@ def run_once(backend: str, main: Callable[[], Awaitable[None]], control: Control
         factory = partial(_SteppedLoop, control)
         anyio.run(main, backend="asyncio", backend_options={"loop_factory": factory})
     else:
-        raise ValueError(f"the backend is 'asyncio' or 'trio', not {backend!r}")
+        raise ValueError(f"the backend must be 'asyncio' or 'trio', got {backend!r}")
 
 
 class _SteppedLoop(VirtualEventLoop):
-    """Tells of every callback before it runs."""
+    """An event loop that reports every callback before it runs."""
 
     def __init__(self, control: Control) -> None:
         self._control = control

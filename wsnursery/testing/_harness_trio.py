@@ -1,8 +1,8 @@
-"""Runs on trio with every decision about the order of tasks taken from outside.
+"""Runs on trio in which the control decides about the order of tasks.
 
-trio shuffles the tasks that are runnable at the same time. Where its own tests and Hypothesis
-make that deterministic, it sorts them and asks one random generator: here that generator is
-replaced by one that does as it is told.
+trio shuffles the tasks that are runnable at the same time. In its deterministic mode, for its own
+tests and for Hypothesis, it sorts them and uses one random generator. Here that generator is
+replaced by one that follows the control.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GENERATOR = "_r"
 
 
 class _Order:
-    """Stands in for trio's random generator."""
+    """Replaces trio's random generator."""
 
     def __init__(self, control: Control, stepper: _Stepper) -> None:
         self._control = control
@@ -36,11 +36,11 @@ class _Order:
         try:
             self._control.check()
         except Livelock as livelock:
-            # What is raised here would destroy the run; raised in the tasks it ends it.
+            # An exception here would destroy the run. Raised in the tasks, it ends the run.
             for task in set(batch) & set(tree(self._stepper.main_task)):
                 if task not in self._stopped:
-                    # Once: a second one might hit it while it leaves a nursery, which trio
-                    # cannot take.
+                    # Only once: a second one might arrive while the task leaves a nursery,
+                    # which trio does not support.
                     self._stopped.add(task)
                     raise_in(task, livelock)
         if len(batch) > 1:
@@ -49,7 +49,7 @@ class _Order:
             batch.append(first)
 
     def random(self) -> float:
-        """The other question that trio asks; it does not arise in the deterministic mode."""
+        """Another method that trio calls, but not in the deterministic mode."""
         return 0.0
 
 
@@ -65,8 +65,8 @@ class _Stepper(StuckDetector):
 
 @contextmanager
 def controlled(control: Control) -> Generator[dict[str, Any]]:
-    """Hand trio's decisions to ``control``; gives the options of the run."""
-    # They have no public name; trio's own Hypothesis support sets them from outside as well.
+    """Let ``control`` make trio's decisions. Gives the options of the run."""
+    # They have no public names. trio's own support for Hypothesis also sets them from outside.
     internals = vars(import_module("trio._core._run"))
     before = {name: internals[name] for name in (_SWITCH, _GENERATOR)}
     stepper = _Stepper(control)

@@ -1,4 +1,4 @@
-"""Check that nothing is left behind."""
+"""Check that no task, cancel scope or message is left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._faults import pause
 from ._peer import Peer
 
 CHECKPOINTS_TO_END = 5
-"""Checkpoints that a task may still need when it is about to end."""
+"""Checkpoints that an ending task may still need."""
 
 
 @asynccontextmanager
@@ -26,15 +26,15 @@ async def no_leaks(*peers: Peer) -> AsyncGenerator[None]:
                 ...
 
     Args:
-        peers: Both sides of these must have received everything that was sent to them.
+        peers: Both sides of these connections must have received all their messages.
 
     Raises:
-        Leak: something was left; not raised when the block raises itself.
+        Leak: Something was left behind. Not raised if the block itself raises.
     """
     before = {task.id for task in anyio.get_running_tasks()}
     finished = False
     try:
-        with anyio.CancelScope():  # noqa: ASYNC100 - what is checked is that it can be left
+        with anyio.CancelScope():  # noqa: ASYNC100 - the check is that it can be left
             yield
             finished = True
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Notice that tasks run in circles: one is always runnable, so virtual time stands still."""
+"""Detect a livelock: a task is always runnable, so virtual time cannot advance."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ MAX_TURNS = 100_000
 hundred; this many take a second or two of real time."""
 
 SAMPLE = 100
-"""Turns that are looked at to find out which task it is."""
+"""The number of turns that are sampled to find the task."""
 
 _thread = threading.local()
 """The functions that can stop the applications of the run in this thread."""
 
 
 class Sample:
-    """Counts which tasks run, to tell which one runs in a circle."""
+    """Counts which tasks run, to find the one that loops without waiting."""
 
     def __init__(self) -> None:
         self._steps: Counter[object] = Counter()
         self._names: dict[object, str] = {}
 
     def note(self, coroutine: object, name: str) -> None:
-        """A task runs."""
+        """Count one run of a task."""
         self._steps[coroutine] += 1
         self._names[coroutine] = name
 
@@ -48,10 +48,10 @@ class Sample:
 
 
 class TurnLimit:
-    """Counts the turns of an event loop in which virtual time stood still.
+    """Counts the turns of an event loop at one instant of virtual time.
 
     Args:
-        limit: The greatest number of them.
+        limit: The most turns that are allowed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -60,22 +60,22 @@ class TurnLimit:
         self._sample = Sample()
 
     def reset(self) -> None:
-        """Nothing was runnable: time moves."""
+        """Start counting again, because time advances."""
         if self._turns > self._limit:
             self._sample = Sample()
         self._turns = 0
 
     def turn(self) -> bool:
-        """One more turn; whether it is one to take a sample of."""
+        """Count a turn. Return whether it should be sampled."""
         self._turns += 1
         return self._turns > self._limit
 
     def note(self, coroutine: object, name: str) -> None:
-        """A task runs in a turn to take a sample of."""
+        """Count one run of a task in a sampled turn."""
         self._sample.note(coroutine, name)
 
     def exceeded(self) -> tuple[str, object] | None:
-        """After a turn: what to say, and the coroutine to blame, if it was one too many."""
+        """After a turn over the limit, return the message and the busiest coroutine."""
         if self._turns < self._limit + SAMPLE:
             return None
         sample = self._sample
@@ -86,11 +86,11 @@ class TurnLimit:
 
 
 def sentence(said: str, sample: Sample) -> str:
-    """The text of a :class:`Livelock`, and of an :class:`ApplicationStuck` because of one."""
+    """Return the text of a :class:`Livelock`, or of an :class:`ApplicationStuck` due to one."""
     where = str(sample)
     return (
         f"{said}; {where}. A loop must end, or wait for something: an `except` around receive() or "
-        "send() must not go on after WebSocketDisconnected or ClosedResourceError"
+        "send() must not continue after WebSocketDisconnected or ClosedResourceError"
         if where
         else said
     )
@@ -98,7 +98,7 @@ def sentence(said: str, sample: Sample) -> str:
 
 @contextmanager
 def stopped_by_livelock(stop: Callable[[str], None]) -> Generator[None]:
-    """While the block lasts, a livelock in this thread calls ``stop`` with what to say."""
+    """Inside the block, a livelock in this thread calls ``stop`` with the message."""
     stops: list[Callable[[str], None]] = vars(_thread).setdefault("stops", [])
     stops.append(stop)
     try:
@@ -109,7 +109,7 @@ def stopped_by_livelock(stop: Callable[[str], None]) -> Generator[None]:
 
 
 def stop_applications(said: str) -> bool:
-    """Stop the applications that run in this thread, each once; whether there were any."""
+    """Stop each application that runs in this thread. Return whether there was one."""
     stops: list[Callable[[str], None]] = vars(_thread).get("stops", [])
     waiting = tuple(stops)
     stops.clear()

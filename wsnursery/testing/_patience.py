@@ -1,26 +1,26 @@
-"""How long to wait, really, before calling an idle event loop a deadlock."""
+"""How long to wait in real time before an idle event loop counts as a deadlock."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-IDLE_SECONDS = 1.0  # real seconds; other threads may still have something to say
-PAUSE = 0.001  # real seconds between two looks
+IDLE_SECONDS = 1.0  # real seconds, because other threads may still wake the loop
+PAUSE = 0.001  # real seconds between two checks
 
 
 class Patience:
-    """Decides when an idle event loop is a dead one: at once, unless other threads live."""
+    """Decides when an idle event loop is deadlocked: at once, unless other threads run."""
 
     def __init__(self) -> None:
         self._idle_since: float | None = None
 
     def reset(self) -> None:
-        """Something happened."""
+        """Start again, because something happened."""
         self._idle_since = None
 
     def exhausted(self) -> bool:
-        """Nothing happened: whether to give up now. Sleeps for a moment if not."""
+        """Return whether to give up now. Otherwise sleep for a moment."""
         if threading.active_count() == 1:
             return True
         now = time.monotonic()

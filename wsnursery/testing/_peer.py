@@ -1,4 +1,4 @@
-"""The remote end of the connection, in the hands of the test."""
+"""The remote end of the connection, which the test controls."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ._channel import Channel
     from ._transcript import Transcript
 
-DEFAULT_TIMEOUT = 60.0  # seconds; longer than every time limit that a handler has by default
+DEFAULT_TIMEOUT = 60.0  # seconds, longer than every default timeout of a handler
 
 
 class Peer:
-    """What the other side of the WebSocket does. Any number of tasks may use it at once."""
+    """Controls the other side of the WebSocket. Any number of tasks may use it at once."""
 
     def __init__(self, channel: Channel, *, timeout: float, answers_close: bool) -> None:
         self._channel = channel
@@ -30,7 +30,7 @@ class Peer:
 
     @property
     def transcript(self) -> Transcript:
-        """What happened so far."""
+        """The events so far."""
         return self._channel.transcript
 
     @property
@@ -55,15 +55,15 @@ class Peer:
 
     @property
     def pending(self) -> int:
-        """The number of the application's messages that wait to be received here."""
+        """The number of the application's messages that this peer has not received."""
         return sum(isinstance(item, str | bytes) for item in self._channel.to_peer)
 
     async def send(self, message: Message) -> None:
         """Send one message. Waits while the server's queue is full, as TCP would.
 
         Raises:
-            ApplicationStuck: the application read nothing for ``timeout`` seconds.
-            ConnectionEnded: this peer has left, or the application has ended the connection.
+            ApplicationStuck: The application read nothing for ``timeout`` seconds.
+            ConnectionEnded: This peer has left, or the application has ended the connection.
 
         *Checkpoint*: if it has to wait. *Cancellation*: nothing was sent.
         """
@@ -77,8 +77,8 @@ class Peer:
         """Send one message without waiting.
 
         Raises:
-            anyio.WouldBlock: the server's queue is full.
-            ConnectionEnded: this peer has left, or the application has ended the connection.
+            anyio.WouldBlock: The server's queue is full.
+            ConnectionEnded: This peer has left, or the application has ended the connection.
         """
         if self._is_over:
             self._raise_ended()
@@ -93,8 +93,8 @@ class Peer:
         """Wait for the next message of the application.
 
         Raises:
-            ApplicationStuck: none came for ``timeout`` seconds.
-            ConnectionEnded: the application closed, or this peer has left.
+            ApplicationStuck: No message came for ``timeout`` seconds.
+            ConnectionEnded: The application closed, or this peer has left.
 
         *Checkpoint*: if it has to wait. *Cancellation*: loses nothing.
         """
@@ -102,11 +102,11 @@ class Peer:
         return self.receive_nowait()
 
     def receive_nowait(self) -> Message:
-        """Take the next message of the application, which must be there.
+        """Take the next message of the application without waiting.
 
         Raises:
-            anyio.WouldBlock: there is none.
-            ConnectionEnded: the application closed, or this peer has left.
+            anyio.WouldBlock: There is none.
+            ConnectionEnded: The application closed, or this peer has left.
         """
         if not self._channel.to_peer:
             if self._is_over:
@@ -119,7 +119,7 @@ class Peer:
         self._channel.notify()
         return item
 
-    async def __aiter__(self) -> AsyncIterator[Message]:  # noqa: ASYNC900 - it holds nothing
+    async def __aiter__(self) -> AsyncIterator[Message]:  # noqa: ASYNC900 - it holds no resource
         """Receive until the connection ends."""
         while True:
             try:
@@ -129,10 +129,10 @@ class Peer:
             yield message
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Send a close frame and leave. Messages not yet received here are lost.
+        """Send a close frame and leave. Messages that this peer has not received are lost.
 
         Args:
-            code: The code in the frame; ``None``: an empty frame.
+            code: The code in the frame; ``None`` sends an empty frame.
             reason: The reason in the frame.
         """
         if self._channel.peer_left:
@@ -146,7 +146,7 @@ class Peer:
         self._leave(reported, reason, CloseFrame(1005 if code is None else code, reason))
 
     def vanish(self) -> None:
-        """Disappear without a close frame, as when a cable is cut or a process is killed."""
+        """Disappear without a close frame, as with a pulled cable or a killed process."""
         if self._channel.peer_left:
             return
         self._channel.log("peer", "vanish")
@@ -169,7 +169,7 @@ class Peer:
             self._channel.finish(self._channel.disconnect_event(reported, reason))
 
     def see_close(self) -> None:
-        """The application's close frame is on its way: the peer answers if it is that kind."""
+        """Answer the application's close frame, if this peer is set to answer."""
         if self._answers_close:
             self.answer_close()
 
@@ -195,7 +195,7 @@ class Peer:
             )
 
     def _whereabouts(self) -> str:
-        """Where the application waits, for an error message; empty where it is not known."""
+        """Return where the application waits, for an error message. Empty if unknown."""
         return ""
 
 

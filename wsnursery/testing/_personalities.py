@@ -1,4 +1,4 @@
-"""What a server does where the ASGI specification leaves room, or is not kept."""
+"""Personalities: how servers behave where the ASGI specification leaves room or is violated."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 LateSend: TypeAlias = Callable[[str], Exception] | None
-"""Makes the exception of a raw send after the peer is gone, given the event's type.
+"""Makes the exception of a raw send after the peer is gone, from the type of the event.
 
-``None``: the send returns normally, and without a checkpoint.
+With ``None`` the send returns normally, and without a checkpoint.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Personality:
-    """How an in-memory server behaves; every difference between the real ones is a field.
+    """The behaviour of an in-memory server. Every difference between real servers is a field.
 
-    The presets of this module are named after real servers and say which versions behave so.
-    Make a variant with :func:`dataclasses.replace`::
+    The presets of this module are named after real servers, and document the versions that behave
+    in this way. Make a variant with :func:`dataclasses.replace`::
 
         quiet = dataclasses.replace(HYPERCORN_TRIO, receive_queue=1)
     """
@@ -27,7 +27,7 @@ class Personality:
     """Appears in error messages and in the ids of parametrised tests."""
 
     spec_version: str | None = "2.4"
-    """``scope["asgi"]["spec_version"]``; ``None``: the key is missing (daphne)."""
+    """``scope["asgi"]["spec_version"]``; with ``None`` the key is missing (daphne)."""
 
     late_send: LateSend = None
     """A raw send after the peer is gone, before the application received the disconnect event."""
@@ -38,20 +38,20 @@ class Personality:
     send_waits_for_queue: bool = False
     """A raw send to a peer that is gone waits until the queue of unread events has room.
 
-    Hypercorn does this: an application that sends and receives in one task hangs for ever.
+    Hypercorn does this, so an application that sends and receives in one task hangs for ever.
     """
 
     shielded_sends: bool = False
     """A raw send that waits for the peer cannot be cancelled (Hypercorn on trio)."""
 
     close_code: int | Literal["peer"] | None = "peer"
-    """The code reported when the peer's close frame had one; ``"peer"``: that code."""
+    """The reported code if the peer's close frame had a code. ``"peer"`` means that code."""
 
     empty_close_code: int | None = 1005
-    """The code reported when the peer's close frame was empty."""
+    """The reported code if the peer's close frame was empty."""
 
     loss_code: int | None = 1006
-    """The code reported when the connection was lost without a close frame."""
+    """The reported code if the connection was lost without a close frame."""
 
     reports_code: bool = True
     """Whether the disconnect event has the key ``code`` at all."""
@@ -60,13 +60,13 @@ class Personality:
     """Whether the disconnect event after a close frame has the key ``reason``."""
 
     own_close: Literal["at once", "reply"] = "reply"
-    """When the disconnect event after the application's own close comes.
+    """When the disconnect event comes after the application's own close.
 
-    ``"at once"``: with the close itself; ``"reply"``: when the peer answered it, else never.
+    ``"at once"``: together with the close; ``"reply"``: when the peer has answered, or never.
     """
 
     own_close_code: int | Literal["own"] | None = "own"
-    """The code of that event; ``"own"``: the one that the application sent."""
+    """The code of that event. ``"own"`` means the code that the application sent."""
 
     after_disconnect: Literal["hang", "repeat"] = "hang"
     """What ``receive()`` does after it has returned the disconnect event."""
@@ -81,30 +81,30 @@ class Personality:
     """A message event has both ``text`` and ``bytes``, one of them ``None`` (Hypercorn)."""
 
     extensions: tuple[str, ...] | None = ("websocket.http.response",)
-    """What ``scope["extensions"]`` announces; ``None``: the key is missing (daphne)."""
+    """The names in ``scope["extensions"]``; with ``None`` the key is missing (daphne)."""
 
     ended_code: int | None = 1011
-    """The close code the peer gets when the application ends without closing.
+    """The close code that the peer gets when the application ends without closing.
 
-    ``None``: the connection is cut without a close frame.
+    With ``None`` the connection is cut without a close frame.
     """
 
     unanswered_status: int = 500
     """The HTTP status when the application ends without answering the handshake."""
 
     receive_queue: int | None = 10
-    """Messages kept for an application that does not receive; more, and the peer waits."""
+    """Messages that are kept for an application that does not receive. Then the peer waits."""
 
     send_queue: int | None = 16
     """Messages that server and network take before a raw send waits for the peer to read."""
 
 
 class _ClientDisconnected(OSError):
-    """Stands in for uvicorn's class of this name: an OSError without text and without errno."""
+    """Represents uvicorn's class of this name: an OSError without text and errno."""
 
 
 def _foreign(name: str, module: str) -> type[Exception]:
-    """A stand-in for an exception class of another library, known by its name and module."""
+    """Make a class that represents an exception of another library, by name and module."""
     return type(name, (Exception,), {"__module__": module})
 
 
@@ -125,12 +125,12 @@ def unexpected_message(event_type: str) -> Exception:
 
 
 def connection_closed(_event_type: str) -> Exception:
-    """The exception of the protocol library that uvicorn < 0.27 lets through."""
+    """The exception of the protocol library that escapes from uvicorn < 0.27."""
     return _ConnectionClosedError("no close frame received or sent")
 
 
 def broken_pipe(_event_type: str) -> Exception:
-    """A plain ``BrokenPipeError``, what the ASGI specification (2.4) asks for: an ``OSError``."""
+    """A plain ``BrokenPipeError``: an ``OSError``, as the ASGI specification 2.4 requires."""
     return BrokenPipeError(32, "Broken pipe")
 
 
@@ -140,12 +140,12 @@ def _granian_transport(_event_type: str) -> Exception:
 
 # The four basic ways to treat a send to a peer that is gone.
 SILENT: Final = Personality(name="silent", spec_version="2.3")
-"""A send to a peer that is gone returns as if nothing had happened."""
+"""A send to a peer that is gone returns without an error."""
 
 RAISES_OSERROR: Final = Personality(
     name="raises-oserror", late_send=broken_pipe, notified_send=broken_pipe
 )
-"""What the ASGI specification 2.4 asks for."""
+"""A send raises an ``OSError``, as the ASGI specification 2.4 requires."""
 
 RAISES_RUNTIMEERROR: Final = Personality(
     name="raises-runtimeerror", late_send=unexpected_message, notified_send=unexpected_message
@@ -158,9 +158,9 @@ FOREIGN_EXCEPTION: Final = Personality(
     late_send=connection_closed,
     notified_send=connection_closed,
 )
-"""The exception of a protocol library leaks through, not an ``OSError``."""
+"""The exception of a protocol library escapes. It is not an ``OSError``."""
 
-# Real servers. What each row says was measured with the versions in the docstring.
+# Real servers. The behaviour was measured with the versions in the docstring.
 HYPERCORN_ASYNCIO: Final = Personality(
     name="hypercorn-asyncio",
     spec_version="2.3",
@@ -262,7 +262,7 @@ GRANIAN_OLD: Final = Personality(
     ended_code=1005,
     unanswered_status=403,
 )
-"""granian 2.5: a send raises until the disconnect event was received, then it is silent."""
+"""granian 2.5: a send raises until the disconnect event was received, then it does nothing."""
 
 BASIC: Final = (SILENT, RAISES_OSERROR, RAISES_RUNTIMEERROR, FOREIGN_EXCEPTION)
 """The four basic personalities."""

@@ -1,4 +1,4 @@
-"""One run of an exploration, as data: what happens at which step, what fails, which order.
+"""One run of an exploration, as data: the actions, the faults and the order of tasks.
 
 ``str(plan)`` is the seed that a failure prints, ``Plan.parse`` reads it back.
 """
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 ActionKind: TypeAlias = Literal["cancel", "native", "vanish", "close"]
-"""What happens from outside.
+"""Actions from outside.
 
 ``cancel``: the code under test is cancelled through a cancel scope; ``native``: its asyncio task
-is cancelled, as ``asyncio.timeout`` does; ``vanish``, ``close``: the peer goes away.
+is cancelled, as ``asyncio.timeout`` does; ``vanish``, ``close``: the peer leaves.
 """
 
 TARGET_ACTIONS: tuple[ActionKind, ...] = ("cancel", "native")
 
 FaultKind: TypeAlias = Literal["oserror", "gone", "error", "stall", "lost", "garbage", "raises"]
-"""What fails in a raw call.
+"""Faults in a raw call.
 
 ``oserror``: the send raises an ``OSError``; ``gone``: the same, and the disconnect event follows;
-``error``: the send raises an exception that is none; ``stall``: the send does not return until
+``error``: the send raises another exception; ``stall``: the send does not return until
 the peer is gone; ``lost``: the receive returns a disconnect event; ``garbage``: the receive
 returns an event that no server knows; ``raises``: the receive raises an ``OSError``.
 """
@@ -34,12 +34,12 @@ ALL_FAULTS: tuple[FaultKind, ...] = (*SEND_FAULTS, *RECEIVE_FAULTS)
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something from outside at the ``step``-th step of the code under test, from 1."""
+    """An action at the ``step``-th step of the code under test, counted from 1."""
 
     kind: ActionKind
     step: int
     index: int = 0
-    """Which target is cancelled, or which connection's peer goes away; in the order of making."""
+    """The target to cancel, or the connection whose peer leaves, in the order of creation."""
 
     def __str__(self) -> str:
         return f"{self.kind}{self.index}@{self.step}"
@@ -47,12 +47,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class CallFault:
-    """The ``number``-th raw send, or raw receive, of a connection fails; from 1."""
+    """The ``number``-th raw send or raw receive of a connection fails, counted from 1."""
 
     kind: FaultKind
     number: int
     index: int = 0
-    """Which connection, in the order of making."""
+    """The connection, in the order of creation."""
 
     def __str__(self) -> str:
         return f"{self.kind}{self.index}#{self.number}"
@@ -60,7 +60,7 @@ class CallFault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done to the code under test in one run."""
+    """The interference with the code under test in one run."""
 
     action: Action | None = None
     fault: CallFault | None = None
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def quiet(self) -> bool:
-        """Nothing fails and nobody interferes: everything must work, in any order."""
+        """Whether there is no fault and no action. Then everything must work, in any order."""
         return self.action is None and self.fault is None
 
     def __str__(self) -> str:
@@ -80,10 +80,10 @@ class Plan:
 
     @classmethod
     def parse(cls, seed: str) -> Plan:
-        """Read what ``str()`` has written.
+        """Parse a seed that ``str()`` has written.
 
         Raises:
-            ValueError: it is not a seed.
+            ValueError: It is not a seed.
         """
         text, *tape = seed.split("~")
         action: Action | None = None
@@ -91,14 +91,14 @@ class Plan:
         for part in text.split("+") if text != "quiet" else ():
             match = re.fullmatch(r"([a-z]+)(\d+)([@#])(\d+)", part)
             if match is None:
-                raise ValueError(f"{seed!r} is not a seed of an exploration")
+                raise ValueError(f"the seed must be one of an exploration, got {seed!r}")
             kind, index, sign, number = match.groups()
             if sign == "@" and kind in _ACTIONS:
                 action = Action(_ACTIONS[kind], int(number), int(index))
             elif sign == "#" and kind in _FAULTS:
                 fault = CallFault(_FAULTS[kind], int(number), int(index))
             else:
-                raise ValueError(f"{seed!r} is not a seed of an exploration")
+                raise ValueError(f"the seed must be one of an exploration, got {seed!r}")
         pairs = (entry.split("=") for entry in tape)
         return cls(action, fault, {int(at): int(choice) for at, choice in pairs})
 
@@ -108,7 +108,7 @@ _FAULTS: dict[str, FaultKind] = {kind: kind for kind in get_args(FaultKind)}
 
 
 class Tape:
-    """Answers every question about order and delay, the first choice unless told otherwise."""
+    """Makes every decision about order and delay. The default is the first choice."""
 
     def __init__(self, deviations: dict[int, int]) -> None:
         self._deviations = deviations
@@ -116,7 +116,7 @@ class Tape:
         """The number of choices at each decision so far."""
 
     def choose(self, options: int) -> int:
-        """One of ``range(options)``. The same questions get the same answers in every run."""
+        """Choose one of ``range(options)``. The choices are the same in every run."""
         at = len(self.options)
         self.options.append(options)
         return min(self._deviations.get(at, 0), options - 1)

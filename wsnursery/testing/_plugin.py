@@ -1,6 +1,6 @@
 """The pytest plugin: fixtures for virtual time, personalities, the client and a recorder.
 
-It imports pytest alone; the kit is imported when a fixture is used, or when a test has failed.
+It imports only pytest. The kit is imported when a fixture is used, or when a test has failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BASIC_NAMES = ["silent", "raises-oserror", "raises-runtimeerror", "foreign-excep
 
 @pytest.fixture(params=BACKENDS)
 def ws_virtual_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """A backend on virtual time, with a clock of its own for every test.
+    """A backend on virtual time, with its own clock for every test.
 
     In ``conftest.py``::
 
@@ -41,9 +41,9 @@ def ws_virtual_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, A
 
 @pytest.fixture(params=BASIC_NAMES)
 def ws_personality(request: pytest.FixtureRequest) -> Personality:
-    """The four basic ways of a server to treat a send to a peer that is gone.
+    """The four basic ways in which servers treat a send to a peer that is gone.
 
-    For others: ``@pytest.mark.parametrize("ws_personality", testing.SERVERS)``.
+    For other personalities: ``@pytest.mark.parametrize("ws_personality", testing.SERVERS)``.
     """
     from ._personalities import BASIC
 
@@ -65,9 +65,9 @@ _RECORDER = pytest.StashKey["Recorder"]()
 
 @pytest.fixture
 def ws_recorder(request: pytest.FixtureRequest) -> Recorder:
-    """A `wsnursery.timeline.Recorder`; if the test fails, its timelines are shown.
+    """A `wsnursery.timeline.Recorder`. If the test fails, its timelines are shown.
 
-    Give it to the application: ``Options(hooks=[ws_recorder])``. With
+    Pass it to the application: ``Options(hooks=[ws_recorder])``. With
     ``--wsnursery-timelines=DIRECTORY`` a picture is drawn as well.
     """
     from wsnursery.timeline import Recorder
@@ -77,7 +77,7 @@ def ws_recorder(request: pytest.FixtureRequest) -> Recorder:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say where pictures go."""
+    """Add the option for the directory of pictures."""
     parser.getgroup("wsnursery").addoption(
         "--wsnursery-timelines",
         metavar="DIRECTORY",
@@ -90,7 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what happened to the connections of a test that failed."""
+    """Report what happened to the connections of a failed test."""
     report = yield
     if report.failed and call.excinfo is not None:
         from ._evidence import sections

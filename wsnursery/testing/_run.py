@@ -1,4 +1,4 @@
-"""What a scenario gets for one run: its connections, its targets, and what is done to them."""
+"""`Run`: the connections and targets of a scenario in one run, with the interference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._server import Server
 from ._target import Target
 
 MAX_STEPS = 20_000  # a run of a few messages takes a few hundred
-MAX_CALLS_IN_A_STEP = 2_000  # raw calls without any other task running in between
+MAX_CALLS_IN_A_STEP = 2_000  # raw calls while no other task runs
 
 
 class InjectedError(OSError):
@@ -33,33 +33,33 @@ class InjectedBug(Exception):
 class Run:
     """One run of a scenario under exploration. Made by :func:`explore`.
 
-    A scenario asks it for its connections and marks the code under test; the exploration then
+    A scenario gets its connections from it, and marks the code under test. The exploration
     interferes with both.
     """
 
     def __init__(self, plan: Plan, max_delay: int) -> None:
         self.plan = plan
-        """What is done in this run."""
+        """The plan of this run."""
         self.recorder: Recorder = Recorder()
-        """A hook for the application under test, in ``Options(hooks=[run.recorder])``: if the run
-        fails, its timelines are in the failure."""
+        """A hook for the application under test: ``Options(hooks=[run.recorder])``. If the run
+        fails, the failure includes its timelines."""
         self.servers: list[Server] = []
-        """The connections, in the order of making."""
+        """The connections, in the order of creation."""
         self.injected: BaseException | None = None
-        """The exception that a raw call has raised, once it has."""
+        """The exception that was injected into a raw call, if there was one."""
         self.interfered: bool = False
         """Whether the plan's action or fault has taken place."""
         self.tape: Tape = Tape(plan.deviations)
         self.steps: int = 0
-        """Steps while a target was open."""
+        """The number of steps while a target was open."""
         self.calls: list[tuple[int, int]] = []
         """The number of raw sends and raw receives of each connection."""
         self.targets: list[Target] = []
-        """The targets, in the order of their beginning."""
+        """The targets, in the order of their start."""
         self.guard: anyio.CancelScope | None = None
-        """Around everything: ends a run that takes far too many steps."""
+        """The scope around everything, which ends a run that takes far too many steps."""
         self.circle: str = ""
-        """What to say of a run that has taken far too many steps."""
+        """The error message for a run that has taken far too many steps."""
         self._all_steps = 0
         self._max_delay = max_delay
         self._open = 0
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def quiet(self) -> bool:
-        """Nothing fails and nobody interferes in this run: everything must work."""
+        """Whether this run has no fault and no action. Then everything must work."""
         return self.plan.quiet
 
     @property
@@ -77,11 +77,11 @@ class Run:
         return self._all_steps >= MAX_STEPS
 
     def server(self, *, faults: Iterable[Fault] = (), **arguments: Any) -> Server:
-        """A new connection that the exploration controls; the arguments are those of Server."""
+        """Make a connection that the exploration controls, with the arguments of Server."""
         return self.adopt(Server(**arguments, faults=[*faults, self.fault()]))
 
     def fault(self) -> Fault:
-        """The fault to give to the server that is passed to :meth:`adopt`."""
+        """Make the fault for a server that is passed to :meth:`adopt`."""
         self.calls.append((0, 0))
         return _Explored(self, len(self.calls) - 1)
 
@@ -92,7 +92,7 @@ class Run:
 
     @asynccontextmanager
     async def target(self) -> AsyncGenerator[Target]:
-        """The code under test: what the exploration cancels and whose steps it counts."""
+        """Mark the code under test, which the exploration cancels and whose steps it counts."""
         target = Target(self.steps)
         self.targets.append(target)
         self._open += 1
@@ -103,10 +103,10 @@ class Run:
             self._open -= 1
             target.last_step = self.steps
 
-    # What the harness calls.
+    # Called by the harness.
 
     def on_step(self, coroutine: object = None, name: str = "") -> None:
-        """Count, and do the plan's action when its step has come."""
+        """Count a step, and take the planned action at its step."""
         self._all_steps += 1
         self._calls_in_step = 0
         if self._all_steps > MAX_STEPS - SAMPLE and coroutine is not None:
@@ -121,15 +121,15 @@ class Run:
                 self._act(action.kind, action.index)
 
     def first(self, runnable: int) -> int:
-        """Which task runs first."""
+        """Return which task runs first."""
         return self.tape.choose(runnable) if self._open else 0
 
     def check(self) -> None:
-        """Stop a run that did not end although it was cancelled."""
+        """Stop a run that has not ended after its cancellation."""
         if self._all_steps > 2 * MAX_STEPS:
             raise Livelock(f"the run did not end within {self._all_steps} steps")
 
-    # What the fault calls.
+    # Called by the fault.
 
     def count_call(self) -> None:
         """Stop a loop of raw calls that never lets another task run."""
@@ -156,12 +156,12 @@ class Run:
             self.servers[index].peer.close()
 
     def delay(self) -> int:
-        """How many checkpoints the raw call takes that is made now."""
+        """Return the number of extra checkpoints for the current raw call."""
         return self.tape.choose(self._max_delay + 1) if self._max_delay else 0
 
 
 class _Explored(Fault):
-    """Counts the raw calls of one connection, delays them and lets the planned one fail."""
+    """Counts and delays the raw calls of one connection, and lets the planned call fail."""
 
     def __init__(self, run: Run, index: int) -> None:
         self._run = run
@@ -189,7 +189,7 @@ class _Explored(Fault):
         return {"type": "websocket.unknown"} if kind == "garbage" else None
 
     async def _begin(self, kinds: tuple[FaultKind, ...], number: int) -> FaultKind | None:
-        """Delay the call; the kind of fault that is planned for it."""
+        """Delay the call, and return the planned kind of fault."""
         self._run.count_call()
         await pause(self._run.delay())
         fault = self._run.plan.fault

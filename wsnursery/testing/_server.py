@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Server:
     """One WebSocket connection of an ASGI server, in memory.
 
-    Give ``scope``, ``receive`` and ``send`` to the code under test and play the remote end with
+    Pass ``scope``, ``receive`` and ``send`` to the code under test, and control the remote end with
     ``peer``, both in the same test function::
 
         server = Server(personality=UVICORN)
@@ -29,20 +29,20 @@ class Server:
             await server.peer.send("hello")
             assert await ws.receive() == "hello"
 
-    :func:`connect` does the same for a whole application, in a task of its own.
+    :func:`connect` does the same for a whole application, which runs in its own task.
 
     Args:
         path: The path of the request, without the query string.
         query_string: The query string, encoded.
         headers: The headers of the request, as in the ASGI scope.
-        subprotocols: What the peer offers.
-        personality: How the server behaves.
-        faults: What goes wrong, and when.
-        receive_queue: Replaces the personality's, in messages; ``None``: keeps it.
-        send_queue: Replaces the personality's, in messages; ``None``: keeps it.
+        subprotocols: The subprotocols that the peer offers.
+        personality: The behaviour of the server.
+        faults: The faults to inject.
+        receive_queue: The size of this queue, in messages; ``None`` keeps the personality's.
+        send_queue: The size of this queue, in messages; ``None`` keeps the personality's.
         answers_close: Whether the peer answers the application's close frame.
         timeout: Seconds that the peer's calls wait for the application.
-        scope: More entries of the scope; they replace the server's own.
+        scope: More entries of the scope, which replace the server's own.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Server:
         if send_queue is not None:
             personality = dataclasses.replace(personality, send_queue=send_queue)
         self.personality = personality
-        """How this server behaves."""
+        """The behaviour of this server."""
         self._channel = Channel(personality)
         self.peer: Peer = self._make_peer(self._channel, timeout, answers_close)
         """The remote end."""
@@ -100,12 +100,12 @@ class Server:
 
     @property
     def transcript(self) -> Transcript:
-        """What happened so far."""
+        """The events so far."""
         return self._channel.transcript
 
     @contextmanager
     def inject(self, *faults: Fault) -> Generator[None]:
-        """Let these faults happen inside the block; they count the calls from here on."""
+        """Inject faults inside the block. They count the calls from here on."""
         armed = [Armed(fault, self.peer) for fault in faults]
         self._faults = [*self._faults, *armed]
         try:
@@ -114,17 +114,17 @@ class Server:
             self._faults = [fault for fault in self._faults if fault not in armed]
 
     def shut_down(self, code: int = 1012) -> None:
-        """The server stops, and tells the application by a disconnect event, as uvicorn does."""
+        """Stop the server, with a disconnect event for the application, as uvicorn does."""
         self._channel.log("server", "close", code=code)
         self._channel.to_peer.append(CloseFrame(code))
         self._channel.peer_left = True
         self._channel.finish(self._channel.disconnect_event(code))
 
     def app_ended(self, error: BaseException | None = None) -> None:
-        """The application has returned or raised: do what the server does then.
+        """Behave as the server does when the application has returned or raised.
 
         Args:
-            error: What it raised.
+            error: The exception of the application, if it raised.
         """
         self._channel.log("app", "end", detail="" if error is None else repr(error))
         if not self._channel.accepted:

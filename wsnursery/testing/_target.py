@@ -1,4 +1,4 @@
-"""The code under test in an exploration, as something that can be cancelled."""
+"""The code under test in an exploration, which can be cancelled."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import anyio
 
 
 class Target:
-    """A piece of code under test, while it can be cancelled. Made by ``Run.target()``."""
+    """A piece of code under test that can be cancelled. Made by ``Run.target()``."""
 
     def __init__(self, first_step: int) -> None:
         self.first_step = first_step
-        """The number of steps before it began."""
+        """The number of steps when it started."""
         self.last_step = first_step
         """The number of steps when it ended."""
         self.cancelled_caught: bool = False
-        """A cancellation by the exploration has ended it."""
+        """Whether a cancellation by the exploration has ended it."""
         self._scope: anyio.CancelScope | None = None
         self._task: asyncio.Task[Any] | None = None
         self._natively = False
@@ -50,7 +50,7 @@ class Target:
         try:
             with scope:
                 yield
-        except asyncio.CancelledError:  # noqa: ASYNC103 - the exploration's own ends here
+        except asyncio.CancelledError:  # noqa: ASYNC103 - the exploration's own cancellation ends here
             if not self._natively:
                 raise
             self.cancelled_caught = True
@@ -61,9 +61,9 @@ class Target:
         self.cancelled_caught |= scope.cancelled_caught
 
     async def _take_back(self, task: asyncio.Task[Any], before: int) -> None:
-        """The native cancellation must not go on behind this block."""
+        """Undo the native cancellation, so that it does not continue after this block."""
         if not self.cancelled_caught:
-            # The code has ended without having met it.
+            # The code ended before the cancellation was delivered.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
         count = task.cancelling() - before

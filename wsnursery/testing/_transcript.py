@@ -1,4 +1,4 @@
-"""What crossed the wire, in order, and what the application did wrong."""
+"""The transcript: what crossed the wire, in order, and the violations of the application."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Verb: TypeAlias = Literal[
 
 _ATTRIBUTE = "_wsnursery_transcripts"
 _MAX_LINES = 100
-"""Of a transcript that an exception carries: its end is what matters."""
+"""The most lines of a transcript that an exception carries. Its last lines are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptEntry:
-    """One thing that happened. ``str()`` is the line that the transcript shows."""
+    """One event. ``str()`` is its line in the transcript."""
 
     time: float
     """Seconds since the connection was made, on the clock of the test."""
     party: Party
     verb: Verb
     message: Message | None = None
-    """The payload, where the entry has one."""
+    """The payload, if the entry has one."""
     code: int | None = None
-    """The close code or the HTTP status, where the entry has one."""
+    """The close code or the HTTP status, if the entry has one."""
     detail: str = ""
     """The close reason, or the text of an error."""
 
@@ -82,7 +82,7 @@ class Transcript:
         self._entries.append(entry)
 
     def record_violation(self, violation: str) -> None:
-        """Record something that no application may do (the server does this)."""
+        """Record a violation of the ASGI rules (the server does this)."""
         self._violations.append(violation)
 
     @property
@@ -115,7 +115,7 @@ class Transcript:
 
     @property
     def violations(self) -> list[str]:
-        """What the application did that no application may do, one sentence each."""
+        """The violations of the ASGI rules by the application, one sentence each."""
         return list(self._violations)
 
     def _messages(self, party: Party, verb: Verb) -> list[Message]:
@@ -127,15 +127,15 @@ class Transcript:
 
 
 def attach(transcript: Transcript, error: BaseException) -> None:
-    """Let an exception that leaves a test carry what had crossed the wire, as text.
+    """Attach the transcript as text to an exception that leaves a test.
 
-    It is no note (PEP 678): ``pytest.raises(match=...)`` looks at notes as well.
+    It is not a note (PEP 678), because ``pytest.raises(match=...)`` also matches notes.
     """
     lines = str(transcript).splitlines()[-_MAX_LINES:]
     vars(error).setdefault(_ATTRIBUTE, []).append("\n".join(lines))
 
 
 def attached(error: BaseException) -> list[str]:
-    """The transcripts that an exception carries."""
+    """Return the transcripts that an exception carries."""
     found: list[str] = vars(error).get(_ATTRIBUTE, [])
     return found

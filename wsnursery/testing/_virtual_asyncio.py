@@ -14,7 +14,7 @@ from ._where import describe_deadlock
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """Polls a real selector; where that has nothing, time jumps instead of passing."""
+    """Polls a real selector. If nothing is ready, time jumps instead of passing."""
 
     def __init__(self, every_turn: Callable[[], None], max_turns: int) -> None:
         self._every_turn = every_turn
@@ -31,12 +31,12 @@ class _JumpingSelector(selectors.BaseSelector):
             ready = self._real.select(0)
             if not ready:
                 later = self.now + timeout
-                # Rounded, so that many small steps add up to the very time of a later timer.
+                # Round it, so that many small steps add up to exactly the time of a later timer.
                 rounded = round(later, 9)
                 self.now = rounded if rounded > self.now else later
             return ready
         ready = self._real.select(0)
-        # No timeout means: nothing is runnable and no timer is set.
+        # No timeout means that no task is runnable and no timer is set.
         while timeout is None and not ready:
             if self._patience.exhausted():
                 raise Deadlock(_describe(asyncio.all_tasks(asyncio.get_running_loop())))
@@ -45,7 +45,7 @@ class _JumpingSelector(selectors.BaseSelector):
         return ready
 
     def _count_turn(self, timeout: float | None) -> None:
-        """Stop what runs in a circle: the applications first, then the loop."""
+        """Stop an endless loop: first the applications, then the event loop."""
         if timeout != 0:
             self._limit.reset()
         elif self._limit.turn():
@@ -57,23 +57,23 @@ class _JumpingSelector(selectors.BaseSelector):
                 raise Livelock(exceeded[0])
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Pass on."""
+        """Pass the call on."""
         return self._real.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Pass on."""
+        """Pass the call on."""
         return self._real.unregister(fileobj)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Pass on."""
+        """Pass the call on."""
         return self._real.modify(fileobj, events, data)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Pass on."""
+        """Pass the call on."""
         return self._real.get_map()
 
     def close(self) -> None:
-        """Pass on."""
+        """Pass the call on."""
         self._real.close()
 
 
@@ -81,8 +81,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on virtual time, starting at zero.
 
     Args:
-        every_turn: Called once in every turn of the loop; what it raises stops the loop.
-        max_turns: How many turns may follow one another while the time stands still.
+        every_turn: Called once in every turn of the loop. An exception from it stops the loop.
+        max_turns: The most consecutive turns at one instant.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Join the threads. They end in real time, so there is no virtual limit for it."""
+        """Join the threads, without a timeout, because they end in real time."""
         await super().shutdown_default_executor()
 
 

@@ -1,4 +1,4 @@
-"""Virtual time for trio: its own MockClock, and an instrument that notices a standstill."""
+"""Virtual time for trio: its own MockClock, and an instrument that detects deadlocks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ._where import describe_deadlock
 
 
 def virtual_options(max_turns: int = MAX_TURNS) -> dict[str, Any]:
-    """The keyword arguments of ``trio.run``; for one run."""
+    """Return the keyword arguments for one ``trio.run``."""
     return {"clock": MockClock(autojump_threshold=0), "instruments": [StuckDetector(max_turns)]}
 
 
 class StuckDetector(trio.abc.Instrument):
     """Raises :class:`Deadlock` in the main task when nothing can ever happen again.
 
-    Two waits for I/O in a row without any task having run in between, and no deadline: a task in
-    ``wait_all_tasks_blocked`` would have woken up after the first.
+    The sign is two consecutive waits for I/O without a deadline, while no task runs in between. One
+    is not enough, because a task in ``wait_all_tasks_blocked`` wakes up after the first.
 
-    And it raises :class:`Livelock` in a task that runs in a circle, so that the clock cannot move.
+    It also raises :class:`Livelock` in a task that loops without waiting.
     """
 
     def __init__(self, max_turns: int = MAX_TURNS) -> None:
@@ -40,13 +40,13 @@ class StuckDetector(trio.abc.Instrument):
         self.main_task: trio.lowlevel.Task | None = None
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """Remember the main task: the first one that trio did not start for itself."""
+        """Remember the main task: the first one that is not one of trio's own."""
         root = trio.lowlevel.current_root_task()
         if self.main_task is None and root is not None and task is not root:
             self.main_task = task
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task runs: this is not a deadlock."""
+        """Note that a task runs, so that there is no deadlock."""
         self._idle_waits = 0
         self._patience.reset()
         if self._takes_sample:
@@ -56,7 +56,7 @@ class StuckDetector(trio.abc.Instrument):
             self._livelock = None
 
     def before_io_wait(self, timeout: float) -> None:
-        """Look whether anything can happen after this, or too much happens at one instant."""
+        """Check for a deadlock, and for too many turns at one instant."""
         self._count_turn()
         self._idle_waits += 1
         if self._idle_waits <= 2 or self.main_task is None:
@@ -69,7 +69,7 @@ class StuckDetector(trio.abc.Instrument):
             _raise_in_waiting(self.main_task, Deadlock(_describe(self.main_task)))
 
     def _count_turn(self) -> None:
-        """Stop what runs in a circle: the applications first, then the task itself."""
+        """Stop an endless loop: first the applications, then the task itself."""
         now = trio.current_time()
         if now != self._instant:
             self._instant = now
@@ -86,23 +86,23 @@ class StuckDetector(trio.abc.Instrument):
 
 
 def raise_in(task: trio.lowlevel.Task, error: BaseException) -> None:
-    """Let a task that is about to go on meet an exception instead of the end of its wait."""
+    """Raise an exception in a runnable task, in place of the result of its wait."""
     if getcoroutinestate(task.coro) == CORO_SUSPENDED:
         task._next_send = Error(error)  # pyright: ignore[reportPrivateUsage]
 
 
 def _raise_in_waiting(task: trio.lowlevel.Task, error: BaseException) -> None:
-    """Let a task that waits meet an exception instead."""
+    """Raise an exception in a waiting task."""
 
     def raise_it() -> NoReturn:
         raise error
 
-    # What trio does to deliver a KeyboardInterrupt to a main task that waits.
+    # trio does the same to deliver a KeyboardInterrupt to a main task that waits.
     task._attempt_abort(raise_it)  # pyright: ignore[reportPrivateUsage]
 
 
 def tree(task: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
-    """A task and everything below it."""
+    """Return a task and all its descendants."""
     todo = [] if task is None else [task]
     for found in todo:
         for nursery in found.child_nurseries:

@@ -1,4 +1,4 @@
-"""Where the tasks of a test wait that wait for ever."""
+"""Describes where tasks wait that wait for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wsnursery._backend.where import where_it_waits as where_it_waits
 
 
 def describe_deadlock(tasks: Mapping[str, object]) -> str:
-    """The text of a :class:`Deadlock`.
+    """Return the text of a :class:`Deadlock`.
 
     Args:
         tasks: The name and the coroutine of each task.
