@@ -74,6 +74,7 @@ def sides_of(
     queue = _queue_of(receive) if options.incoming == "buffer" and not options.strict else None
     if queue is not None:
         incoming = partial(TrioIncoming if on_trio else AsyncioIncoming, queue, parse)
+    # The sends that are recognised below are coroutine functions, whose steps can be made by hand.
     raw = cast("RawSend", send)
     if options.strict:
         pass
@@ -101,6 +102,7 @@ def _queue_of(receive: Receive) -> EventQueue | None:
 
 def _capacity_below(send: Send) -> SocketCapacity | None:
     """The capacity of the socket below Hypercorn's own ``send``, on trio and over HTTP/1."""
+    # Over HTTP/2 many streams share the socket, so its capacity says nothing about one of them.
     connection = connection_of(send) if _place(send) == HYPERCORN_SEND else None
     stream = getattr(send, "__self__", None)
     lock = getattr(None if connection is None else connection.server, "send_lock", None)
@@ -123,7 +125,7 @@ class SocketCapacity:
     Hypercorn on trio takes a lock, then writes under a shield. If the lock is free and the kernel's
     buffer has space, a cancellation of the caller cannot interrupt the write and the peer cannot
     delay it. A closed stream takes nothing: its send returns without a checkpoint, so that a loop
-    of such sends would let no other task run, and the disconnect would never be heard.
+    of such sends would let no other task run, and the disconnect would never be received.
     """
 
     __slots__ = ("_descriptor", "_is_locked", "_limit", "_poll", "_stream")
@@ -142,6 +144,8 @@ class SocketCapacity:
         """Whether a message of ``size`` bytes can be written at once."""
         if size > LARGEST_IN_PLACE or self._stream.closed or self._is_locked():
             return False
+        # Registered once, because a new poll object for every message would cost as much as the
+        # call that is saved.
         if self._poll is None:
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)

@@ -99,6 +99,7 @@ class InPlaceIncoming(IncomingSide):
         Nearly all messages are small and ASCII. This path avoids the calls that the others need.
         """
         text = event.get("text")
+        # An ASCII text has as many bytes as characters, so its size costs nothing.
         if (
             type(text) is str
             and event["type"] == "websocket.receive"
@@ -178,6 +179,8 @@ class InPlaceIncoming(IncomingSide):
 
     def _look(self) -> bool:
         """Start the receiver task if no reader has come back since the last look."""
+        # Without a message and without a reader since the last check, the receiver task takes over.
+        # While messages come, readers come back for them by themselves.
         is_idle = self._seen == self.messages
         self._seen = self.messages
         is_needed = self._reader is None and self._service is None and not self._lifecycle.left
@@ -197,6 +200,7 @@ class InPlaceIncoming(IncomingSide):
     def look_for_disconnect(self) -> None:
         """As `ReceiveControl.look_for_disconnect`: the event may be in the server's queue."""
         if self._wire.receiving:
+            # The task inside the raw receive is about to get the event itself.
             return
         while not self._disconnected and (event := self._queue.take()) is not None:
             try:
@@ -226,6 +230,7 @@ class InPlaceIncoming(IncomingSide):
     def release(self) -> None:
         """As `IncomingSide.release`."""
         super().release()
+        # The timer and the reader would keep this connection, and the handler's frame, alive.
         self._known_reader = None
         self._backend.timer.unwatch(self._look)
         if self._queue.needs_aftercare:
@@ -241,8 +246,10 @@ class TrioIncoming(InPlaceIncoming):
     async def next_message(self, iterating: bool) -> Message:
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
+        # In place only for the task that read last, because it needs no registration.
         if not self._is_ready or reader is None or not enclosing or enclosing[-1] is not reader:
             return await self._next(iterating=iterating)
+        # No other task may receive before this call is over.
         self._is_ready, wire.receiving = False, True
         self._reader, self._reader_notified = reader, False
         message: Message | None = None
@@ -257,12 +264,14 @@ class TrioIncoming(InPlaceIncoming):
         except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
             self._call_failed(exc)
         except BaseException:
+            # The reader leaves by a cancellation, so it does not see that the connection has ended.
             if self._reader_notified:
                 self._lifecycle.tasks.retract(reader)
             raise
         finally:
             wire.receiving = False
             self._call = self._reader = None
+            # With both set, as nearly always, there is nothing to do.
             if not (self._is_ready and self._attended):
                 self._reader_left(reader)
         if message is not None:
@@ -294,6 +303,8 @@ class AsyncioIncoming(InPlaceIncoming):
     async def next_message(self, iterating: bool) -> Message:
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
+        # In place only for the task that read last, because it needs no registration, and only
+        # within the budget, because the general way is a checkpoint and this one may be none.
         if (
             not self._is_ready
             or wire.budget <= 0
@@ -302,10 +313,13 @@ class AsyncioIncoming(InPlaceIncoming):
             or enclosing[-1] is not reader
         ):
             return await self._next(iterating=iterating)
+        # No other task may receive before this call is over.
         self._is_ready, wire.receiving = False, True
         self._reader, self._reader_notified = reader, False
         message: Message | None = None
         try:
+            # Making the first step by hand shows whether the call has to wait. Only then is a
+            # future to be watched, and only then do other tasks run.
             steps = self._queue.receive()
             try:
                 awaited = steps.send(None)
@@ -324,12 +338,14 @@ class AsyncioIncoming(InPlaceIncoming):
         except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
             self._call_failed(exc)
         except BaseException:
+            # The reader leaves by a cancellation, so it does not see that the connection has ended.
             if self._reader_notified:
                 self._lifecycle.tasks.retract(reader)
             raise
         finally:
             wire.receiving = False
             self._call = self._reader = None
+            # With both set, as nearly always, there is nothing to do.
             if not (self._is_ready and self._attended):
                 self._reader_left(reader)
         if message is not None:

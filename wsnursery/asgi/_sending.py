@@ -55,6 +55,7 @@ class InPlaceOutgoing(OutgoingSide):
     ) -> None:
         super().__init__(lifecycle, transport, options, observers, backend)
         self._send: RawSend = send
+        # A send from another thread must not run the server's code there.
         self._thread: int = get_ident()
         self._is_plain = not observers.messages
         """Messages are only counted, because no hook sees them."""
@@ -80,6 +81,7 @@ class InPlaceOutgoing(OutgoingSide):
         self.bytes += size
         if self._observers.messages:
             self._observers.message_sent(message, size)
+        # Messages that were queued meanwhile are older than the next call, so they go first.
         if self.outbox.queue or self._stopped is not None or self._lifecycle.over:
             self._go_on()
         else:
@@ -161,6 +163,7 @@ class TrioOutgoing(InPlaceOutgoing):
         else:
             message, size = await self._sized(message)
             event = event_of(message)
+        # A cancelled caller must not send any more, and the raw send below may be shielded.
         await self._checkpoint_if_cancelled()
         if not (wire.clear and get_ident() == self._thread and self._is_ready(size)):
             await self._send_through_task(message, size)
@@ -179,6 +182,7 @@ class TrioOutgoing(InPlaceOutgoing):
         except BaseException:
             self._raw_call_was_cut()
             raise
+        # Outside of the `except` block, as `_send_failed` asks.
         if failure is not None:
             await self._send_failed(failure, message, size)
         self._after_send(message, size)
@@ -206,6 +210,7 @@ class TrioOutgoing(InPlaceOutgoing):
     def release(self) -> None:
         """As `OutgoingSide.release`."""
         super().release()
+        # The timer would keep this connection alive.
         self._backend.timer.unwatch(self._look_at_send)
         if self._free_alarm is not None:
             self._free_alarm.cancel()
@@ -230,10 +235,13 @@ class AsyncioOutgoing(InPlaceOutgoing):
             return
         # Set before the first step, because the server may call code that uses this connection.
         wire.clear, wire.sending = False, True
+        # Making the first step by hand shows whether the raw send has to wait.
         steps = self._send(event)
         try:
             awaited = steps.send(None)
         except StopIteration:
+            # The server has taken the message, without a checkpoint. The budget limits how many
+            # such calls may follow each other.
             wire.budget -= 1
             if wire.budget > 0 and self._is_plain and not self.outbox.queue:
                 wire.clear, wire.sending = not self._lifecycle.over, False
@@ -247,6 +255,8 @@ class AsyncioOutgoing(InPlaceOutgoing):
             self._raw_call_was_cut()
             raise
         else:
+            # The sender task makes the other steps, because a cancellation of this caller must not
+            # interrupt a frame that has begun.
             rest = SuspendedSend(steps, awaited)
             await self._delivered(self._finish_in_task(message, size, rest))
             return
@@ -254,6 +264,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
             await self._send_failed(failure, message, size)
         self._after_send(message, size)
         if wire.budget <= 0:
+            # Other tasks would starve if every send ended in its first step.
             wire.budget = BUDGET
             await self._backend.checkpoint()
 

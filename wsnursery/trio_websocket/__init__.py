@@ -85,6 +85,7 @@ def connect(
             f"the URL must begin with wss:// when ssl_context is given, got {url!r}: write wss://, "
             "or leave ssl_context out"
         )
+    # Checked now and not when the block is entered, so that the traceback shows the caller's line.
     offered = check_offer(subprotocols)
     checked = check_request_headers(headers)
 
@@ -137,6 +138,7 @@ def from_connection(
                 async with opened(transport, options) as ws:
                     yield ws
             finally:
+                # Shielded, because a cancelled `aclose_forcefully` might leave the socket open.
                 with trio.move_on_after(CLOSE_SECONDS, shield=True):
                     await trio.aclose_forcefully(connection)
 
@@ -175,6 +177,7 @@ async def serve(
     with 1001 and gives the handlers 10 seconds to end, then cancels them.
     """
     _require_trio("serve")
+    # Listening and serving are two steps, so that a server on port 0 can report its port.
     if ssl_context is None:
         listeners: Sequence[Listener] = await trio.open_tcp_listeners(port, host=host)
     else:

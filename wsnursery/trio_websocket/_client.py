@@ -71,6 +71,7 @@ async def dial(url: WebSocketURL, ssl_context: ssl.SSLContext | None) -> trio.ab
         stream = await trio.open_tcp_stream(url.host, url.port)
     if not url.secure:
         return stream
+    # `https_compatible`, because many peers close the connection without TLS's close_notify.
     return trio.SSLStream(
         stream,
         ssl_context or ssl.create_default_context(),

@@ -106,6 +106,7 @@ class TrioServer:
     async def _serve(self, raw: trio.abc.Stream, tasks: BackgroundTasks) -> None:
         stream = WatchedStream(raw)
         request: WebSocketRequest | None = None
+        # A client without a handshake is dropped and not logged, because a scan would fill the log.
         with trio.move_on_after(HANDSHAKE_SECONDS):
             request = await open_server(tasks, stream, self._options)
         if isinstance(tasks.error, UnicodeError):

@@ -83,12 +83,14 @@ class TrioTransport:
         if not self._announced:
             self._announced = True
             return Connect()
+        # A message of an open connection must not overtake the accept that the engine still sends.
         if self._request is None:
             await self._accepted.wait()
         self._note_receiving(trio.current_time())
         try:
             return await self._connection.get_message()
         except ConnectionClosed:
+            # Raised for a clean end as for a broken stream; `_end` finds out which it was.
             pass
         finally:
             self._note_receiving(math.inf)
@@ -97,6 +99,7 @@ class TrioTransport:
     async def _end(self) -> Disconnect:
         """Return how the connection ended, or raise the error that broke it."""
         if self._closing:
+            # The code of the end is in the peer's answer to the close frame.
             self._close_is_out.set()
             await self._tasks.peer_ended.wait()
         else:
@@ -114,6 +117,7 @@ class TrioTransport:
             await self._tasks.peer_ended.wait()
             self._error = self._tasks.error
         elif self._stream is None:
+            # trio-websocket's reader drops the error; a send that met it may still report it.
             for _ in range(CHECKPOINTS_FOR_REASON):
                 await trio.lowlevel.checkpoint()
 
@@ -132,6 +136,7 @@ class TrioTransport:
             refusal = exc
         else:
             return
+        # Outside of the `except` block, so that what is raised has no context of trio-websocket.
         await self._raise_cause(refusal)
 
     async def _send(self, event: Outgoing) -> None:
@@ -167,6 +172,8 @@ class TrioTransport:
     async def _close(self, close: Close) -> None:
         """Send the close frame. The peer's answer is received by `receive`."""
         self._closing = True
+        # In the background, because `aclose` also waits for the answer, and the engine's sender
+        # must not wait for that.
         self._tasks.run(partial(self._closing_handshake, close))
         await self._close_is_out.wait()
 
@@ -206,6 +213,7 @@ class TrioTransport:
                 except (ConnectionClosed, LocalProtocolError) as exc:
                     self._error = self._error or broken_stream_in(exc)
                     return
+            # The scope ends a ping that took too long; the connection counts as lost then.
             if self._ping_scope.cancelled_caught:
                 await self._fail_ping()
                 return
