@@ -1,0 +1,106 @@
+"""Random programs: some for every commit, and as many as fit into ten minutes in the nightly run.
+
+``WSNURSERY_EXPLORE=nightly`` runs them from a new seed on each backend for
+``WSNURSERY_FUZZ_SECONDS`` (600 by default). A failure prints the seed and the smallest program;
+``python -m tests.explore.fuzz BACKEND SEED`` shows it again.
+"""
+
+import itertools
+import os
+import sys
+import time
+
+import pytest
+
+from tests.explore.fuzz import BACKENDS, kind_of, make, run_program, smallest
+
+NIGHTLY = os.environ.get("WSNURSERY_EXPLORE") == "nightly"
+SECONDS = float(os.environ.get("WSNURSERY_FUZZ_SECONDS", "600"))
+
+SEEDS = range(1, 201)
+"""A few seconds on each backend."""
+
+LEAKS = "a cancellation of our own leaves the block"
+LOST = "a native cancellation is taken back that is not ours, or one of ours is not"
+STATE = "the state stays 'rejected' after a native cancellation in the handshake"
+STUCK = "one native cancellation while a raw send is stuck leaves the sender behind"
+INTERRUPTED = "the block waits for ever when Ctrl-C in a child has stopped the loop"
+TIMER = "the timer of the run is still there after the last block"
+
+SINCE: dict[tuple[str, int], tuple[int, str]] = {
+    # Programs that still fail: since which minor version of CPython 3, and the fault.
+    ("asyncio", 554): (11, STATE),
+    ("asyncio", 1296): (11, LEAKS),
+    ("asyncio", 1598): (11, INTERRUPTED),
+    ("asyncio", 7196): (11, LEAKS),
+    ("asyncio", 8164): (11, STUCK),
+    ("eager", 1107): (12, LOST),
+    ("eager", 2820): (12, STUCK),
+    ("eager", 4937): (12, INTERRUPTED),
+    ("eager", 5761): (12, LOST),
+    ("eager", 445): (13, LEAKS),
+    ("trio", 1613): (11, TIMER),
+    ("trio", 8375): (11, TIMER),
+}
+BEFORE: dict[tuple[str, int], tuple[int, str]] = {
+    # The same, with the first version in which they pass.
+    ("asyncio", 454): (13, LEAKS),
+    ("asyncio", 721): (13, LOST),
+    ("asyncio", 5466): (13, LOST),
+    ("eager", 130): (13, LOST),
+}
+MINOR = sys.version_info.minor
+KNOWN = {case: fault for case, (since, fault) in SINCE.items() if since <= MINOR}
+KNOWN |= {case: fault for case, (before, fault) in BEFORE.items() if before > MINOR}
+"""An entry goes with the cure: the program is then run with the others."""
+
+
+def check(backend: str, seed: int) -> None:
+    """Run the program of a seed; if it fails, say what is the smallest one that does."""
+    if run_program(make(seed), backend, seed):
+        pytest.fail(describe(backend, seed), pytrace=False)
+
+
+def describe(backend: str, seed: int) -> str:
+    program, problem = smallest(make(seed), backend, seed)
+    return f"backend {backend}, seed {seed}:\n{program}\n{problem}"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_some_programs(backend: str) -> None:
+    for seed in SEEDS:
+        if (backend, seed) not in KNOWN:
+            check(backend, seed)
+
+
+@pytest.mark.parametrize(
+    ("backend", "seed"),
+    [
+        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=fault))
+        for case, fault in KNOWN.items()
+        if case[0] in BACKENDS
+    ],
+)
+def test_what_still_fails(backend: str, seed: int) -> None:
+    check(backend, seed)
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: WSNURSERY_EXPLORE=nightly")
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_programs(backend: str) -> None:
+    """Go on after a failure: each kind of fault is reported once, with its smallest program."""
+    first, deadline = int(time.time()) * 1000, time.monotonic() + SECONDS
+    found: dict[str, str] = {}
+    for seed in itertools.count(first):
+        if time.monotonic() > deadline:
+            break
+        kind = kind_of(run_program(make(seed), backend, seed))
+        if kind and kind not in found:
+            found[kind] = describe(backend, seed)
+    if found:
+        pytest.fail("\n\n".join(found.values()), pytrace=False)
+
+
+def test_a_seed_gives_the_same_program() -> None:
+    assert [make(seed) for seed in range(50)] == [make(seed) for seed in range(50)]
