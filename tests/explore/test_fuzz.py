@@ -1,6 +1,6 @@
 """Random programs: some for every commit, and as many as fit into ten minutes in the nightly run.
 
-``WSNURSERY_EXPLORE=nightly`` runs them from a new seed on each backend for
+``WSNURSERY_NIGHTLY=1`` runs them from a new seed on each backend for
 ``WSNURSERY_FUZZ_SECONDS`` (600 by default). A failure prints the seed and the smallest program;
 ``python -m tests.explore.fuzz BACKEND SEED`` shows it again.
 """
@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from tests.explore.fuzz import BACKENDS, kind_of, make, run_program, smallest
+from tests._nightly import NIGHTLY
+from tests.explore.fuzz import BACKENDS, kind_of, run_program, smallest
+from tests.explore.programs import make
 
-NIGHTLY = os.environ.get("WSNURSERY_EXPLORE") == "nightly"
 SECONDS = float(os.environ.get("WSNURSERY_FUZZ_SECONDS", "600"))
 
 SEEDS = range(1, 201)
@@ -85,7 +86,7 @@ def test_what_still_fails(backend: str, seed: int) -> None:
     check(backend, seed)
 
 
-@pytest.mark.skipif(not NIGHTLY, reason="nightly: WSNURSERY_EXPLORE=nightly")
+@pytest.mark.skipif(not NIGHTLY, reason="nightly: WSNURSERY_NIGHTLY=1")
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_programs(backend: str) -> None:
