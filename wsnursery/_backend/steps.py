@@ -51,7 +51,7 @@ class InterruptibleReceive:
             while True:
                 try:
                     yield awaited
-                except BaseException as exc:  # noqa: BLE001 - it is for the raw call
+                except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is for the raw call
                     awaited = self._throw(exc)
                 else:
                     awaited = steps.send(None)
@@ -64,7 +64,7 @@ class InterruptibleReceive:
             return self._steps.throw(exc)
         try:
             self._steps.throw(exc)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # noqa: ASYNC103 - our own request, unless told otherwise
             if self._is_cancelled_too():
                 raise
         else:
@@ -98,7 +98,7 @@ class SuspendedSend:
             while True:
                 try:
                     yield awaited
-                except BaseException as exc:  # noqa: BLE001 - it is for the raw call
+                except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is for the raw call
                     awaited = steps.throw(exc)
                 else:
                     awaited = steps.send(None)

@@ -71,7 +71,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
         # Only an interrupt that hit the group while it was being left comes this way.
         tasks.failures.append(Raised(Raiser.CONNECTION, exc))
     finally:
-        await connection.stop()
+        await connection.stop()  # noqa: ASYNC102 - it is shielded
     # A body that was cut and ended by a cancellation never ends in silence.
     cut = cut or (cancellation is None and error is not None and body_scope.cancel_called)
     connection.outcome = await _outcome(connection, cancellation, meaning, cut=cut)
