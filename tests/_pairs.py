@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -54,7 +54,8 @@ class FrameRemote:
                 raise ConnectionEnded(1006, "")
             if isinstance(event, CloseConnection):
                 if not self._peer.closing:
-                    await self._peer.send(event.response())
+                    with suppress(anyio.BrokenResourceError):  # it does not wait for an answer
+                        await self._peer.send(event.response())
                 raise ConnectionEnded(int(event.code), event.reason or "")
             if isinstance(event, Ping):
                 await self._peer.send(event.response())

@@ -77,8 +77,9 @@ async def test_every_line_names_its_connection(case: str, caplog: pytest.LogCapt
     body, arguments, options = CASES[case]
     go_on = anyio.Event()
     if case == "a send that is stuck":
-        arguments = {"faults": [testing.StallSend(2, go_on, shielded=True)]}
-    server = testing.Server(path=PATH, **arguments)
+        faults: Any = [testing.StallSend(2, go_on, shielded=True)]
+        arguments = {"faults": faults}
+    server = testing.Server(path=PATH, **arguments)  # pyright: ignore[reportArgumentType]
     ws = open_websocket(server.scope, server.receive, server.send, options=Options(**options))
     with caplog.at_level(logging.DEBUG, "wsnursery"):
         async with anyio.create_task_group() as tasks:

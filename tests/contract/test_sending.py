@@ -392,8 +392,12 @@ async def test_flush_while_what_it_waits_for_is_withdrawn() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        for func, args in ((ws.send, ("a",)), (sends, (ws,)), (flushes, (ws,))):
-            ws.start_soon(func, *args)
+        for start in (
+            lambda: ws.start_soon(ws.send, "a"),
+            lambda: ws.start_soon(sends, ws),
+            lambda: ws.start_soon(flushes, ws),
+        ):
+            start()
             await anyio.wait_all_tasks_blocked()
         scope.cancel()
 

@@ -53,8 +53,11 @@ BUGS = (
     ),
     Bug(
         "a message is taken before the last checkpoint",
-        "            message = inbox.take()\n",
-        "            message = inbox.take()\n            await anyio.lowlevel.checkpoint()\n",
+        "a cancellation would lose the message.\n"
+        "        if inbox.messages:\n            message = inbox.take()\n",
+        "a cancellation would lose the message.\n"
+        "        if inbox.messages:\n            message = inbox.take()\n"
+        "            await self._backend.checkpoint()\n",
         "timeouts",
     ),
     Bug(

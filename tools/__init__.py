@@ -1,0 +1,1 @@
+"""Programs for those who work on wsnursery; nothing of them is installed."""
