@@ -6,13 +6,16 @@ Which folders there are, and what each may import, comes from the table. The pla
 below, by hand; a folder without a place is an error.
 """
 
+import runpy
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.test_layers import GROUND, MAY_IMPORT
-from tools.state_picture import STYLE
+
+STYLE: str = runpy.run_path(str(Path(__file__).with_name("state_picture.py")))["STYLE"]
+"""That of the picture of the states."""
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "house.svg"
 

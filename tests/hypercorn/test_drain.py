@@ -122,7 +122,7 @@ async def test_who_comes_too_late_is_told_to_try_again() -> None:
 
 def denial(server: testing.Server) -> tuple[int, dict[bytes, bytes], bytes]:
     """The response that the server was given."""
-    wire = server._wire
+    wire = server._channel
     assert wire.denial is not None
     status, headers = wire.denial
     return status, dict(headers), wire.denial_body
