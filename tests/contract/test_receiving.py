@@ -9,10 +9,18 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 from sniffio import current_async_library
 
 from tests.contract._bench import Log, about, block, closes, told_by
-from wsnursery import InvalidPayload, UnexpectedMessage, WebSocket, testing
+from wsnursery import (
+    InvalidPayload,
+    Options,
+    UnexpectedMessage,
+    WebSocket,
+    open_websocket,
+    testing,
+)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -748,3 +756,32 @@ async def test_a_very_deep_json_is_bad_json() -> None:
 
     ended = await block(server, body)
     assert ended.error is None
+
+
+# contract: R1
+@pytest.mark.parametrize("bound", [1, 3, 8])
+async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(bound: int) -> None:
+    """On a server whose queue a reader receives from itself: the one in hand is not lost."""
+    server = testing.Server()
+    if current_async_library() == "trio":
+        into, out_of = trio.open_memory_channel[Any](100)
+        put, receive = into.send_nowait, out_of.receive
+    else:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        put, receive = queue.put_nowait, queue.get
+    put({"type": "websocket.connect"})
+    got: list[str | bytes] = []
+    options = Options(receive_buffer=bound)
+    async with open_websocket(server.scope, receive, server.send, options=options) as ws:
+        await server.receive()
+        await ws.accept()
+        for number in range(50):
+            put({"type": "websocket.receive", "text": str(number)})
+        await anyio.sleep(1)  # no task reads: the receiver task does
+        with anyio.move_on_after(1):
+            while len(got) < 50:
+                got.append(await ws.receive())
+        put({"type": "websocket.disconnect", "code": 1000})
+        async for message in ws:
+            got.append(message)  # noqa: PERF401
+    assert got == [str(number) for number in range(50)]

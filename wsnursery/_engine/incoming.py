@@ -323,10 +323,19 @@ class IncomingSide:
             return
         if self._filling is None:
             self._filling = Filling(self.inbox, self._wire, self._backend)
-        if not self._filling.has_room and not await self._wait_for_room(self._filling):
-            return
-        self.inbox.put(message, size)
-        self._wake_reader()
+        is_wanted = True
+        try:
+            if not self._filling.has_room:
+                is_wanted = await self._wait_for_room(self._filling)
+        except BaseException:
+            # A reader takes over, and this task has been cancelled. `asyncio.Queue.get` is no
+            # checkpoint when there is an event, so the inbox may have been filled since.
+            is_wanted = not self._lifecycle.over
+            raise
+        finally:
+            if is_wanted:
+                self.inbox.put(message, size)
+                self._wake_reader()
 
     async def _wait_for_room(self, filling: Filling) -> bool:
         """Wait until the message in hand fits; `False` if it is not wanted any more."""
