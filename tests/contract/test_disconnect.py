@@ -11,8 +11,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.contract._bench import Log, about, block, closes, told_by
+from tests.contract._bench import (
+    Log,
+    about,
+    block,
+    closes,
+    over_both_paths,  # noqa: F401 - a fixture
+    told_by,
+)
 from wsnursery import WebSocket, WebSocketDisconnected, testing
+
+pytestmark = pytest.mark.usefixtures("over_both_paths")
 
 UVICORN_TEXT = (
     "Unexpected ASGI message 'websocket.send', after sending 'websocket.close' "

@@ -11,8 +11,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.contract._bench import Log, about, block, closes, told_by
+from tests.contract._bench import (
+    Log,
+    about,
+    block,
+    closes,
+    over_both_paths,  # noqa: F401 - a fixture
+    told_by,
+)
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing
+
+pytestmark = pytest.mark.usefixtures("over_both_paths")
 
 
 def opened(server: testing.Server, **options: Any) -> Any:

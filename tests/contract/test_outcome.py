@@ -11,7 +11,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.contract._bench import Log, about, block, cancelling, closes, told_by
+from tests.contract._bench import (
+    Log,
+    about,
+    block,
+    cancelling,
+    closes,
+    over_both_paths,  # noqa: F401 - a fixture
+    told_by,
+)
 from wsnursery import (
     Options,
     WebSocket,
@@ -20,6 +28,8 @@ from wsnursery import (
     testing,
     websocket_app,
 )
+
+pytestmark = pytest.mark.usefixtures("over_both_paths")
 
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 on_trio = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
