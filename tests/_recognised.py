@@ -83,6 +83,7 @@ def recognised(server: testing.Server, **options: Any) -> WebSocket:
     async def shielded(event: Any) -> None:
         with anyio.CancelScope(shield=True):
             await server.send(event)
+            await anyio.lowlevel.checkpoint()  # as every raw send on trio
 
     def takes(size: int) -> bool:
         return server._channel.room_to_peer and not server._faults

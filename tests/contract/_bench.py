@@ -4,7 +4,6 @@ import asyncio
 import gc
 import math
 import random
-import sys
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -64,12 +63,6 @@ async def block(server: testing.Server, body: Body, *later: Later, **options: An
 
 in_place = False
 """Whether `block` opens the WebSocket on a server that is recognised; see `over_both_paths`."""
-
-
-@pytest.fixture(params=[False, True], ids=["through_tasks", "in_place"])
-def over_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test of `block` twice: the outcome must be the same."""
-    monkeypatch.setattr(sys.modules[__name__], "in_place", request.param)
 
 
 def _opened(server: testing.Server, **options: Any) -> WebSocket:

@@ -32,6 +32,8 @@ from wsnursery import (
     websocket_app,
 )
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 by_server = pytest.mark.parametrize("personality", testing.SERVERS, ids=lambda p: p.name)
 
 

@@ -16,7 +16,6 @@ from tests.contract._bench import (
     about,
     block,
     closes,
-    over_both_paths,  # noqa: F401 - a fixture
     told_by,
 )
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing

@@ -17,7 +17,6 @@ from tests.contract._bench import (
     block,
     cancelling,
     closes,
-    over_both_paths,  # noqa: F401 - a fixture
     told_by,
 )
 from wsnursery import (

@@ -22,6 +22,8 @@ from wsnursery import (
     testing,
 )
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [

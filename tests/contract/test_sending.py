@@ -28,6 +28,7 @@ def stalled(number: int = 2, *, shielded: bool = False) -> tuple[testing.Server,
 
 
 # contract: S1
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("checkpoints", [0, 1, 3])
 @pytest.mark.parametrize("personality", testing.SERVERS, ids=lambda p: p.name)
 async def test_any_number_of_tasks_may_send(
@@ -58,6 +59,7 @@ async def test_any_number_of_tasks_may_send(
 
 
 # contract: S1
+@pytest.mark.usefixtures("over_both_paths")
 async def test_first_in_first_out_whoever_calls() -> None:
     server, go_on = stalled()
 
@@ -75,6 +77,7 @@ async def test_first_in_first_out_whoever_calls() -> None:
 
 
 # contract: S1
+@pytest.mark.usefixtures("over_both_paths")
 async def test_the_close_waits_for_the_raw_send() -> None:
     server, go_on = stalled()
 
@@ -91,6 +94,7 @@ async def test_the_close_waits_for_the_raw_send() -> None:
 
 
 # contract: S2
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_returns_when_the_server_has_taken_it() -> None:
     server, go_on = stalled()
 
@@ -105,6 +109,7 @@ async def test_send_returns_when_the_server_has_taken_it() -> None:
 
 
 # contract: S2
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_waits_for_those_before_it() -> None:
     server, go_on = stalled()
     log = Log()
@@ -124,6 +129,7 @@ async def test_send_waits_for_those_before_it() -> None:
 
 
 # contract: S2, D9
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("kind", [ValueError, TypeError, RuntimeError, KeyError, AssertionError])
 @pytest.mark.parametrize("strict", [False, True])
 async def test_an_error_belongs_to_the_call_that_sent_the_message(
@@ -162,6 +168,7 @@ async def test_an_error_belongs_to_the_call_that_sent_the_message(
 
 
 # contract: S2, X1
+@pytest.mark.usefixtures("over_both_paths")
 async def test_an_error_of_the_server_that_escapes_leaves_as_itself() -> None:
     mine = RuntimeError("something else")
     server = testing.Server(faults=[testing.FailSend(2, mine)])
@@ -177,6 +184,7 @@ async def test_an_error_of_the_server_that_escapes_leaves_as_itself() -> None:
 
 
 # contract: S3
+@pytest.mark.usefixtures("over_both_paths")
 async def test_a_cancelled_send_that_has_not_begun_is_withdrawn() -> None:
     server, go_on = stalled()
 
@@ -199,6 +207,7 @@ async def test_a_cancelled_send_that_has_not_begun_is_withdrawn() -> None:
 
 
 # contract: S3
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("gone", range(3))
 async def test_withdrawing_one_keeps_the_order_of_the_others(gone: int) -> None:
     server, go_on = stalled()
@@ -227,6 +236,7 @@ async def test_withdrawing_one_keeps_the_order_of_the_others(gone: int) -> None:
 
 
 # contract: S3
+@pytest.mark.usefixtures("over_both_paths")
 async def test_a_cancelled_send_that_the_server_has_goes_out_whole() -> None:
     server, go_on = stalled()
 
@@ -246,6 +256,7 @@ async def test_a_cancelled_send_that_the_server_has_goes_out_whole() -> None:
 
 
 # contract: S3
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("after", range(8))
 @pytest.mark.parametrize("delay", [0, 1, 2])
 async def test_a_send_cancelled_at_any_moment_is_whole_or_nothing(after: int, delay: int) -> None:
@@ -275,6 +286,7 @@ async def test_a_send_cancelled_at_any_moment_is_whole_or_nothing(after: int, de
 
 
 # contract: S3
+@pytest.mark.usefixtures("over_both_paths")
 async def test_an_abandoned_raw_send_poisons_the_connection() -> None:
     """Nothing is sent after it, not even a close; `block` fails otherwise."""
     server = testing.Server(faults=[testing.StallSend(2)])
@@ -291,6 +303,7 @@ async def test_an_abandoned_raw_send_poisons_the_connection() -> None:
 
 
 # contract: S3, X5
+@pytest.mark.usefixtures("over_both_paths")
 async def test_an_abandoned_raw_send_when_cancelled_from_outside() -> None:
     server = testing.Server(faults=[testing.StallSend(2)])
 
@@ -307,6 +320,7 @@ async def test_an_abandoned_raw_send_when_cancelled_from_outside() -> None:
 
 
 # contract: S4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_flush_waits_for_everything_queued_before_it() -> None:
     server, go_on = stalled(3)
 
@@ -323,6 +337,7 @@ async def test_flush_waits_for_everything_queued_before_it() -> None:
 
 
 # contract: S4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_flush_does_not_wait_for_what_is_queued_after_it() -> None:
     early, late = anyio.Event(), anyio.Event()
     server = testing.Server(faults=[testing.StallSend(3, early), testing.StallSend(4, late)])
@@ -348,6 +363,7 @@ async def test_flush_does_not_wait_for_what_is_queued_after_it() -> None:
 
 
 # contract: S4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_flush_waits_for_the_message_in_flight_of_a_cancelled_send() -> None:
     server, go_on = stalled()
 
@@ -364,6 +380,7 @@ async def test_flush_waits_for_the_message_in_flight_of_a_cancelled_send() -> No
 
 
 # contract: S4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_flush_of_nothing_returns() -> None:
     server = testing.Server()
 
@@ -377,6 +394,7 @@ async def test_flush_of_nothing_returns() -> None:
 
 
 # contract: S4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_flush_while_what_it_waits_for_is_withdrawn() -> None:
     server, go_on = stalled()
     log = Log()
@@ -408,6 +426,7 @@ async def test_flush_while_what_it_waits_for_is_withdrawn() -> None:
 
 
 # contract: S5
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_nowait_is_bounded_in_messages() -> None:
     server, go_on = stalled()
 
@@ -432,6 +451,7 @@ async def test_send_nowait_is_bounded_in_messages() -> None:
 
 
 # contract: S5
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_nowait_is_bounded_in_bytes() -> None:
     server, go_on = stalled()
 
@@ -454,6 +474,7 @@ async def test_send_nowait_is_bounded_in_bytes() -> None:
 
 
 # contract: S5
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_nowait_never_waits() -> None:
     server = testing.Server(send_queue=50)
     ran: list[str] = []
@@ -474,6 +495,7 @@ async def test_send_nowait_never_waits() -> None:
 
 
 # contract: S5, D5
+@pytest.mark.usefixtures("over_both_paths")
 async def test_send_nowait_in_a_cancelled_scope_still_queues() -> None:
     server = testing.Server()
 
@@ -494,6 +516,7 @@ WRONG: list[Any] = [None, 5, True, 1.5, AN_OBJECT, ["a"], {"a": 1}, (b"a",)]
 
 
 # contract: S6
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 async def test_a_wrong_type_is_an_error_at_the_call(wrong: Any) -> None:
     server, go_on = stalled()
@@ -518,6 +541,7 @@ async def test_a_wrong_type_is_an_error_at_the_call(wrong: Any) -> None:
 
 
 # contract: S6
+@pytest.mark.usefixtures("over_both_paths")
 async def test_mutable_messages_are_copied_at_the_call() -> None:
     server, go_on = stalled()
 
@@ -541,6 +565,7 @@ async def test_mutable_messages_are_copied_at_the_call() -> None:
 
 
 # contract: S6
+@pytest.mark.usefixtures("over_both_paths")
 async def test_memoryviews_of_every_shape() -> None:
     server = testing.Server()
 
@@ -578,6 +603,7 @@ async def test_the_server_gets_plain_str_and_bytes() -> None:
 
 
 # contract: S6
+@pytest.mark.usefixtures("over_both_paths")
 async def test_empty_messages_are_messages() -> None:
     server = testing.Server()
 
@@ -634,6 +660,7 @@ async def test_sending_after_an_orderly_end(name: str, personality: testing.Pers
 
 
 # contract: S7, D1
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("name", SENDING)
 async def test_sending_after_a_broken_end(name: str) -> None:
     cause = BrokenPipeError("mine")
@@ -655,6 +682,7 @@ async def test_sending_after_a_broken_end(name: str) -> None:
 
 
 # contract: S7
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("name", SENDING)
 @pytest.mark.parametrize("answers", [True, False])
 async def test_sending_after_the_own_close(name: str, answers: bool) -> None:
@@ -765,6 +793,7 @@ async def test_every_send_can_be_cancelled(
 
 
 # contract: S8
+@pytest.mark.usefixtures("over_both_paths")
 async def test_a_loop_that_sends_to_a_dead_peer_cannot_freeze_the_process() -> None:
     server = testing.Server(personality=testing.HYPERCORN_TRIO)
     sent = 0
@@ -783,6 +812,7 @@ async def test_a_loop_that_sends_to_a_dead_peer_cannot_freeze_the_process() -> N
 
 
 # contract: S9
+@pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize(
     "personality",
     [testing.HYPERCORN_TRIO, testing.HYPERCORN_ASYNCIO],
@@ -818,6 +848,7 @@ async def test_a_send_that_waits_for_the_receive_queue(
 
 
 # contract: S9, R2
+@pytest.mark.usefixtures("over_both_paths")
 async def test_the_receiver_goes_on_while_a_raw_send_is_in_flight() -> None:
     server = testing.Server(faults=[testing.StallSend(2)], receive_queue=100)
 
@@ -841,6 +872,7 @@ async def test_the_receiver_goes_on_while_a_raw_send_is_in_flight() -> None:
 
 
 # contract: S10, D1
+@pytest.mark.usefixtures("over_both_paths")
 async def test_a_raw_send_that_takes_too_long_breaks_the_connection() -> None:
     server = testing.Server(faults=[testing.StallSend(2)])
     log = Log()
@@ -866,6 +898,7 @@ async def test_a_raw_send_that_takes_too_long_breaks_the_connection() -> None:
 
 
 # contract: S10, T4
+@pytest.mark.usefixtures("over_both_paths")
 async def test_the_default_send_timeout() -> None:
     server = testing.Server(faults=[testing.StallSend(2)])
 
@@ -879,6 +912,7 @@ async def test_the_default_send_timeout() -> None:
 
 
 # contract: S10
+@pytest.mark.usefixtures("over_both_paths")
 async def test_every_message_has_the_send_timeout_of_its_own() -> None:
     """Waiting in the queue does not count."""
     server = testing.Server(send_queue=1)
@@ -899,6 +933,7 @@ async def test_every_message_has_the_send_timeout_of_its_own() -> None:
 
 
 # contract: S10
+@pytest.mark.usefixtures("over_both_paths")
 async def test_clean_up_runs_even_if_the_server_keeps_the_send() -> None:
     server, go_on = stalled(shielded=True)
     log = Log()
@@ -923,6 +958,7 @@ async def test_clean_up_runs_even_if_the_server_keeps_the_send() -> None:
 
 
 # contract: S10
+@pytest.mark.usefixtures("over_both_paths")
 async def test_a_stalled_accept_times_out_too() -> None:
     server = testing.Server(faults=[testing.StallSend(1)])
 
@@ -935,6 +971,7 @@ async def test_a_stalled_accept_times_out_too() -> None:
 
 
 # contract: S10
+@pytest.mark.usefixtures("over_both_paths")
 async def test_without_send_timeout_it_waits() -> None:
     server, go_on = stalled()
 

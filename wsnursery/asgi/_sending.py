@@ -194,6 +194,8 @@ class TrioOutgoing(InPlaceOutgoing):
             return False
         if self._service is None and not self._late:
             self._note_start()
+            # To a peer that has reset, the server's send waits until the receiver has taken more.
+            self._wire.control.make_room()
         return True
 
     def on_end(self, end: End, close: Close | None) -> None:
