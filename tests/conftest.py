@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from typing import Any
 
 import hypothesis  # noqa: F401 - it looks for trio's references to its randomness: not when frozen
@@ -49,6 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Nothing waits for the real clock, and a test that cannot go on fails at once."""
     return virtual_backend(request.param)
+
+
+@pytest.fixture(autouse=True)
+def without_hypercorn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test in memory depend on whether another one has imported Hypercorn.
+
+    A server that announces what Hypercorn announces is drained where Hypercorn may be the server.
+    """
+    folder = request.node.path.relative_to(request.config.rootpath / "tests").parts[0]
+    if folder not in {"servers", "hypercorn", "demonstration", "doctor"}:
+        monkeypatch.delitem(sys.modules, "hypercorn", raising=False)
 
 
 def pytest_collection_finish() -> None:

@@ -760,17 +760,21 @@ async def test_a_very_deep_json_is_bad_json() -> None:
     assert ended.error is None
 
 
+def own_queue() -> tuple[Callable[[Any], None], Any]:
+    """A server's own queue, which a reader receives from itself: how to put, and its receive."""
+    if current_async_library() == "trio":
+        into, out_of = trio.open_memory_channel[Any](100)
+        return into.send_nowait, out_of.receive
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    return queue.put_nowait, queue.get
+
+
 # contract: R1
 @pytest.mark.parametrize("bound", [1, 3, 8])
 async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(bound: int) -> None:
     """On a server whose queue a reader receives from itself: the one in hand is not lost."""
     server = testing.Server()
-    if current_async_library() == "trio":
-        into, out_of = trio.open_memory_channel[Any](100)
-        put, receive = into.send_nowait, out_of.receive
-    else:
-        queue: asyncio.Queue[Any] = asyncio.Queue()
-        put, receive = queue.put_nowait, queue.get
+    put, receive = own_queue()
     put({"type": "websocket.connect"})
     got: list[str | bytes] = []
     options = Options(receive_buffer=bound)
@@ -787,3 +791,27 @@ async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(
         async for message in ws:
             got.append(message)  # noqa: PERF401
     assert got == [str(number) for number in range(50)]
+
+
+# contract: R1
+@pytest.mark.parametrize("bound", [1, 3])
+async def test_receive_nowait_does_not_overtake_a_message_in_hand(bound: int) -> None:
+    """The receiver task waits for room with it, while more is in the server's own queue."""
+    server = testing.Server()
+    put, receive = own_queue()
+    put({"type": "websocket.connect"})
+    got: list[str | bytes] = []
+    options = Options(receive_buffer=bound)
+    async with open_websocket(server.scope, receive, server.send, options=options) as ws:
+        await server.receive()
+        await ws.accept()
+        for number in range(10):
+            put({"type": "websocket.receive", "text": str(number)})
+        await anyio.sleep(1)
+        while len(got) < 10:
+            try:
+                got.append(ws.receive_nowait())
+            except anyio.WouldBlock:
+                await anyio.sleep(1)
+        put({"type": "websocket.disconnect", "code": 1000})
+    assert got == [str(number) for number in range(10)]

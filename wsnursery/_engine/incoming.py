@@ -62,6 +62,7 @@ class IncomingSide:
         "_filling",
         "_heard_at",
         "_idle_alarm",
+        "_in_hand",
         "_lifecycle",
         "_observers",
         "_on_trio",
@@ -106,6 +107,8 @@ class IncomingSide:
         """The receiver task, while there is one."""
         self._filling: Filling | None = None
         """The receiver's wait for room in the inbox; made when the inbox is full."""
+        self._in_hand = False
+        """The receiver task holds a message for which the inbox has no room."""
         self._disconnected = False
         self._taken = 0
         """Events that the receiver task has taken from the server, also those it drops."""
@@ -326,6 +329,7 @@ class IncomingSide:
         is_wanted = True
         try:
             if not self._filling.has_room:
+                self._in_hand = True
                 is_wanted = await self._wait_for_room(self._filling)
         except BaseException:
             # A reader takes over, and this task has been cancelled. `asyncio.Queue.get` is no
@@ -333,6 +337,7 @@ class IncomingSide:
             is_wanted = not self._lifecycle.over
             raise
         finally:
+            self._in_hand = False
             if is_wanted:
                 self.inbox.put(message, size)
                 self._wake_reader()

@@ -199,8 +199,9 @@ class InPlaceIncoming(IncomingSide):
 
     def look_for_disconnect(self) -> None:
         """As `ReceiveControl.look_for_disconnect`: the event may be in the server's queue."""
-        if self._wire.receiving:
-            # The task inside the raw receive is about to get the event itself.
+        if self._wire.receiving or self._in_hand:
+            # The task inside the raw receive is about to get the event itself, and what is in the
+            # queue comes after a message that the receiver task holds.
             return
         while not self._disconnected and (event := self._queue.take()) is not None:
             try:
