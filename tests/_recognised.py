@@ -67,7 +67,7 @@ def recognised(server: testing.Server, **options: Any) -> WebSocket:
     queue = ServerQueue(server, on_trio=on_trio)
     transport = ASGITransport(server.scope, queue.receive_alone, server.send, given)
     if not on_trio:
-        incoming = partial(AsyncioIncoming, queue, transport.parse)
+        incoming = partial(AsyncioIncoming, cast("Any", queue), transport.parse)
 
         async def stepped(event: Any) -> None:
             # Its first step is taken in one task and the others in another, where there are any:
@@ -92,6 +92,7 @@ def recognised(server: testing.Server, **options: Any) -> WebSocket:
         transport,
         given,
         Sides(
-            partial(TrioIncoming, queue, transport.parse), partial(TrioOutgoing, shielded, takes)
+            partial(TrioIncoming, cast("Any", queue), transport.parse),
+            partial(TrioOutgoing, shielded, takes),
         ),
     )

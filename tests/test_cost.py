@@ -261,7 +261,7 @@ COST = {
     ("trio", "ping-pong"): (0.0, 14, 15),
     ("trio", "pipelined"): (0.0, 14, 15),
     ("trio", "push"): (0.0, 9, 9),
-    ("trio", "receive"): (0.0, 5, 5),
+    ("trio", "receive"): (0.0, 5, 10),
     # A turn of the loop in 16 messages lets others run.
     ("asyncio", "ping-pong"): (0.1, 7, 14),
     ("asyncio", "pipelined"): (0.1, 7, 14),

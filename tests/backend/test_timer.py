@@ -58,7 +58,11 @@ async def test_a_cancelled_alarm() -> None:
 
 async def test_an_alarm_may_set_another() -> None:
     alarms = Alarms()
-    alarms.timer.at(1, lambda: alarms.timer.at(2, alarms.call("a")) and None)
+
+    def set_another() -> None:
+        alarms.timer.at(2, alarms.call("a"))
+
+    alarms.timer.at(1, set_another)
     await anyio.sleep(3)
     assert alarms.heard == [("a", 2)]
 
