@@ -269,7 +269,7 @@ async def run_main(run: Run, left: list[str]) -> None:
     async with anyio.create_task_group() as others:
         async with anyio.create_task_group() as handlers:
             for operation in run.program.outside:
-                others.start_soon(_interfere, run, *operation)
+                others.start_soon(_interfere, run, *operation)  # pyright: ignore[reportArgumentType]
             others.start_soon(_interfere, run, 40.0, 0, "peer vanishes")  # every wait ends
             handlers.start_soon(_handle, run)
         run.server.app_ended()

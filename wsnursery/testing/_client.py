@@ -202,7 +202,7 @@ async def connect(
     client = server.client
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(client.run, app)
+        tasks.start_soon(client.run, app)  # noqa: ASYNC113 - nothing has to be ready
         try:
             if wait_for_accept:
                 await client.handshake()
