@@ -257,16 +257,17 @@ def beyond_raw(backend: str, shape: str, count: int, *, allocations: bool) -> li
 # --------------------------------------------------------------------------------- the bounds
 
 COST = {
-    # backend, shape: steps, calls, allocations; change them with the code that they follow
-    ("trio", "ping-pong"): (0.0, 14, 15),
-    ("trio", "pipelined"): (0.0, 14, 15),
-    ("trio", "push"): (0.0, 9, 9),
-    ("trio", "receive"): (0.0, 5, 10),
+    # backend, shape: steps, calls, allocations on Python 3.11, and since 3.12, which counts
+    # more of them for the same code; change them with the code that they follow
+    ("trio", "ping-pong"): (0.0, 14, 15, 21),
+    ("trio", "pipelined"): (0.0, 14, 15, 21),
+    ("trio", "push"): (0.0, 9, 9, 13),
+    ("trio", "receive"): (0.0, 5, 10, 10),
     # A turn of the loop in 16 messages lets others run.
-    ("asyncio", "ping-pong"): (0.1, 7, 14),
-    ("asyncio", "pipelined"): (0.1, 7, 14),
-    ("asyncio", "push"): (0.1, 3, 7),
-    ("asyncio", "receive"): (0.0, 4, 8),
+    ("asyncio", "ping-pong"): (0.1, 7, 14, 19),
+    ("asyncio", "pipelined"): (0.1, 7, 14, 19),
+    ("asyncio", "push"): (0.1, 3, 7, 10),
+    ("asyncio", "receive"): (0.0, 4, 8, 11),
 }
 SLACK = 1.15  # between the versions of Python and of the backends
 
@@ -283,7 +284,8 @@ def test_a_message_takes_so_many_steps_and_calls(backend: str, shape: str) -> No
 @pytest.mark.parametrize(("backend", "shape"), COST)
 def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
     _, _, allocations = beyond_raw(backend, shape, 10, allocations=True)
-    assert allocations <= COST[backend, shape][2] * SLACK + 1
+    column = 2 if sys.version_info < (3, 12) else 3
+    assert allocations <= COST[backend, shape][column] * SLACK + 1
 
 
 CONNECTION = {"trio": 8_400, "asyncio": 8_100}  # bytes
