@@ -19,31 +19,19 @@ class Interrupted(Exception):
     """A waiting raw ``receive`` was given up. It has taken nothing."""
 
 
-class InterruptibleReceive:
-    """The rest of a raw ``receive`` that waits, to be awaited once. Another task can interrupt it.
+class _SuspendedCall:
+    """The rest of a raw call that waits, to be awaited once.
 
     Args:
         steps: The raw call, after the step in which it first waits.
         awaited: What it waits for.
     """
 
-    __slots__ = ("_awaited", "_interrupted", "_requests", "_steps", "_task")
+    __slots__ = ("_awaited", "_steps")
 
     def __init__(self, steps: Coroutine[Any, Any, Any], awaited: Any) -> None:
         self._steps = steps
         self._awaited = awaited
-        self._interrupted = False
-        self._task = asyncio.current_task()
-        self._requests = 0 if self._task is None else self._task.cancelling()
-
-    def interrupt(self) -> None:
-        """Let it raise `Interrupted`, unless it is about to return an event.
-
-        The future that the raw call waits for is cancelled, and not the task: ``cancelling()`` of
-        the task stays as it is, and no cancel scope takes it for its own.
-        """
-        self._interrupted = True
-        self._awaited.cancel()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps, awaited = self._steps, self._awaited
@@ -60,8 +48,33 @@ class InterruptibleReceive:
             return stop.value
 
     def _throw(self, exc: BaseException) -> Any:
+        """Take the raw call on from an exception. Return what it waits for next."""
+        return self._steps.throw(exc)
+
+
+class InterruptibleReceive(_SuspendedCall):
+    """The rest of a raw ``receive`` that waits. Another task can interrupt it."""
+
+    __slots__ = ("_interrupted", "_requests", "_task")
+
+    def __init__(self, steps: Coroutine[Any, Any, Any], awaited: Any) -> None:
+        super().__init__(steps, awaited)
+        self._interrupted = False
+        self._task = asyncio.current_task()
+        self._requests = 0 if self._task is None else self._task.cancelling()
+
+    def interrupt(self) -> None:
+        """Let it raise `Interrupted`, unless it is about to return an event.
+
+        The future that the raw call waits for is cancelled, and not the task: ``cancelling()`` of
+        the task stays as it is, and no cancel scope takes it for its own.
+        """
+        self._interrupted = True
+        self._awaited.cancel()
+
+    def _throw(self, exc: BaseException) -> Any:
         if not (self._interrupted and isinstance(exc, asyncio.CancelledError)):
-            return self._steps.throw(exc)
+            return super()._throw(exc)
         try:
             self._steps.throw(exc)
         except asyncio.CancelledError:  # noqa: ASYNC103 - our own request, unless told otherwise
@@ -83,24 +96,7 @@ class InterruptibleReceive:
         )
 
 
-class SuspendedSend:
+class SuspendedSend(_SuspendedCall):
     """The rest of a raw ``send`` that a caller has begun. Await it in the task that finishes it."""
 
-    __slots__ = ("_awaited", "_steps")
-
-    def __init__(self, steps: Coroutine[Any, Any, None], awaited: Any) -> None:
-        self._steps = steps
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        steps, awaited = self._steps, self._awaited
-        try:
-            while True:
-                try:
-                    yield awaited
-                except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is for the raw call
-                    awaited = steps.throw(exc)
-                else:
-                    awaited = steps.send(None)
-        except StopIteration:
-            return
+    __slots__ = ()
