@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, overload
 
@@ -22,16 +21,16 @@ from ._codes import CloseCode, check_close
 from ._engine.events import Close
 from ._engine.functions import shown_name
 from ._engine.meaning import Interpreter, Meaning
+from ._engine.quiet_disconnect import QuietDisconnect
 from ._engine.states import State
-from ._engine.websocket import WebSocket, is_about
-from ._errors import LocalProtocolError, WebSocketDisconnected
+from ._engine.websocket import WebSocket
+from ._errors import LocalProtocolError
 from ._options import Options
 from ._types import Scope
 from .asgi._open import open_interpreted
 
 __all__ = ["endpoint", "open_websocket"]
 
-_logger = logging.getLogger("wsnursery")
 
 Handler = Callable[..., Awaitable[object]]
 Endpoint = Callable[..., Coroutine[Any, Any, None]]
@@ -83,13 +82,9 @@ def endpoint(
             ws = open_websocket(values[carrier], options=options)
             values[own] = ws
             call = inspect.BoundArguments(whole, values)
-            try:
+            with QuietDisconnect(ws):
                 async with ws:
                     await handler(*call.args, **call.kwargs)
-            except WebSocketDisconnected as exc:
-                if not is_about(exc, ws):
-                    raise
-                _logger.debug("%s", exc)
 
         # FastAPI reads from the signature which parameters it must fill in.
         run.__signature__ = signature  # type: ignore[attr-defined]

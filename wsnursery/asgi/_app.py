@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper
@@ -17,15 +16,13 @@ from wsnursery._engine.open_connections import (
     cancel_websocket,
     close_websocket,
 )
-from wsnursery._engine.websocket import WebSocket, is_about
-from wsnursery._errors import WebSocketDisconnected
+from wsnursery._engine.quiet_disconnect import QuietDisconnect
+from wsnursery._engine.websocket import WebSocket
 from wsnursery._options import Options
 from wsnursery._types import Receive, Scope, Send
 
 from ._lifespan import Lifespan, run_lifespan
 from ._open import open_websocket
-
-_logger = logging.getLogger("wsnursery")
 
 Handler = Callable[[WebSocket], Awaitable[object]]
 """What `websocket_app` decorates: an async function of one `WebSocket`."""
@@ -81,14 +78,10 @@ class WebSocketApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         ws = open_websocket(scope, receive, send, options=self._options)
         try:
-            async with ws:
-                self._open.add(ws)
-                await called(self._handler, ws)
-        except WebSocketDisconnected as exc:
-            # Servers log what leaves an application as an error; a client that leaves is none.
-            if not is_about(exc, ws):
-                raise
-            _logger.debug("%s", exc)
+            with QuietDisconnect(ws):
+                async with ws:
+                    self._open.add(ws)
+                    await called(self._handler, ws)
         finally:
             self._open.discard(ws)
 

@@ -18,8 +18,8 @@ from wsnursery._engine.open_connections import (
     cancel_websocket,
     close_websocket,
 )
-from wsnursery._engine.websocket import WebSocket, is_about, make_websocket
-from wsnursery._errors import WebSocketDisconnected
+from wsnursery._engine.quiet_disconnect import QuietDisconnect
+from wsnursery._engine.websocket import WebSocket, make_websocket
 from wsnursery._options import Options
 
 from ._handshaking import HANDSHAKE_SECONDS, open_server
@@ -130,14 +130,10 @@ class TrioServer:
 
     async def _handle(self, ws: WebSocket) -> None:
         try:
-            async with ws:
-                self._open.add(ws)
-                await called(self._handler, ws)
-        except WebSocketDisconnected as exc:
-            # The end of another connection, a client's for instance, is an error of the handler.
-            if not is_about(exc, ws):
-                raise
-            logger.debug("%s", exc)
+            with QuietDisconnect(ws):
+                async with ws:
+                    self._open.add(ws)
+                    await called(self._handler, ws)
         finally:
             self._open.discard(ws)
 

@@ -1,0 +1,36 @@
+"""The disconnect that ends a handler, where a handler runs as a program of its own."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+
+from wsnursery._errors import WebSocketDisconnected
+
+from .websocket import WebSocket, is_about
+
+_logger = logging.getLogger("wsnursery")
+
+
+class QuietDisconnect:
+    """A context around the block of a WebSocket: it logs this client's disconnect and ends it.
+
+    Servers log what leaves an application as an error, and a client that leaves is none. The end of
+    another connection, a client's for instance, is an error of the handler and goes on.
+    """
+
+    __slots__ = ("_ws",)
+
+    def __init__(self, ws: WebSocket) -> None:
+        self._ws = ws
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None
+    ) -> bool:
+        if not isinstance(exc, WebSocketDisconnected) or not is_about(exc, self._ws):
+            return False
+        _logger.debug("%s", exc)
+        return True
