@@ -2,7 +2,7 @@
 
 import logging
 import re
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -226,7 +226,7 @@ async def test_who_is_taken_for_dead_by_mistake_says_that_he_is_here():
 
 
 def own(rooms):
-    [room] = rooms._rooms.values()
+    [room] = rooms._followed
     return room._own_ids.items()
 
 
@@ -271,6 +271,31 @@ async def test_a_room_that_was_left_is_followed_for_a_while():
         with rooms.joined("t", ws):
             await anyio.sleep(6)
         assert rooms.statistics().rooms == 1
+
+
+async def test_a_room_that_was_left_after_a_run_does_not_end_the_next_one():
+    engine = MemoryEngine()
+    rooms = SharedRooms(engine, linger=5.0)
+
+    @asynccontextmanager
+    async def running():
+        async with anyio.create_task_group() as group:
+            await group.start(rooms.run)
+            await rooms.wait_live()
+            yield
+            group.cancel_scope.cancel()
+
+    async with opened() as (ws, peer):
+        with ExitStack() as stack:
+            async with running():
+                with rooms.joined("r", ws):
+                    pass  # it lingers
+                stack.enter_context(rooms.joined("r", ws))
+        async with running():
+            await anyio.sleep(6)
+            with rooms.joined("r", ws):
+                assert rooms.publish("r", "a")
+                assert await received(peer) == ["a"]
 
 
 # publishing

@@ -93,7 +93,7 @@ class EngineStatistics:
 
 
 class Sink(Protocol):
-    """What an engine tells. `SharedRooms` is one. No method waits or raises."""
+    """What an engine tells: `SharedRooms` pass one to `Engine.run`. No method waits or raises."""
 
     @property
     def history(self) -> int:

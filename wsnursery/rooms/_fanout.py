@@ -88,11 +88,7 @@ class Fanout:
     def __init__(
         self, name: str, epoch: str, history: int, history_bytes: int, stamp: Stamp | None
     ) -> None:
-        if history < 0 or history_bytes < 0:
-            raise ValueError(
-                "history and history_bytes must be 0 or more, in messages and bytes, got "
-                f"{history} and {history_bytes}"
-            )
+        check_history(history, history_bytes)
         self.name = name
         self.position: Position = Position(epoch, 0)
         """The place of the newest message."""
@@ -231,6 +227,15 @@ class Fanout:
             disconnected=self._disconnected + sum(member.disconnected for member in members),
             history_used=len(self._history),
             history_used_bytes=self._history.bytes,
+        )
+
+
+def check_history(history: int, history_bytes: int) -> None:
+    """Refuse a history of a negative size."""
+    if history < 0 or history_bytes < 0:
+        raise ValueError(
+            "history and history_bytes must be 0 or more, in messages and bytes, got "
+            f"{history} and {history_bytes}"
         )
 
 

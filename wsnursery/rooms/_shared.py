@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, final
@@ -16,22 +16,16 @@ from wsnursery._engine.payload import payload
 from wsnursery._engine.websocket import WebSocket
 from wsnursery._errors import LocalProtocolError
 
-from ._engine import (
-    Carried,
-    Engine,
-    EngineAway,
-    EngineState,
-    Outgoing,
-    Snapshot,
-)
-from ._fanout import Fanout, JoinRequest
+from ._engine import Engine, EngineAway, EngineState, Outgoing
+from ._fanout import JoinRequest
+from ._followed import FollowedRooms
 from ._home import Home
 from ._member import JoinOptions, Member, Overflow, check_replay, make_member
 from ._membership import Membership
 from ._memberships import DEFAULT_LIMIT, Memberships
 from ._position import Position, Stamp
 from ._presence import Presence
-from ._shared_room import Person, SharedRoom
+from ._shared_room import Person
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -102,28 +96,15 @@ class SharedRooms:
         linger: float = 5.0,
         codec: Codec = STANDARD,
     ) -> None:
-        if linger < 0:
-            raise ValueError(f"linger must be 0 or more seconds, got {linger}")
-        Fanout("", "", history, history_bytes, stamp)  # checks the bounds
         self._engine = engine
         self._codec = codec
-        self._history = history
-        self._history_bytes = history_bytes
-        self._stamp = stamp
-        self._linger = linger
-        self._rooms: dict[str, SharedRoom] = {}
-        self._unneeded: dict[str, float] = {}
-        """When to let a room go that is not needed any more, the earliest first."""
-        self._became_unneeded = anyio.Event()
+        self._followed = FollowedRooms(engine, history, history_bytes, stamp, linger)
         self._home = Home("rooms.publish, name, message")
         self._is_settled = False
         self._is_running = False
-        self._became_live = anyio.Event()
-        self._resyncs = 0
-        self._gaps = 0
 
     def __repr__(self) -> str:
-        return f"<SharedRooms: {self.state}, {len(self._rooms)} rooms>"
+        return f"<SharedRooms: {self.state}, {len(self._followed)} rooms>"
 
     # ------------------------------------------------------------------------------ the engine
 
@@ -148,17 +129,16 @@ class SharedRooms:
         failure: Exception | None = None
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._let_go)
+                group.start_soon(self._followed.let_go)
                 task_status.started()
                 try:
-                    await self._engine.run(self)
+                    await self._engine.run(self._followed)
                 except Exception as exc:  # noqa: BLE001 - it is to leave bare, not in a group
                     failure = exc
                 group.cancel_scope.cancel()
         finally:
             self._is_running = False
-            for room in self._rooms.values():
-                room.lose()
+            self._followed.lose()
         if failure is not None:
             try:
                 raise failure
@@ -192,21 +172,20 @@ class SharedRooms:
         *Checkpoint*: always.
         """
         await anyio.lowlevel.checkpoint()
-        while self.state != "live":
-            await self._became_live.wait()
+        await self._followed.until_live()
 
     def statistics(self) -> SharedStatistics:
         """A snapshot of the counters. Not a checkpoint."""
-        engine = self._engine.statistics()
+        engine, followed = self._engine.statistics(), self._followed
         return SharedStatistics(
             reconnects=max(0, engine.sessions - 1),
-            resyncs=self._resyncs,
-            gaps=self._gaps,
+            resyncs=followed.resyncs,
+            gaps=followed.gaps,
             held=engine.held,
             refused=engine.refused,
             round_trip=engine.round_trip,
-            rooms=len(self._rooms),
-            not_live=sum(not room.is_synchronized for room in self._rooms.values()),
+            rooms=len(followed),
+            not_live=sum(not room.is_synchronized for room in followed),
         )
 
     # ------------------------------------------------------------------------------ membership
@@ -246,7 +225,7 @@ class SharedRooms:
         """
         payload(name)
         encoded(STANDARD, metadata)
-        check_replay(replay, self._history)
+        check_replay(replay, self._followed.history)
         member = make_member(name, ws, overflow=overflow, code=code, metadata=metadata)
         return Membership(self, member, JoinRequest(replay, after))
 
@@ -266,26 +245,27 @@ class SharedRooms:
         """Take a member in; the block of `joined` does."""
         self._check_home()
         self._settle()
-        room = self._rooms.get(member.room)
+        room = self._followed.get(member.room)
         if room is None:
             member.check_can_join()
-            room = self._follow(member.room)
+            room = self._followed.follow(member.room)
         else:
             room.check_can_join(member)
         room.join(member, request)
 
     def leave(self, member: Member) -> None:
         """Let a member go; the block of `joined` does."""
-        room = self._rooms[member.room]
+        room = self._followed.get(member.room)
+        assert room is not None, "it has this member"
         room.leave(member)
-        self._look_whether_needed(room)
+        self._followed.let_go_if_unneeded(room)
 
     def present(self, name: str) -> tuple[Person, ...]:
         """Who is in a room, on all workers, in the order in which this worker heard of them.
 
         Empty if the room has no members and no `presence` block on this worker.
         """
-        room = self._rooms.get(name)
+        room = self._followed.get(name)
         return () if room is None else room.people
 
     @contextmanager
@@ -298,12 +278,12 @@ class SharedRooms:
         self._check_home()
         self._settle()
         payload(name)
-        room = self._rooms.get(name) or self._follow(name)
+        room = self._followed.get(name) or self._followed.follow(name)
         try:
             with room.watchers.watching() as changes:
                 yield changes
         finally:
-            self._look_whether_needed(room)
+            self._followed.let_go_if_unneeded(room)
 
     # ------------------------------------------------------------------------------ publishing
 
@@ -364,53 +344,6 @@ class SharedRooms:
         self._check_home()
         return self._engine.publish(outgoing)
 
-    # ---------------------------------------------------------------------- what the engine tells
-
-    @property
-    def history(self) -> int:
-        """Messages of a room that are kept."""
-        return self._history
-
-    @property
-    def history_bytes(self) -> int:
-        """The same bound in bytes."""
-        return self._history_bytes
-
-    def connected(self) -> None:
-        """The engine has begun a session: synchronize everything."""
-        for room in tuple(self._rooms.values()):
-            room.ask()
-
-    def state_changed(self) -> None:
-        """The engine has come or gone."""
-        if self.state == "live":
-            self._became_live.set()
-            self._became_live = anyio.Event()
-        else:
-            for room in self._rooms.values():
-                room.lose()
-
-    def synchronize(self, room: str, snapshot: Snapshot) -> None:
-        """The engine has answered."""
-        if room in self._rooms:
-            self._resyncs += 1
-            self._rooms[room].synchronize(snapshot)
-
-    def deliver(self, room: str, position: Position, carried: Carried) -> None:
-        """A message has come."""
-        if room in self._rooms:
-            self._rooms[room].deliver(position, carried)
-
-    def people_joined(self, room: str, people: Mapping[str, Any]) -> None:
-        """People have come."""
-        if room in self._rooms:
-            self._rooms[room].people_joined(people)
-
-    def people_left(self, room: str, ids: Sequence[str]) -> None:
-        """People have gone."""
-        if room in self._rooms:
-            self._rooms[room].people_left(ids)
-
     # --------------------------------------------------------------------------------- inside
 
     def _settle(self) -> None:
@@ -421,42 +354,6 @@ class SharedRooms:
     def _check_home(self) -> None:
         if self._is_settled:
             self._home.check()
-
-    def _follow(self, name: str) -> SharedRoom:
-        fanout = Fanout(name, "", self._history, self._history_bytes, self._stamp)
-        room = self._rooms[name] = SharedRoom(self._engine, fanout, self._note_gap)
-        room.ask()
-        return room
-
-    def _note_gap(self) -> None:
-        self._gaps += 1
-
-    def _look_whether_needed(self, room: SharedRoom) -> None:
-        if room.is_needed:
-            return
-        if self._is_running and self._linger:
-            self._unneeded.pop(room.name, None)
-            self._unneeded[room.name] = anyio.current_time() + self._linger
-            self._became_unneeded.set()
-        else:
-            self._forget(room.name)
-
-    def _forget(self, name: str) -> None:
-        del self._rooms[name]
-        self._engine.leave(name)
-
-    async def _let_go(self) -> None:
-        """Forget rooms when they have not been needed for long enough."""
-        while True:
-            if not self._unneeded:
-                self._became_unneeded = anyio.Event()
-                await self._became_unneeded.wait()
-            name, due = next(iter(self._unneeded.items()))
-            await anyio.sleep_until(due)
-            if self._unneeded.get(name) == due:
-                del self._unneeded[name]
-                if not self._rooms[name].is_needed:
-                    self._forget(name)
 
 
 class _Confirmation:
