@@ -83,6 +83,12 @@ async def groups(ws: WebSocket, conn: Connection) -> None:
         inner.start_soon(reader)
 
 
+async def until_the_client_leaves(ws: WebSocket) -> None:
+    """daphne cuts off a client that is still reading one second after a close of ours."""
+    async for _ in ws:
+        pass
+
+
 @ours()
 async def senders(ws: WebSocket, conn: Connection) -> None:
     await ws.accept()
@@ -94,6 +100,7 @@ async def senders(ws: WebSocket, conn: Connection) -> None:
     async with anyio.create_task_group() as group:
         for name in range(8):
             group.start_soon(sender, name)
+    await until_the_client_leaves(ws)
 
 
 @ours()
@@ -107,8 +114,7 @@ async def cancelled_sends(ws: WebSocket, conn: Connection) -> None:
             done.append(number)
     await ws.send("last")
     conn.report("sent", done=done)
-    async for _ in ws:  # daphne cuts the line of a client that reads on a second after its close
-        pass
+    await until_the_client_leaves(ws)
 
 
 @ours(send_timeout=0.2, close_timeout=0.2)

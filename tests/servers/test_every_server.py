@@ -447,6 +447,7 @@ def test_eight_senders(server: Running, connection: str) -> None:
             assert message == bytes([name, number]) * (CHUNK // 2)
             arrived[name].append(number)
         assert arrived == {name: list(range(20)) for name in range(8)}
+        client.close(1000)
 
 
 # contract: S3
