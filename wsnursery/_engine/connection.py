@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from wsnursery._backend.backend import current_backend
+from wsnursery._backend.backend import Backend, current_backend
 from wsnursery._options import Options
 from wsnursery._statistics import WebSocketStatistics
 
@@ -69,18 +69,20 @@ class Connection:
         options: Options,
         sides: Sides,
     ) -> None:
-        self.transport = transport
-        self.options = options
+        self.transport: Transport = transport
+        self.options: Options = options
         self.token: object = object()
         """Identifies this connection in exceptions and contexts without keeping it alive."""
         self._id: UUID | None = None
-        backend = self.backend = current_backend()
+        self.backend: Backend = current_backend()
+        backend = self.backend
         self.observers: Observers = (
             Observers(options.hooks, self.id, backend.now) if options.hooks else UNOBSERVED
         )
         inbox = Inbox(options.receive_buffer, options.receive_buffer_bytes)
         self.tasks: UserTasks = UserTasks(self.token, backend, self.observers, inbox.is_unread)
-        lifecycle = self.lifecycle = Lifecycle(self.tasks, options, self.observers, backend)
+        self.lifecycle: Lifecycle = Lifecycle(self.tasks, options, self.observers, backend)
+        lifecycle = self.lifecycle
         self.outgoing: OutgoingSide = sides.outgoing(
             lifecycle, transport, options, self.observers, backend
         )

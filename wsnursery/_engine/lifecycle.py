@@ -86,7 +86,7 @@ class Lifecycle:
         self, tasks: UserTasks, options: Options, observers: Observers, backend: Backend
     ) -> None:
         self.states: StateMachine = StateMachine()
-        self.tasks = tasks
+        self.tasks: UserTasks = tasks
         self.token: object = tasks.token
         """Which connection this is, in exceptions and contexts."""
         self.wire: Wire = Wire()

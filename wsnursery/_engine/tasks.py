@@ -67,7 +67,7 @@ class UserTasks:
         observers: Observers,
         unread: Callable[[], bool],
     ) -> None:
-        self.token = token
+        self.token: object = token
         self._backend = backend
         self._observers = observers
         self._unread = unread
