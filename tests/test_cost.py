@@ -218,7 +218,7 @@ class Shape:
                     server.answers = False
 
                 if ours:
-                    async with open_websocket(SCOPE, server.receive, server.app_send) as ws:
+                    async with open_websocket(dict(SCOPE), server.receive, server.app_send) as ws:
                         await ws.accept()
                         await twice(lambda: self.ours(ws, count))
                         server.put_nowait({"type": "websocket.disconnect", "code": 1005})
@@ -302,7 +302,7 @@ def test_an_idle_connection_takes_so_many_bytes(backend: str) -> None:
         await server.receive()
 
     async def ours(server: Server) -> None:
-        async with open_websocket(SCOPE, server.receive, server.app_send) as ws:
+        async with open_websocket(dict(SCOPE), server.receive, server.app_send) as ws:
             await ws.accept()
             async for _ in ws:
                 pass

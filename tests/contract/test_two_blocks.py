@@ -6,14 +6,13 @@ import sys
 import anyio
 import pytest
 
-from tests.contract._bench import BACKENDS, block, missing, run_all
+from tests.contract._bench import BACKENDS, block, run_all
 from wsnursery import LocalProtocolError, WebSocket, open_websocket, testing
 
 REFUSED = (RuntimeError, LocalProtocolError)
 
 
 # contract: L6
-@missing("a second block on one ASGI scope waits for ever in accept()")
 @pytest.mark.parametrize("when", ["before accept", "open", "in a child", "closed"])
 async def test_a_second_block_on_one_scope_is_refused_at_entry(when: str) -> None:
     server = testing.Server()
@@ -47,7 +46,6 @@ async def test_a_second_block_on_one_scope_is_refused_at_entry(when: str) -> Non
 
 
 # contract: L6
-@missing("a second block on one ASGI scope waits for ever in accept()")
 async def test_a_second_block_after_the_first_is_refused_too() -> None:
     server = testing.Server()
     async with open_websocket(server.scope, server.receive, server.send) as ws:
@@ -70,11 +68,7 @@ async def test_a_websocket_that_is_opened_and_never_entered_takes_nothing() -> N
     assert ended.error is None
 
 
-STRANGER = pytest.mark.xfail(strict=True, reason="leaving a block in another task hangs")
-
-
 # contract: L6
-@STRANGER
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_leaving_in_another_task_is_refused_and_changes_nothing(backend: str) -> None:
     async def main() -> None:
@@ -132,7 +126,6 @@ for _, traceback in result.errors + result.failures:
 
 
 # contract: L6
-@STRANGER
 def test_unittest() -> None:
     """Its set-up, its tests and its clean-up are tasks of their own.
 

@@ -78,7 +78,8 @@ async def deny_before_entry(ws: WebSocket) -> None:
     *Checkpoint*: yes.
     """
     transport = ws._transport  # pyright: ignore[reportPrivateUsage]
-    ws._transport = Gone(transport.scope)  # pyright: ignore[reportPrivateUsage]
+    # With a scope of its own, because the block that denies takes this one.
+    ws._transport = Gone(dict(transport.scope))  # pyright: ignore[reportPrivateUsage]
     ws._sides = THROUGH_TASKS  # pyright: ignore[reportPrivateUsage]
     # Without the hooks and the limits of the application, which knows nothing of this one.
     async with make_websocket(transport, Options()) as denied:

@@ -30,6 +30,7 @@ from .incoming import IncomingSide
 from .meaning import Interpreter, meaningless
 from .messages import Messages
 from .nursery import Nursery
+from .one_block import check_leaver, claim
 from .outgoing import OutgoingSide
 from .payload import sized
 from .request import Request
@@ -114,6 +115,7 @@ class WebSocket(Request, Messages, Nursery):
                 "this WebSocket's block has been entered before: a connection has one block, "
                 "so call open_websocket() once per ASGI scope"
             )
+        claim(self.scope)
         connection = Connection(self._transport, self._options, self._sides)
         self._connection_or_none = connection
         connection.interpret = self._interpret
@@ -139,9 +141,10 @@ class WebSocket(Request, Messages, Nursery):
         traceback: TracebackType | None,
     ) -> bool:
         """Wait for the children, flush, close and hear the peer out."""
+        connection = self._connection
+        check_leaver(connection)
         block = self._block
         del self._block
-        connection = self._connection
         try:
             # By hand, for contextlib's frames would hold the exception that holds them.
             with suppress(StopAsyncIteration):

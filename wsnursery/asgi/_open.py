@@ -44,6 +44,8 @@ def open_websocket(
     Raises:
         ValueError: The scope is not a websocket's. (At the call.)
         TypeError: ``receive`` or ``send`` is a method of Starlette's WebSocket. (At the call.)
+        LocalProtocolError: Another task leaves the block than the one that entered it, or the scope
+            has had a block before.
         WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
             and no call has reported it. ``__cause__`` is the server's exception, if there was one.
             Entering raises it if ``options.allowed_origins`` denied the handshake.
