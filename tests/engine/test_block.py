@@ -14,7 +14,7 @@ from tests.asgi._sockets import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import Log, about, block, cancelling, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, hooks, testing
-from wsnursery._engine.incoming import IncomingSide
+from wsnursery._engine.receiver import Receiver
 from wsnursery._engine.user_task import enclosing_tasks
 from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.testing import FailSend, StallSend
@@ -540,10 +540,10 @@ async def test_a_cancellation_that_no_task_has_met_yet_comes_first(
 async def test_an_interrupt_that_hits_while_it_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a Control-C does, which may come anywhere."""
 
-    async def interrupted(side: IncomingSide) -> None:
+    async def interrupted(receiver: Receiver) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(IncomingSide, "quiet", interrupted)
+    monkeypatch.setattr(Receiver, "quiet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         async with opened(testing.Server()) as ws:
             await ws.accept()

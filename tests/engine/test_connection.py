@@ -12,7 +12,7 @@ from tests._helpers import break_off_during
 from tests.contract._bench import Log, about, block, closes, told_by
 from tests.faults._opened import opened
 from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
-from wsnursery._engine.outgoing import OutgoingSide
+from wsnursery._engine.sender import Sender
 from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import FailSend, StallSend
 
@@ -875,7 +875,7 @@ async def test_an_accept_that_was_not_begun_is_withdrawn(monkeypatch: pytest.Mon
 
     async def body(ws: WebSocket) -> None:
         with monkeypatch.context() as busy, anyio.move_on_after(1):
-            busy.setattr(OutgoingSide, "_wake_sender", lambda side: None)
+            busy.setattr(Sender, "wake", lambda sender: None)
             await ws.accept()
         assert ws.state == "requested"
         await ws.accept()
@@ -983,8 +983,8 @@ async def test_an_error_whose_caller_was_cancelled_leaves_through_the_block() ->
         ws.start_soon(sender, ws)
         await anyio.wait_all_tasks_blocked()
         go_on.set()
-        outgoing = connection_of(ws).outgoing
-        while (sent := outgoing._in_flight) and not sent.done:  # noqa: ASYNC110 - that very tick
+        service = connection_of(ws).outgoing.sender
+        while (sent := service.in_flight) and not sent.done:  # noqa: ASYNC110 - that very tick
             await asyncio.sleep(0)
         tasks[0].cancel()
         await anyio.sleep_forever()

@@ -101,7 +101,7 @@ async def _leave(connection: Connection, meaning: Meaning | None, *, from_outsid
     try:
         await _close(connection, close, deadline, from_outside=from_outside)
         if not from_outside:
-            await connection.incoming.drained()
+            await connection.incoming.receiver.drained()
     except anyio.get_cancelled_exc_class():
         # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
         # in the body; the second ends everything.
@@ -114,7 +114,7 @@ async def _close(
     connection: Connection, close: Close | None, deadline: float, *, from_outside: bool
 ) -> None:
     """Flush, close and wait for the peer's answer, all of it before the deadline."""
-    lifecycle, incoming = connection.lifecycle, connection.incoming
+    lifecycle, receiver = connection.lifecycle, connection.incoming.receiver
     if lifecycle.end is None:
         if connection.tasks.has_failed:
             code = CloseCode.INTERNAL_ERROR
@@ -126,15 +126,15 @@ async def _close(
             connection.outgoing.drop_messages()
         close = Close(code, "") if close is None else close
         lifecycle.begin_close(close.code, close.reason)
-    elif connection.outgoing.gave_up and not incoming.is_receiving:
+    elif connection.outgoing.sender.is_stopped and receiver.service is None:
         return  # nothing can be sent, and nothing can come any more
     closed = False
     with anyio.CancelScope(deadline=deadline, shield=True):
         await connection.outgoing.close_taken()
         closed = True
         if not from_outside:
-            await incoming.answered()
-        await incoming.quiet()
+            await receiver.answered()
+        await receiver.quiet()
     if not closed:
         timeout = connection.options.close_timeout
         lifecycle.break_off(TimeoutError(f"could not flush and close within {timeout} s"))

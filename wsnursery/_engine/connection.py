@@ -106,10 +106,10 @@ class Connection:
         """A snapshot of the counters."""
         incoming, outgoing = self.incoming, self.outgoing
         return WebSocketStatistics(
-            messages_received=incoming.messages,
-            bytes_received=incoming.bytes,
-            messages_sent=outgoing.messages,
-            bytes_sent=outgoing.bytes,
+            messages_received=incoming.arrivals.messages,
+            bytes_received=incoming.arrivals.bytes,
+            messages_sent=outgoing.sender.messages,
+            bytes_sent=outgoing.sender.bytes,
             receive_buffer_used=len(incoming.inbox),
             receive_buffer_used_bytes=incoming.inbox.bytes,
             receive_buffer_high_water=incoming.inbox.high_water,
@@ -130,11 +130,11 @@ class Connection:
         lifecycle = self.lifecycle
         lifecycle.leave()
         lifecycle.abandon()
-        self.incoming.stop()
+        self.incoming.receiver.stop()
         self.outgoing.stop()
         with anyio.CancelScope(shield=True):
-            await self.outgoing.stopped()
-            await self.incoming.stopped()
+            await self.outgoing.sender.stopped()
+            await self.incoming.receiver.stopped()
 
     def release(self) -> None:
         """The block has been left: keep the facts, let go of everything else."""

@@ -6,8 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Any, Literal, NoReturn, final
-from uuid import UUID
+from typing import Any, NoReturn, final
 
 from wsnursery._codes import check_close
 from wsnursery._errors import LocalProtocolError, shown
@@ -20,7 +19,6 @@ from wsnursery._handshake import (
     origin_is_allowed,
 )
 from wsnursery._options import Options
-from wsnursery._statistics import WebSocketStatistics
 from wsnursery._types import Headers
 
 from .block import running
@@ -34,14 +32,10 @@ from .one_block import check_leaver, claim
 from .outgoing import OutgoingSide
 from .payload import sized
 from .request import Request
+from .status import Status
 from .transport import Transport
 
 logger = logging.getLogger("wsnursery")
-
-WebSocketState = Literal[
-    "connecting", "requested", "accepting", "open", "closing", "rejected", "closed"
-]
-"""The states of a connection, see `WebSocket.state`."""
 
 
 def make_websocket(
@@ -68,7 +62,7 @@ def make_websocket(
 
 
 @final
-class WebSocket(Request, Messages, Nursery):
+class WebSocket(Request, Messages, Nursery, Status):
     """One WebSocket connection with a task group of its own.
 
     ``open_websocket``, ``websocket_app`` and the other transports make it.
@@ -363,39 +357,6 @@ class WebSocket(Request, Messages, Nursery):
         """
         check_close(code, reason)
         await self._connection.handshaking.close(code, reason)
-
-    # ---------------------------------------------------------------------------------- the facts
-
-    @property
-    def id(self) -> UUID:
-        """A random UUID (version 4) for this connection, for logs; hooks are given the same."""
-        return self._connection.id
-
-    @property
-    def state(self) -> WebSocketState:
-        """Where the connection is.
-
-        ``"connecting"`` and ``"requested"`` before `accept`, then ``"accepting"`` and ``"open"``;
-        ``"closing"`` or ``"rejected"`` after the own close, and ``"closed"`` at the end.
-        """
-        return self._connection.lifecycle.states.state.value
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code that was said first, by either side.
-
-        `None` while open, or if the server gave none. Hypercorn says 1006 whatever the client sent.
-        """
-        return self._connection.lifecycle.states.code
-
-    @property
-    def close_reason(self) -> str:
-        """The close reason that was said first, by either side; it may be the peer's text."""
-        return self._connection.lifecycle.states.reason
-
-    def statistics(self) -> WebSocketStatistics:
-        """A snapshot of the counters. Cheap; not a checkpoint."""
-        return self._connection.statistics()
 
 
 def _raise_without_context(outcome: BaseException) -> NoReturn:

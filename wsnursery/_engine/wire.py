@@ -55,7 +55,7 @@ NO_CONTROL: ReceiveControl = _NoControl()
 class Wire:
     """What the two sides of one connection must know of one another."""
 
-    __slots__ = ("budget", "clear", "control", "doubt", "held", "receiving", "sending")
+    __slots__ = ("budget", "clear", "control", "doubt", "held", "in_place", "receiving", "sending")
 
     def __init__(self) -> None:
         self.receiving: bool = False
@@ -63,9 +63,11 @@ class Wire:
         self.sending: bool = False
         """A raw send is under way: from before its first step, because what it does may lead back
         to this very connection."""
+        self.in_place: bool = False
+        """The server allows that callers send for themselves."""
         self.clear: bool = False
-        """Nothing is in the way of a raw send: open, nothing queued, none under way, not held. Only
-        where callers may send themselves."""
+        """Nothing is in the way of a raw send in place: the connection is open, nothing is queued,
+        none is under way, and none is held."""
         self.held: bool = False
         """A disconnect is being heard: no new raw send may begin."""
         self.doubt: Exception | None = None

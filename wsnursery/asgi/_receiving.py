@@ -73,7 +73,7 @@ class InPlaceIncoming(IncomingSide):
     ) -> None:
         super().__init__(lifecycle, transport, options, observers, backend, inbox)
         # The server's queue is emptied after the block, so the receiver need not drain it.
-        self._drains = False
+        self.receiver.drains = False
         self._queue = queue
         self._parse = parse
         self._call: Any = None
@@ -84,7 +84,7 @@ class InPlaceIncoming(IncomingSide):
         self._known_reader: UserTask | None = None
         """The user's task that read last, which is usually the one that reads next."""
         self._is_plain = (
-            not observers.messages and options.idle_timeout is None and self._bucket is None
+            not observers.messages and options.idle_timeout is None and self.arrivals.bucket is None
         )
         """Messages are only counted: no hook, idle timeout or rate limit needs to see each one."""
         self._max_size = options.max_message_size
@@ -108,8 +108,9 @@ class InPlaceIncoming(IncomingSide):
             and self._is_plain
             and not self._lifecycle.over
         ):
-            self.messages += 1
-            self.bytes += len(text)
+            arrivals = self.arrivals
+            arrivals.messages += 1
+            arrivals.bytes += len(text)
             return text
         return None
 
@@ -118,11 +119,11 @@ class InPlaceIncoming(IncomingSide):
         try:
             incoming = self._parse(event)
             if isinstance(incoming, (str, bytes)):
-                return None if self._hear_message(incoming) is None else incoming
+                return None if self.arrivals.on_message(incoming) is None else incoming
             if incoming is not None:
-                await self._hear(incoming)
+                await self.arrivals.on_signal(incoming)
         except RemoteProtocolError as exc:
-            self._protocol_violated(exc)
+            self.arrivals.protocol_violated(exc)
         return None
 
     async def _receive_event(self) -> Any:
@@ -130,9 +131,9 @@ class InPlaceIncoming(IncomingSide):
         raise NotImplementedError
 
     async def _receive_more(self) -> None:
-        if self._service is not None:
+        if self.receiver.service is not None:
             # Only one task may call `receive`, so the receiver task must end first.
-            self._service.cancel()
+            self.receiver.service.cancel()
             await super()._receive_more()
             return
         self._wire.receiving = True
@@ -151,21 +152,21 @@ class InPlaceIncoming(IncomingSide):
         """Handle an exception of the raw receive, which was interrupted or failed."""
         # The end of the connection interrupts a reader by this exception; it is not a failure.
         if not (isinstance(exc, self._queue.interrupted) and self._lifecycle.over):
-            self._receive_failed(exc)
+            self.arrivals.receive_failed(exc)
 
     # ------------------------------------------------------------------ waiting for the next reader
 
     def _reader_left(self, reader: UserTask) -> None:
         """Let the timer check whether a reader comes back. Otherwise no task would receive."""
         self._known_reader = reader
-        if not self._attended and not self._disconnected and not self._lifecycle.left:
+        if not self._attended and not self.arrivals.disconnected and not self._lifecycle.left:
             self._attend()
 
     async def _next(self, *, iterating: bool) -> Message:
         """Return a message by the general way, and note whether the next may come in place."""
         message = await super().next_message(iterating)
         self._is_ready = (
-            self._service is None
+            self.receiver.service is None
             and not self.inbox.messages
             and self._lifecycle.states.state is State.OPEN
             and not self._lifecycle.over
@@ -181,42 +182,41 @@ class InPlaceIncoming(IncomingSide):
         """Start the receiver task if no reader has come back since the last look."""
         # Without a message and without a reader since the last check, the receiver task takes over.
         # While messages come, readers come back for them by themselves.
-        is_idle = self._seen == self.messages
-        self._seen = self.messages
-        is_needed = self._reader is None and self._service is None and not self._lifecycle.left
+        is_idle = self._seen == self.arrivals.messages
+        self._seen = self.arrivals.messages
+        is_needed = (
+            self._reader is None and self.receiver.service is None and not self._lifecycle.left
+        )
         if is_needed and not is_idle:
             return True
         self._attended = False
         if is_needed:
-            self._start_receiver()
+            self._is_ready = False
+            self.receiver.start()
         return False
-
-    def _start_receiver(self) -> None:
-        self._is_ready = False
-        super()._start_receiver()
 
     # ---------------------------------------------------------------- the close, the end, the exit
 
     def look_for_disconnect(self) -> None:
         """As `ReceiveControl.look_for_disconnect`: the event may be in the server's queue."""
-        if self._wire.receiving or self._in_hand:
+        if self._wire.receiving or self.receiver.has_message_in_hand:
             # The task inside the raw receive is about to get the event itself, and what is in the
             # queue comes after a message that the receiver task holds.
             return
-        while not self._disconnected and (event := self._queue.take()) is not None:
+        while not self.arrivals.disconnected and (event := self._queue.take()) is not None:
             try:
                 incoming = self._parse(event)
                 if isinstance(incoming, Disconnect):
-                    self._disconnected = True
+                    self.arrivals.disconnected = True
                     self._lifecycle.on_disconnect(incoming.code, incoming.reason, self._wire.doubt)
                 elif isinstance(incoming, (str, bytes)):
                     # The inbox can exceed its limit here, by at most the server's queue.
-                    size = self._hear_message(incoming)
+                    size = self.arrivals.on_message(incoming)
                     if size is not None:
                         self._is_ready = False
                         self.inbox.put(incoming, size)
             except RemoteProtocolError as exc:
-                self._protocol_violated(exc)
+                self.arrivals.protocol_violated(exc)
 
     def on_closing(self, close: Close | None) -> None:
         """As `Listener.on_closing`."""

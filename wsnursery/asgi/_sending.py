@@ -7,7 +7,7 @@ raw send that has to wait can be continued by the sender task.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,8 +17,8 @@ from wsnursery._engine.events import Close
 from wsnursery._engine.lifecycle import End, Lifecycle
 from wsnursery._engine.observers import Observers
 from wsnursery._engine.outbox import SendTicket
-from wsnursery._engine.outgoing import STUCK_SECONDS, OutgoingSide
-from wsnursery._engine.states import State
+from wsnursery._engine.outgoing import OutgoingSide
+from wsnursery._engine.sender import STUCK_SECONDS
 from wsnursery._engine.transport import Transport
 from wsnursery._engine.wire import BUDGET
 from wsnursery._options import Options
@@ -54,47 +54,36 @@ class InPlaceOutgoing(OutgoingSide):
         backend: Backend,
     ) -> None:
         super().__init__(lifecycle, transport, options, observers, backend)
+        self._wire.in_place = True
         self._send: RawSend = send
         # A send from another thread must not run the server's code there.
         self._thread: int = get_ident()
         self._is_plain = not observers.messages
         """Messages are only counted, because no hook sees them."""
 
-    @property
-    def _lingers(self) -> bool:
-        """Whether the sender task has work left. New messages are sent by their callers."""
-        return self._wire.held or self._wire.sending or bool(self.outbox.queue)
-
-    def _note_clear(self) -> None:
-        """Note, when no raw send is under way, whether callers may send themselves."""
-        self._wire.clear = (
-            not self.outbox.queue
-            and not self._wire.held
-            and self._lifecycle.states.state is State.OPEN
-            and not self._lifecycle.over
-        )
-
     def _after_send(self, message: Message, size: int) -> None:
         """Count a message that the server has taken in place, and continue."""
+        sender = self.sender
         self._wire.sending = False
-        self.messages += 1
-        self.bytes += size
+        sender.messages += 1
+        sender.bytes += size
         if self._observers.messages:
             self._observers.message_sent(message, size)
         # Messages that were queued meanwhile are older than the next call, so they go first.
-        if self.outbox.queue or self._stopped is not None or self._lifecycle.over:
+        if self.outbox.queue or sender.returned is not None or self._lifecycle.over:
             self._go_on()
         else:
             self._wire.clear = not self._wire.held
 
     def _go_on(self) -> None:
         """Continue with the queue; if it is empty, callers may send themselves."""
-        if self._stopped is not None:
-            self._stopped.wake()
+        sender = self.sender
+        if sender.returned is not None:
+            sender.returned.wake()
         if self.outbox.queue:
-            self._wake_sender()
+            sender.wake()
         else:
-            self._note_clear()
+            sender.note_clear()
 
     def _raw_call_was_cut(self) -> None:
         """End the connection after a raw send that was interrupted or cancelled.
@@ -112,17 +101,17 @@ class InPlaceOutgoing(OutgoingSide):
         """
         lifecycle, gone = self._lifecycle, isinstance(exc, OSError)
         # While this is set, an end of the connection counts the message as undelivered.
-        ticket = self._in_flight = SendTicket(message, size)
+        ticket = self.sender.in_flight = SendTicket(message, size)
         ticket.caller = lifecycle.tasks.current()
         self._observers.send_failed(exc)
         try:
-            gone = await self._means_gone(exc)
+            gone = await self.sender.means_gone(exc)
         finally:
             # The caller may be cancelled before it is known what the failure means.
             self._wire.sending = False
             if gone:
                 lifecycle.break_off(exc)
-            self._in_flight = None
+            self.sender.in_flight = None
             if not gone:
                 self._go_on()
         if gone:
@@ -133,7 +122,13 @@ class InPlaceOutgoing(OutgoingSide):
 class TrioOutgoing(InPlaceOutgoing):
     """On trio: awaits the raw send unchanged, because it is a checkpoint already."""
 
-    __slots__ = ("_checkpoint_if_cancelled", "_free_alarm", "_is_ready", "_send_watched")
+    __slots__ = (
+        "_checkpoint_if_cancelled",
+        "_free_alarm",
+        "_is_ready",
+        "_send_watched",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -146,6 +141,7 @@ class TrioOutgoing(InPlaceOutgoing):
         backend: Backend,
     ) -> None:
         super().__init__(send, lifecycle, transport, options, observers, backend)
+        self._transport = transport
         self._is_ready = is_ready
         """Whether a raw send of so many bytes can be neither interrupted nor delayed."""
         self._checkpoint_if_cancelled = backend.checkpoint_if_cancelled
@@ -168,7 +164,7 @@ class TrioOutgoing(InPlaceOutgoing):
         if not (wire.clear and get_ident() == self._thread and self._is_ready(size)):
             await self._send_through_task(message, size)
             return
-        self._late = 0.0
+        self.sender.deadline = 0.0
         if not self._send_watched:
             self._send_watched = True
             self._backend.timer.watch(self._look_at_send)
@@ -192,8 +188,8 @@ class TrioOutgoing(InPlaceOutgoing):
         if not self._wire.sending:
             self._send_watched = False
             return False
-        if self._service is None and not self._late:
-            self._note_start()
+        if self.sender.service is None and not self.sender.deadline:
+            self.sender.note_start()
             # To a peer that has reset, the server's send waits until the receiver has taken more.
             self._wire.control.make_room()
         return True
@@ -201,7 +197,7 @@ class TrioOutgoing(InPlaceOutgoing):
     def on_end(self, end: End, close: Close | None) -> None:
         """As `Listener.on_end`. Also end a raw send in place, which cannot be cancelled."""
         super().on_end(end, close)
-        if self._wire.sending and self._service is None and self._free_alarm is None:
+        if self._wire.sending and self.sender.service is None and self._free_alarm is None:
             at = self._backend.now() + STUCK_SECONDS
             self._free_alarm = self._backend.timer.at(at, self._free_caller)
 
@@ -247,8 +243,9 @@ class AsyncioOutgoing(InPlaceOutgoing):
             wire.budget -= 1
             if wire.budget > 0 and self._is_plain and not self.outbox.queue:
                 wire.clear, wire.sending = not self._lifecycle.over, False
-                self.messages += 1
-                self.bytes += size
+                sender = self.sender
+                sender.messages += 1
+                sender.bytes += size
                 return
             failure = None
         except Exception as exc:  # noqa: BLE001 - `_send_failed` sorts them
@@ -260,7 +257,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
             # The sender task makes the other steps, because a cancellation of this caller must not
             # interrupt a frame that has begun.
             rest = SuspendedSend(steps, awaited)
-            await self._delivered(self._finish_in_task(message, size, rest))
+            await self._delivered(self.sender.take_over(SendTicket(message, size), rest))
             return
         if failure is not None:
             await self._send_failed(failure, message, size)
@@ -269,13 +266,6 @@ class AsyncioOutgoing(InPlaceOutgoing):
             # Other tasks would starve if every send ended in its first step.
             wire.budget = BUDGET
             await self._backend.checkpoint()
-
-    def _finish_in_task(self, message: Message, size: int, rest: Awaitable[None]) -> SendTicket:
-        ticket = self._in_flight = SendTicket(message, size)
-        self._begun = rest
-        self._note_start()
-        self._wake_sender()
-        return ticket
 
     def begin(self, message: Message, size: int) -> bool:
         """As `OutgoingSide.begin`."""
@@ -289,12 +279,12 @@ class AsyncioOutgoing(InPlaceOutgoing):
         except StopIteration:
             self._after_send(message, size)
         except Exception as exc:  # noqa: BLE001 - the sender task decides what it means
-            self._finish_in_task(message, size, _raise(exc))
+            self.sender.take_over(SendTicket(message, size), _raise(exc))
         except BaseException:
             self._raw_call_was_cut()
             raise
         else:
-            self._finish_in_task(message, size, SuspendedSend(steps, awaited))
+            self.sender.take_over(SendTicket(message, size), SuspendedSend(steps, awaited))
         return True
 
 

@@ -1,0 +1,63 @@
+"""`IdleTimeout`: the end of a connection whose peer sends nothing for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wsnursery._backend.backend import Backend
+from wsnursery._codes import CloseCode
+
+from .lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from wsnursery._backend.timer import Alarm
+
+
+class IdleTimeout:
+    """Ends the connection when the peer has sent no message for so many seconds.
+
+    One alarm serves all messages: it is set again only when it goes off, because to set it for
+    every message would cost more than to note the time.
+
+    Args:
+        seconds: ``Options.idle_timeout``.
+        is_held_up: Returns whether the server is not read because the inbox is full. The silence is
+            then ours and not the peer's.
+        lifecycle: Is told of the end.
+        backend: Its timer calls.
+    """
+
+    __slots__ = ("_alarm", "_backend", "_is_held_up", "_lifecycle", "_seconds", "heard_at")
+
+    def __init__(
+        self,
+        seconds: float,
+        is_held_up: Callable[[], bool],
+        lifecycle: Lifecycle,
+        backend: Backend,
+    ) -> None:
+        self._seconds = seconds
+        self._is_held_up = is_held_up
+        self._lifecycle = lifecycle
+        self._backend = backend
+        self.heard_at: float = backend.now()
+        """When the peer was last heard."""
+        self._alarm: Alarm = backend.timer.at(self.heard_at + seconds, self._look)
+
+    def _look(self) -> None:
+        if self._lifecycle.over:
+            return
+        now = self._backend.now()
+        if self._is_held_up():
+            self.heard_at = now
+        late = self.heard_at + self._seconds
+        if now < late:
+            self._alarm = self._backend.timer.at(late, self._look)
+            return
+        cause = TimeoutError(f"the peer sent no message within {self._seconds} s")
+        self._lifecycle.close_for_a_limit(CloseCode.GOING_AWAY, "idle timeout", cause)
+
+    def release(self) -> None:
+        """The block has been left."""
+        self._alarm.cancel()

@@ -1,0 +1,384 @@
+"""The sender task: it sends what is queued, one event at a time.
+
+That is what no caller sends for itself: answers to the handshake, the close, messages that had to
+wait, and the rest of a raw send that a caller has begun. A raw send of this task is never cancelled
+because its caller was, so a frame is never torn; it is only abandoned together with the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from wsnursery._backend.backend import Backend
+from wsnursery._codes import CloseCode
+from wsnursery._options import Options
+
+from .events import Accept, Close, Outgoing, Reject
+from .lifecycle import Lifecycle
+from .observers import Observers
+from .outbox import Outbox, SendTicket
+from .outcome import Raiser
+from .service import ServiceTask
+from .states import State, Transition
+from .transport import Transport
+from .wire import CHECKPOINTS_OF_DOUBT
+
+if TYPE_CHECKING:
+    from wsnursery._backend.timer import Alarm
+    from wsnursery._backend.wakeup import Wakeup
+
+logger = logging.getLogger("wsnursery")
+
+CHECKPOINTS_BEFORE_ANSWER = 5
+"""Checkpoints between the server's ``connect`` and our answer to it.
+
+Hypercorn's trio worker crashes when data that came in the same packet as the handshake meets an
+answer that is already under way; 3 checkpoints let it finish reading first, 5 leave a margin."""
+
+HANDSHAKE = {State.ACCEPTING, State.REJECTED}
+"""The states in which what is sent answers the handshake."""
+
+LINGER_LOOKS = 40
+"""Looks of the timer without anything to send, after which the sender task ends: 1 s. Starting it
+for every message would cost more than the message."""
+
+STUCK_SECONDS = 1.0
+"""Seconds after which a raw send that was given up and does not come back is logged, or the
+connection dropped, where that frees it."""
+
+
+class Sender:
+    """Sends from the outbox to the server.
+
+    Args:
+        outbox: What is queued.
+        lifecycle: Is told of the accept, the close and a broken connection.
+        transport: The server.
+        options: The limits.
+        observers: Are told of messages.
+        backend: The event loop.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_begun",
+        "_deadline_alarm",
+        "_idle_looks",
+        "_is_watched",
+        "_lifecycle",
+        "_observers",
+        "_options",
+        "_outbox",
+        "_queued",
+        "_transport",
+        "_wire",
+        "bytes",
+        "deadline",
+        "in_flight",
+        "is_stopped",
+        "messages",
+        "returned",
+        "service",
+    )
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        lifecycle: Lifecycle,
+        transport: Transport,
+        options: Options,
+        observers: Observers,
+        backend: Backend,
+    ) -> None:
+        self._outbox = outbox
+        self._lifecycle = lifecycle
+        self._wire = lifecycle.wire
+        self._transport = transport
+        self._options = options
+        self._observers = observers
+        self._backend = backend
+        self.messages: int = 0
+        self.bytes: int = 0
+        self.service: ServiceTask | None = None
+        """The task, while there is one."""
+        self.in_flight: SendTicket | None = None
+        """What was given to the server, which has not taken it yet."""
+        self._begun: Awaitable[None] | None = None
+        """The rest of a raw send that a caller has begun."""
+        self.is_stopped: bool = False
+        """What is queued is not going to be sent."""
+        self.deadline: float = 0.0
+        """When the raw send under way will have taken too long."""
+        self._deadline_alarm: Alarm | None = None
+        self._idle_looks = 0
+        self._is_watched = False
+        """The timer checks whether there is still something to send."""
+        self._queued: Wakeup | None = None
+        """Wakes the task."""
+        self.returned: Wakeup | None = None
+        """Wakes the block, which waits for the raw send under way; made when it does."""
+
+    def wake(self) -> None:
+        """Something is to be sent: start the task, unless there is one."""
+        if self.service is not None:
+            if self._queued is not None:
+                self._queued.wake()
+        elif not self.is_stopped and (self._begun is not None or not self._wire.sending):
+            # While a raw send in place is under way, its end goes on with the queue.
+            self.service = ServiceTask(
+                self._backend, "wsnursery sender", self._send_all, self._ended
+            )
+
+    def take_over(self, ticket: SendTicket, begun: Awaitable[None]) -> SendTicket:
+        """Finish a raw send that a caller has begun."""
+        self.in_flight = ticket
+        self._begun = begun
+        self.note_start()
+        self.wake()
+        return ticket
+
+    async def _send_all(self) -> None:
+        """Send what is queued, and wait a while for more."""
+        while True:
+            ticket = None
+            if self._begun is not None:
+                begun, self._begun = self._begun, None
+                assert self.in_flight is not None
+                await self._transmit(self.in_flight, begun)
+                continue
+            if not self._wire.held and not self._wire.sending:
+                ticket = self._outbox.take()
+            if ticket is None:
+                if not self._lingers:
+                    return
+                await self._rest()
+                continue
+            event = ticket.event
+            self.in_flight = ticket
+            try:
+                if event is None or not (ticket.is_message or await self._prepare(event)):
+                    ticket.finish()
+                else:
+                    await self._transmit(ticket, self._transport.send(event))
+            finally:
+                self.in_flight = None
+
+    @property
+    def _lingers(self) -> bool:
+        """Whether to wait for more to send, because to start the task again would cost more."""
+        if self._wire.held or self._wire.sending or self._outbox.queue:
+            return True
+        if self._wire.in_place:
+            return False  # callers send the next messages themselves
+        is_open = self._lifecycle.states.state is State.OPEN and not self._lifecycle.over
+        return is_open and self._idle_looks < LINGER_LOOKS
+
+    async def _rest(self) -> None:
+        if self._queued is None:
+            self._queued = self._backend.wakeup()
+        if not self._is_watched:
+            self._is_watched = True
+            self._backend.timer.watch(self._check_idle)
+        await self._queued.wait()
+
+    async def _transmit(self, ticket: SendTicket, raw_send: Awaitable[None]) -> None:
+        wire = self._wire
+        if not wire.sending:
+            self.note_start()
+        wire.control.make_room()
+        try:
+            await raw_send
+        except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
+            wire.sending = False
+            self._observers.send_failed(exc)
+            await self._refused(ticket, exc)
+        except BaseException as exc:
+            wire.sending = False
+            self._cut(ticket, exc)
+            raise
+        else:
+            wire.sending = False
+            if not ticket.done:
+                self._taken(ticket)
+        finally:
+            self.in_flight = None
+            if self.returned is not None:
+                self.returned.wake()
+
+    def note_start(self) -> None:
+        """A raw send of the sender task is under way from now on."""
+        self._wire.sending = True
+        self._wire.clear = False
+        self._idle_looks = 0
+        if self._options.send_timeout is not None:
+            self.deadline = self._backend.now() + self._options.send_timeout
+            if self._deadline_alarm is None:
+                self._deadline_alarm = self._backend.timer.at(self.deadline, self._check_deadline)
+
+    async def _prepare(self, event: Outgoing) -> bool:
+        """Prepare a handshake answer or a close; return `False` if it is no longer needed."""
+        if self._lifecycle.states.state in HANDSHAKE:
+            for _ in range(CHECKPOINTS_BEFORE_ANSWER):
+                await self._backend.checkpoint()
+        return not isinstance(event, Close) or await self._prepare_close(event)
+
+    async def _prepare_close(self, event: Close) -> bool:
+        states = self._lifecycle.states
+        if self._transport.receive_blocks_close:
+            self._wire.control.stop()
+            for _ in range(CHECKPOINTS_OF_DOUBT):
+                if self._wire.receiving:
+                    await self._backend.checkpoint()
+        if states.state is State.CLOSED:  # the receiver heard the end meanwhile
+            return False
+        if states.state is State.CLOSING:
+            # From now on the code is said: whatever the server reports later does not replace it.
+            states.apply(Transition.CLOSE, (event.code, event.reason))
+        return True
+
+    def note_clear(self) -> None:
+        """No raw send is under way: note whether the next caller may send itself."""
+        wire = self._wire
+        wire.clear = (
+            wire.in_place
+            and not self._outbox.queue
+            and not wire.held
+            and self._lifecycle.states.state is State.OPEN
+            and not self._lifecycle.over
+        )
+
+    def _taken(self, ticket: SendTicket) -> None:
+        event = ticket.event
+        if isinstance(event, (str, bytes)):
+            self.messages += 1
+            self.bytes += ticket.size
+            if self._observers.messages:
+                self._observers.message_sent(event, ticket.size)
+            ticket.finish()
+            self.note_clear()
+            return
+        if isinstance(event, Accept):
+            self._lifecycle.on_accepted(event.subprotocol)
+        ticket.finish()
+        if isinstance(event, Close | Reject):
+            self._lifecycle.on_close_taken()
+
+    async def _refused(self, ticket: SendTicket, exc: Exception) -> None:
+        """The raw send has raised: is the peer gone, or is this about the event?"""
+        gone = await self.means_gone(exc)
+        lifecycle = self._lifecycle
+        if gone:
+            lifecycle.break_off(exc)
+        elif ticket.done:
+            return
+        elif isinstance(ticket.event, Close):
+            # No call can do anything about a close that the server does not take.
+            logger.debug("the server refused the close: %r", exc)
+            lifecycle.close_is_done()
+        else:
+            if isinstance(ticket.event, Accept):
+                # Hypercorn's trio worker crashes if a handshake stays half-answered.
+                lifecycle.begin_close(CloseCode.INTERNAL_ERROR, "")
+            if ticket.waiter is None:
+                lifecycle.fail(Raiser.CONNECTION, exc)
+            else:
+                ticket.finish(exc)
+            self.note_clear()
+
+    def _cut(self, ticket: SendTicket, exc: BaseException) -> None:
+        """The raw send was cancelled together with the connection, or an interrupt ended it."""
+        is_foreign = isinstance(exc, anyio.get_cancelled_exc_class()) and not self.is_stopped
+        if is_foreign and ticket.caller is not None:
+            # A cancellation of the server's or of a middleware: it belongs to the call.
+            self._lifecycle.tasks.notify(ticket.caller)
+            ticket.finish(exc)
+        self._lifecycle.break_off(None)
+
+    async def means_gone(self, exc: Exception) -> bool:
+        """Whether an exception of a raw send means that the peer is gone."""
+        wire, lifecycle = self._wire, self._lifecycle
+        certain = isinstance(exc, OSError)
+        if self._options.strict and not certain:
+            return False
+        # Give a disconnect that is on its way the chance to be heard first: it has the code.
+        wire.doubt = exc
+        try:
+            wire.control.look_for_disconnect()
+            for _ in range(CHECKPOINTS_OF_DOUBT):
+                if lifecycle.end is not None or not (wire.receiving or wire.held):
+                    break
+                await self._backend.checkpoint()
+        finally:
+            wire.doubt = None
+        return certain or lifecycle.end is not None or self._transport.says_gone(exc)
+
+    def _ended(self, error: BaseException | None) -> None:
+        self.service = None
+        self._lifecycle.service_ended(error)
+        if self.returned is not None:
+            self.returned.wake()
+        if not self.is_stopped and self._outbox.queue:
+            self.wake()
+
+    def _check_deadline(self) -> None:
+        """Is the raw send late? One alarm serves all of them: most are done long before it."""
+        self._deadline_alarm = None
+        if not (self._wire.sending and self.deadline):
+            return
+        if self._backend.now() < self.deadline:
+            self._deadline_alarm = self._backend.timer.at(self.deadline, self._check_deadline)
+            return
+        timeout = self._options.send_timeout
+        self._lifecycle.break_off(TimeoutError(f"the server took no message within {timeout} s"))
+        self._transport.abort()
+
+    def _check_idle(self) -> bool:
+        """Let an idle sender task end."""
+        if self.service is not None and self._idle_looks < LINGER_LOOKS:
+            self._idle_looks += 1
+            if self._idle_looks < LINGER_LOOKS:
+                return True
+            if self._queued is not None:
+                self._queued.wake()
+        self._is_watched = False
+        return False
+
+    # ------------------------------------------------------------------------ leaving the block
+
+    def stop(self) -> None:
+        """Cancel the task; the raw send under way too, if the server lets it."""
+        self.is_stopped = True
+        if self.service is not None:
+            self.service.cancel()
+
+    async def stopped(self) -> None:
+        """Wait until the raw send that was given up has come back, and say so if it does not.
+
+        The block waits for it all the same: no task may be left behind.
+        """
+        if self.returned is None:
+            self.returned = self._backend.wakeup()
+        with anyio.move_on_after(STUCK_SECONDS, shield=True) as limit:
+            await self._until_returned()
+        if limit.cancelled_caught and not self._transport.abort():
+            logger.warning(
+                "the server's send() is stuck and cannot be cancelled, so the block of this "
+                "WebSocket cannot exit yet; see the page on servers for what frees it"
+            )
+        await self._until_returned()
+
+    async def _until_returned(self) -> None:
+        while self.service is not None or self._wire.sending:
+            assert self.returned is not None
+            await self.returned.wait()
+
+    def release(self) -> None:
+        """The block has been left."""
+        self._backend.timer.unwatch(self._check_idle)
+        if self._deadline_alarm is not None:
+            self._deadline_alarm.cancel()
+            self._deadline_alarm = None
