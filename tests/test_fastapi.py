@@ -186,13 +186,19 @@ def test_fastapi_refuses_a_handler_at_import_with_the_right_call(
         router().websocket("/ws")(handler)
 
 
+async def without_annotation(ws) -> None: ...
+
+
+def test_fastapi_refuses_an_application_whose_handler_has_no_types() -> None:
+    """It would take the argument for a query parameter, and deny every handshake with 403."""
+    with pytest.raises(TypeError, match=r"write @wsnursery\.starlette\.endpoint between"):
+        FastAPI().websocket("/ws")(websocket_app(without_annotation))
+
+
 def plain(ws: WebSocket) -> None: ...
 
 
 async def of_starlette(ws: fastapi.WebSocket) -> None: ...
-
-
-async def without_annotation(ws) -> None: ...
 
 
 @pytest.mark.parametrize(

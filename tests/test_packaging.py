@@ -27,6 +27,12 @@ def test_the_extras_are_those_of_users() -> None:
     assert "test" not in EXTRAS
 
 
+def test_the_documentation_is_where_read_the_docs_publishes_it() -> None:
+    assert PROJECT["urls"] == {"Documentation": f"https://{PROJECT['name']}.readthedocs.io/"}
+    settings = (ROOT / ".readthedocs.yaml").read_text(encoding="utf-8")
+    assert "configuration: docs/conf.py" in settings
+
+
 def test_the_console_script_is_the_module() -> None:
     assert PROJECT["scripts"] == {"wsnursery": "wsnursery.__main__:main"}
 

@@ -138,6 +138,8 @@ def test_mistakes_with_applications() -> None:
     with pytest.raises(TypeError):
         websocket_app(Options())  # type: ignore[call-overload]
     with pytest.raises(TypeError):
+        websocket_app(options={})  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
         websocket_app(Service)  # type: ignore[arg-type]
 
 

@@ -130,6 +130,19 @@ class Options:
         object.__setattr__(self, "hooks", tuple(self.hooks))
 
 
+def check_options(options: object) -> None:
+    """Refuse what is not an `Options` object, such as a dictionary.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(options, Options):
+        raise TypeError(
+            f"options must be an Options object, got {type(options).__name__}: "
+            "write options=Options(...)"
+        )
+
+
 def _check_count(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"Options.{name} must be an int, got {type(value).__name__}")

@@ -25,7 +25,7 @@ from ._engine.quiet_disconnect import QuietDisconnect
 from ._engine.states import State
 from ._engine.websocket import WebSocket
 from ._errors import LocalProtocolError
-from ._options import Options
+from ._options import Options, check_options
 from ._types import Scope
 from .asgi._open import open_interpreted
 
@@ -69,8 +69,10 @@ def endpoint(
         options: The limits and the mode of every connection.
 
     Raises:
-        TypeError: The handler is not an async function, or has no such parameter.
+        TypeError: The handler is not an async function, or has no such parameter, or the options
+            are something else.
     """
+    check_options(options)
 
     def decorate(handler: Handler) -> Endpoint:
         own, carrier, signature = _parameters(handler)

@@ -1,7 +1,9 @@
 """The lifespan of an application: entered at the start, left at the end, failures told."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -88,3 +90,36 @@ async def test_a_task_that_fails_while_the_server_runs() -> None:
         await run(app, "lifespan.startup")
     assert "LookupError: no more data" in messages[-1]
     assert log == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+
+
+async def undecorated() -> AsyncIterator[None]:
+    yield
+
+
+async def coroutine() -> None: ...
+
+
+@asynccontextmanager
+async def with_the_application(app: Any) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (undecorated, "write @asynccontextmanager above undecorated"),
+        (coroutine, "write @asynccontextmanager above coroutine"),
+        (lifespan(), "write its name without ()"),
+        (with_the_application, "must take no arguments, but with_the_application takes (app: "),
+        (3, "must be a function, got int"),
+    ],
+)
+def test_what_cannot_be_a_lifespan(given: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(advice)):
+        websocket_app(lifespan=given)
+
+
+async def test_a_lifespan_that_is_given_its_arguments() -> None:
+    app = websocket_app(handler, lifespan=partial(with_the_application, "an argument"))
+    await run(app, "lifespan.startup", "lifespan.shutdown")
+    assert log == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from wsnursery import Options, WebSocket, testing, websocket_app
+from wsnursery import Options, WebSocket, open_websocket, testing, websocket_app
+from wsnursery.starlette import endpoint
 
 
 async def handle(ws: WebSocket) -> None:
@@ -100,6 +101,17 @@ async def without_argument() -> None: ...
 def test_what_cannot_be_a_handler(handler: Any, advice: str) -> None:
     with pytest.raises(TypeError, match=re.escape(advice)):
         websocket_app(options=Options())(handler)
+
+
+def open_at_server(options: Any) -> WebSocket:
+    server = testing.Server()
+    return open_websocket(server.scope, server.receive, server.send, options=options)
+
+
+@pytest.mark.parametrize("give", [websocket_app, endpoint, open_at_server])
+def test_options_that_are_a_dictionary(give: Any) -> None:
+    with pytest.raises(TypeError, match=r"got dict: write options=Options\(\.\.\.\)"):
+        give(options={"grace_period": 1})
 
 
 def test_a_coroutine_is_not_a_handler() -> None:

@@ -50,6 +50,17 @@ async def test_both_ends():
     assert (ws.close_code, ws.close_reason) == (4001, "\N{WAVING HAND SIGN}")
 
 
+async def test_options_that_are_a_dictionary():
+    options: Any = {"grace_period": 1}
+    any_connection: Any = None
+    with pytest.raises(TypeError, match="must be an Options object, got dict"):
+        connect("ws://127.0.0.1:1", options=options)
+    with pytest.raises(TypeError, match="must be an Options object, got dict"):
+        from_connection(any_connection, options=options)
+    with pytest.raises(TypeError, match="must be an Options object, got dict"):
+        await serve(echo, "127.0.0.1", 0, options=options)
+
+
 async def test_addresses():
     scopes: list[Any] = []
 

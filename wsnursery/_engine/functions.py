@@ -40,17 +40,49 @@ def check_handler(handler: Any) -> None:
         raise TypeError(f"a handler must be an async function, got {type(handler).__name__}")
     if _yields(handler):
         raise TypeError(f"a handler must not yield: send with `await ws.send(...)` in {name}")
-    try:
-        signature = inspect.signature(handler)
-    except ValueError:  # some functions in C have none
-        return
-    try:
-        signature.bind(None)
-    except TypeError:
+    signature = refusing_signature(handler, None)
+    if signature is not None:
         raise TypeError(
             f"a handler must take one argument, the WebSocket, but {name} takes {signature}: give "
             "the others with functools.partial, and make a handler of a bound method"
-        ) from None
+        )
+
+
+def refusing_signature(function: Any, *arguments: object) -> inspect.Signature | None:
+    """The signature of a function that cannot be called with these arguments.
+
+    Returns:
+        `None` if it can be called so. A function in C that has no signature passes.
+    """
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return signature
+    return None
+
+
+def typed_signature(handler: Any, kind: type) -> inspect.Signature | None:
+    """The signature of a handler, with the type of its first argument where that has none.
+
+    Args:
+        handler: What `check_handler` has let through.
+        kind: The type.
+
+    Returns:
+        `None` for a function in C that has none.
+    """
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:
+        return None
+    first, *others = signature.parameters.values()
+    if first.annotation is not first.empty:
+        return signature
+    return signature.replace(parameters=[first.replace(annotation=kind), *others])
 
 
 def called(handler: Callable[[Any], Any], ws: object) -> Awaitable[object]:

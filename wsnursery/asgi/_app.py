@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper
+from inspect import Signature
 from typing import overload
 
 import anyio
 
 from wsnursery._codes import check_close
-from wsnursery._engine.functions import called, check_handler, shown_name
+from wsnursery._engine.functions import called, check_handler, shown_name, typed_signature
 from wsnursery._engine.open_connections import (
     OpenConnections,
     cancel_websocket,
@@ -18,10 +19,10 @@ from wsnursery._engine.open_connections import (
 )
 from wsnursery._engine.quiet_disconnect import QuietDisconnect
 from wsnursery._engine.websocket import WebSocket
-from wsnursery._options import Options
+from wsnursery._options import Options, check_options
 from wsnursery._types import Receive, Scope, Send
 
-from ._lifespan import Lifespan, run_lifespan
+from ._lifespan import Lifespan, check_lifespan, run_lifespan
 from ._open import open_websocket
 
 Handler = Callable[[WebSocket], Awaitable[object]]
@@ -39,6 +40,7 @@ class WebSocketApp:
 
     __name__: str
     __wrapped__: Handler
+    __signature__: Signature | None
 
     def __init__(
         self, handler: Handler, options: Options, lifespan: Lifespan | None = None
@@ -50,6 +52,9 @@ class WebSocketApp:
         self._open = OpenConnections(close_websocket, cancel_websocket)
         self.__name__ = self.__qualname__ = shown_name(handler)
         update_wrapper(self, handler, updated=())
+        # FastAPI takes an argument without a type for a query parameter, and denies every
+        # handshake. With the type it refuses the route, and names the right call.
+        self.__signature__ = typed_signature(handler, WebSocket)
 
     def __repr__(self) -> str:
         return f"<WebSocketApp {self.__qualname__}: {len(self._open)} open>"
@@ -170,8 +175,12 @@ def websocket_app(
         The application; its `WebSocketApp.close_all` ends all open connections.
 
     Raises:
-        TypeError: The handler is not a function of one argument.
+        TypeError: The handler is not a function of one argument, or the lifespan not one without
+            arguments, or the options are something else.
     """
+    check_options(options)
+    if lifespan is not None:
+        check_lifespan(lifespan)
 
     def decorate(handler: Handler) -> WebSocketApp:
         return WebSocketApp(handler, options, lifespan)

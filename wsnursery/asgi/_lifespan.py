@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
+from wsnursery._engine.functions import refusing_signature, shown_name
 from wsnursery._types import Receive, Send
 
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
 """A function without arguments that gives an async context manager. `websocket_app` enters it when
 the server starts, and leaves it when the server stops."""
+
+
+def check_lifespan(lifespan: Any) -> None:
+    """Refuse what cannot be a lifespan, before a server tries it.
+
+    Raises:
+        TypeError: It is not a function without arguments that gives an async context manager.
+    """
+    if isinstance(lifespan, AbstractAsyncContextManager):
+        raise TypeError("lifespan must be a function, got a block: write its name without ()")
+    if not callable(lifespan):
+        raise TypeError(f"lifespan must be a function, got {type(lifespan).__name__}")
+    name = shown_name(lifespan)
+    if inspect.isasyncgenfunction(lifespan) or inspect.iscoroutinefunction(lifespan):
+        raise TypeError(
+            f"lifespan must give an async context manager: write @asynccontextmanager above {name}"
+            ", and `yield` where the server runs"
+        )
+    signature = refusing_signature(lifespan)
+    if signature is not None:
+        raise TypeError(
+            f"lifespan must take no arguments, but {name} takes {signature}: "
+            "give them with functools.partial"
+        )
 
 
 async def run_lifespan(receive: Receive, send: Send, lifespan: Lifespan | None) -> None:

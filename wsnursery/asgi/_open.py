@@ -8,7 +8,7 @@ from wsnursery._backend.backend import running_on_trio
 from wsnursery._engine.meaning import Interpreter, meaningless
 from wsnursery._engine.open_connections import Gone
 from wsnursery._engine.websocket import WebSocket, make_websocket
-from wsnursery._options import Options
+from wsnursery._options import Options, check_options
 from wsnursery._types import Receive, Scope, Send
 
 from ._extension import extension_of
@@ -43,7 +43,8 @@ def open_websocket(
 
     Raises:
         ValueError: The scope is not a websocket's. (At the call.)
-        TypeError: ``receive`` or ``send`` is a method of Starlette's WebSocket. (At the call.)
+        TypeError: ``receive`` or ``send`` is a method of Starlette's WebSocket, or the options are
+            something else. (At the call.)
         LocalProtocolError: Another task leaves the block than the one that entered it, or the scope
             has had a block before.
         WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
@@ -62,6 +63,7 @@ def open_interpreted(
     scope: Scope, receive: Receive, send: Send, options: Options, interpret: Interpreter
 ) -> WebSocket:
     """`open_websocket` inside a framework, to which some exceptions have a meaning."""
+    check_options(options)
     kind = scope.get("type")
     if kind != "websocket":
         raise ValueError(

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import anyio
-import hiredis
+
+try:
+    import hiredis
+except ImportError as _missing:
+    raise ImportError("wsnursery.redis needs hiredis: pip install 'wsnursery[redis]'") from _missing
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream

@@ -20,7 +20,7 @@ except ImportError as _missing:
 
 from wsnursery._backend.backend import running_on_trio
 from wsnursery._engine.websocket import WebSocket
-from wsnursery._options import Options
+from wsnursery._options import Options, check_options
 from wsnursery._types import Headers
 
 from ._client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
@@ -79,6 +79,7 @@ def connect(
     as with `wsnursery.open_websocket`.
     """
     _require_trio("connect")
+    check_options(options)
     parsed = parse_url(url)
     if ssl_context is not None and not parsed.secure:
         raise ValueError(
@@ -123,11 +124,13 @@ def from_connection(
 
     Raises:
         RuntimeError: The call is not made in a trio task. (At the call.)
+        TypeError: The options are something else. (At the call.)
         WebSocketDisconnected: As with `connect`.
 
     *Checkpoint*: entering and leaving. *Cancellation*: as with `connect`.
     """
     _require_trio("from_connection")
+    check_options(options)
 
     @asynccontextmanager
     async def adopted() -> AsyncGenerator[WebSocket]:
@@ -172,11 +175,13 @@ async def serve(
     Raises:
         OSError: It cannot listen there.
         RuntimeError: It does not run on trio.
+        TypeError: The options are something else.
 
     *Checkpoint*: yes; it never returns. *Cancellation*: it stops listening, closes every connection
     with 1001 and gives the handlers 10 seconds to end, then cancels them.
     """
     _require_trio("serve")
+    check_options(options)
     # Listening and serving are two steps, so that a server on port 0 can report its port.
     if ssl_context is None:
         listeners: Sequence[Listener] = await trio.open_tcp_listeners(port, host=host)
