@@ -58,9 +58,11 @@ def check_app(app: Any, name: str | None = None) -> ASGIApp:
     wanted = "an ASGI application is a callable with three arguments: scope, receive and send"
     if not callable(app):
         raise DeploymentError(f"{wanted}; {given}")
+    # An object around a handler may show the signature of the handler, so ask its method.
+    called = app.__call__ if inspect.isfunction(type(app).__call__) else app
     try:
-        signature = inspect.signature(app, follow_wrapped=False)
-    except (TypeError, ValueError):  # of some builtins nobody knows it
+        signature = inspect.signature(called, follow_wrapped=False)
+    except (TypeError, ValueError):  # some builtins have none
         return app  # type: ignore[no-any-return]
     try:
         signature.bind(None, None, None)
