@@ -18,7 +18,7 @@ import anyio.from_thread
 import anyio.to_thread
 import pytest
 
-from tests.contract._bench import block, missing
+from tests.contract._bench import block
 from wsnursery import (
     LocalProtocolError,
     Options,
@@ -145,7 +145,6 @@ async def test_a_done_callback_sends() -> None:
 
 
 # contract: T5
-@missing("start_soon from a callback of the loop raises", "asyncio")
 async def test_a_callback_starts_a_child() -> None:
     server, ran = testing.Server(), anyio.Event()
 
@@ -234,7 +233,6 @@ async def test_another_thread_is_refused(name: str, warm: bool) -> None:
 
 
 # contract: T5
-@missing("another thread can start a child, and corrupts the event loop with it")
 @pytest.mark.parametrize("warm", [False, True])
 async def test_another_thread_cannot_start_a_child(warm: bool) -> None:
     await refused("start_soon", warm)
@@ -307,7 +305,6 @@ anyio.run(main, backend=backend)
 
 
 # contract: T5
-@missing("a call from another event loop is not refused")
 @pytest.mark.parametrize("library", ["asyncio", "trio"])
 def test_another_event_loop_is_refused(anyio_backend_name: str, library: str) -> None:
     """In a process of its own, because a call that is not refused may do anything."""

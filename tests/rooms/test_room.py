@@ -19,9 +19,9 @@ from wsnursery import (
     open_websocket,
     testing,
 )
+from wsnursery._backend.home import running_loop
 from wsnursery.hooks import BufferFull
 from wsnursery.rooms import Position, RoomStatistics
-from wsnursery.rooms._home import running_loop
 
 # membership
 

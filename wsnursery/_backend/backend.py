@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import RunVar
 
+from .home import Home
 from .timer import AsyncioTimer, Timer, TrioTimer
 from .wakeup import AsyncioWakeup, TrioWakeup, Wakeup
 
@@ -50,8 +51,11 @@ class Backend:
     """The running task, or `None` in a plain callback of the loop."""
     is_finished: Callable[[Any], bool]
     """Whether a task has ended."""
-    is_here: Callable[[], bool]
-    """Whether the calling code runs in this event loop."""
+    home: Home
+    """The thread and the event loop, for which calls from elsewhere are refused."""
+    with_anyio: Callable[[Callable[[], Any]], Any]
+    """Call a function that uses anyio, also in a plain callback of the loop, where anyio does not
+    know which backend runs."""
 
 
 _running: RunVar[Backend] = RunVar("wsnursery_backend")
@@ -72,15 +76,20 @@ def running_on_trio() -> bool:
     return trio is not None and trio.lowlevel.in_trio_run()
 
 
+def _home() -> Home:
+    home = Home(
+        "a WebSocket belongs to the thread and the event loop in which it was opened",
+        "run(ws.send, message)",
+    )
+    home.settle()
+    return home
+
+
 # -------------------------------------------------------------------------------------------- trio
 
 
 def _on_trio(trio: ModuleType) -> Backend:
     lowlevel = trio.lowlevel
-    token = lowlevel.current_trio_token()
-
-    def is_here() -> bool:
-        return lowlevel.in_trio_run() and lowlevel.current_trio_token() is token
 
     def spawn(work: Work, name: str) -> object:
         return lowlevel.spawn_system_task(work, name=name, context=copy_context())
@@ -99,8 +108,13 @@ def _on_trio(trio: ModuleType) -> Backend:
         spawn=spawn,
         current_task=current_task,
         is_finished=_trio_task_is_finished,
-        is_here=is_here,
+        home=_home(),
+        with_anyio=_call,
     )
+
+
+def _call(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 def _trio_task_is_finished(task: Any) -> bool:
@@ -112,13 +126,6 @@ def _trio_task_is_finished(task: Any) -> bool:
 
 def _on_asyncio() -> Backend:
     loop = asyncio.get_running_loop()
-
-    def is_here() -> bool:
-        # A callback of the loop runs in it as well as a task does.
-        try:
-            return asyncio.get_running_loop() is loop
-        except RuntimeError:
-            return False
 
     def spawn(work: Work, name: str) -> object:
         # Not by the loop's task factory: an eager one would run the first step in the caller's.
@@ -138,12 +145,23 @@ def _on_asyncio() -> Backend:
         spawn=spawn,
         current_task=current_task,
         is_finished=_asyncio_task_is_finished,
-        is_here=is_here,
+        home=_home(),
+        with_anyio=_with_anyio_on_asyncio,
     )
 
 
 def _asyncio_task_is_finished(task: asyncio.Task[Any]) -> bool:
     return task.done()
+
+
+def _with_anyio_on_asyncio(call: Callable[[], Any]) -> Any:
+    # anyio asks sniffio, where that is installed, and sniffio looks for the running task.
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is None or asyncio.current_task() is not None:
+        return call()
+    context = copy_context()
+    context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context.run(call)
 
 
 @coroutine

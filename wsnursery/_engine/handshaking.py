@@ -33,6 +33,7 @@ class Handshaking:
 
     async def accept(self, event: Accept) -> None:
         """Complete the handshake, once the server has announced it."""
+        self._lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
         if self._accepting:
             await self._backend.checkpoint()
@@ -74,6 +75,7 @@ class Handshaking:
     async def reject(self, event: Reject) -> None:
         """Deny the handshake."""
         lifecycle = self._lifecycle
+        lifecycle.check_place()
         if lifecycle.over:
             await self._backend.checkpoint()
             raise lifecycle.closed_error()
@@ -85,6 +87,7 @@ class Handshaking:
     async def close(self, code: int, reason: str) -> None:
         """Flush, close, and return when the server has taken it or ``close_timeout`` is over."""
         lifecycle = self._lifecycle
+        lifecycle.check_place()
         if lifecycle.left:
             await self._backend.checkpoint()
         lifecycle.refuse_after_block()

@@ -6,6 +6,8 @@ tasks for every message. Everywhere else, and while no task reads, the receiver 
 
 from __future__ import annotations
 
+from threading import get_ident
+
 import anyio
 
 from wsnursery._backend.backend import Backend
@@ -81,6 +83,8 @@ class IncomingSide:
     async def next_message(self, iterating: bool) -> Message:
         """Wait for the next message; an iteration stops after an orderly end or your own close."""
         lifecycle, inbox = self._lifecycle, self.inbox
+        if get_ident() != self._backend.home.thread:
+            lifecycle.check_place()
         if self._reader is not None or lifecycle.over or lifecycle.states.state is not State.OPEN:
             await self._check_can_receive()
         reader = lifecycle.tasks.current()
@@ -115,6 +119,7 @@ class IncomingSide:
     def next_message_nowait(self) -> Message:
         """Take the next message if it has come in."""
         lifecycle, inbox = self._lifecycle, self.inbox
+        lifecycle.check_place()
         self._refuse_to_receive()
         reader = lifecycle.tasks.current()
         if not reader.reads:

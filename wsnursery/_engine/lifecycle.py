@@ -302,6 +302,14 @@ class Lifecycle:
                 "the `async with` block of this WebSocket has been left"
             )
 
+    def check_place(self) -> None:
+        """Refuse a call from another thread or event loop, before it changes anything.
+
+        Raises:
+            RuntimeError: It is one.
+        """
+        self._backend.home.check()
+
     def check_can_send(self) -> None:
         """Raise what a call that sends raises now, if it does."""
         if self.over:

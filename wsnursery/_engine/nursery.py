@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
 import anyio
@@ -64,17 +65,14 @@ class Nursery:
             TypeError: It is not an async function, or the arguments do not fit. Nothing was
                 started.
             anyio.ClosedResourceError: After the block.
+            RuntimeError: Called from another thread or event loop. Nothing was started.
 
-        *Checkpoint*: no.
+        *Checkpoint*: no. A plain callback of the event loop may call it too.
         """
-        name = func if name is None else name
-        child = Child(func, args, name)
-        handle = child.handle
-        try:
-            self._connection.tasks.start_soon(child.begin, (), name)
-        except BaseException:
-            child.drop()
-            raise
+        connection = self._connection
+        connection.lifecycle.check_place()
+        start = partial(_start_soon, connection, func, args, func if name is None else name)
+        handle: TaskHandle[T] = connection.backend.with_anyio(start)
         return handle
 
     @overload
@@ -119,10 +117,12 @@ class Nursery:
             Exception: What the child raised before it had started.
             RuntimeError: The child returned without calling ``started``.
             anyio.ClosedResourceError: After the block.
+            RuntimeError: Called from another thread or event loop. Nothing was started.
 
         *Checkpoint*: yes. *Cancellation*: cancels the child, as long as it has not started.
         """
         connection = self._connection
+        connection.lifecycle.check_place()
         name = func if name is None else name
         child = StartingChild(func, args, name)
         try:
@@ -132,3 +132,16 @@ class Nursery:
             return child.started(value) if return_handle else value
         finally:
             child.handle = None
+
+
+def _start_soon(
+    connection: Connection, func: Any, args: tuple[Any, ...], name: object
+) -> TaskHandle[Any]:
+    child = Child(func, args, name)
+    handle = child.handle
+    try:
+        connection.tasks.start_soon(child.begin, (), name)
+    except BaseException:
+        child.drop()
+        raise
+    return handle

@@ -68,6 +68,7 @@ class OutgoingSide:
     async def send(self, message: Any) -> None:
         """Hand a message to the server and wait until it has been taken."""
         checked, size = await self._sized(message)
+        self._lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
         await self._send_through_task(checked, size)
 
@@ -76,11 +77,11 @@ class OutgoingSide:
         try:
             return sized(message)
         except (TypeError, ValueError):
+            self._lifecycle.check_place()
             await self._backend.checkpoint()
             raise
 
     async def _send_through_task(self, message: Message, size: int) -> None:
-        self._check_place()
         lifecycle = self._lifecycle
         if lifecycle.over or not lifecycle.states.allows(Transition.MESSAGE_OUT):
             # A loop of sends to a dead peer must not freeze the process.
@@ -92,7 +93,7 @@ class OutgoingSide:
 
     def send_nowait(self, message: Message, size: int) -> None:
         """Queue a message."""
-        self._check_place()
+        self._lifecycle.check_place()
         self._lifecycle.check_can_send()
         if not self.offer(message, size):
             self._observers.buffer_full("send")
@@ -119,9 +120,9 @@ class OutgoingSide:
 
     async def flush(self) -> None:
         """Wait until everything queued before this call has been taken."""
-        await self._backend.checkpoint_if_cancelled()
-        self._check_place()
         lifecycle = self._lifecycle
+        lifecycle.check_place()
+        await self._backend.checkpoint_if_cancelled()
         if lifecycle.over or not lifecycle.states.allows(Transition.MESSAGE_OUT):
             await self._backend.checkpoint()
             lifecycle.check_can_send()
@@ -145,15 +146,6 @@ class OutgoingSide:
         await self._backend.checkpoint()
         if not self.sender.is_stopped:
             await self._settled(self._queue(SendTicket(None)))
-
-    def _check_place(self) -> None:
-        """Refuse a call from another thread or event loop, before anything is queued."""
-        if not self._backend.is_here():
-            raise RuntimeError(
-                "a WebSocket must be used in the event loop that it was opened in: from another "
-                "thread call anyio.from_thread.run(ws.send, message), or send to a queue that a "
-                "task of that loop reads"
-            )
 
     # ------------------------------------------------------------------------------- the queue
 

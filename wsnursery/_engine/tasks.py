@@ -244,11 +244,6 @@ class UserTasks:
         return await group.start(self._run_started_child, task, func, args, disconnected, name=name)
 
     def _open_group(self) -> TaskGroup:
-        if not self._backend.is_here():
-            raise RuntimeError(
-                "a child must be started in the event loop that the WebSocket was opened in: from "
-                "another thread call anyio.from_thread.run_sync(ws.start_soon, func)"
-            )
         # With no task left in it, the group is just being left, and takes no other any more.
         if self.group is None or (self._body_finished and not self._running):
             raise _left()

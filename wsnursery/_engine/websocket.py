@@ -69,7 +69,8 @@ class WebSocket(Request, Messages, Nursery, Status):
     All its tasks - the body of the ``async with`` block, the children started with `start_soon` and
     `start`, the tasks that talk to the server - end together.
 
-    Any task of the event loop may call its methods; only reading is for one task at a time.
+    Any task of the event loop may call its methods; only reading is for one task at a time. A call
+    from another thread or event loop raises `RuntimeError` and changes nothing.
 
     After the block, methods raise ``anyio.ClosedResourceError``; the facts (`close_code`,
     `close_reason`, `state`, `statistics`) stay readable.

@@ -10,6 +10,7 @@ The first lines of `next_message` decide for each call which task receives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, TypeAlias
 
 from wsnursery._backend.backend import Backend
@@ -58,6 +59,7 @@ class InPlaceIncoming(IncomingSide):
         "_parse",
         "_queue",
         "_seen",
+        "_thread",
     )
 
     def __init__(
@@ -90,6 +92,8 @@ class InPlaceIncoming(IncomingSide):
         self._max_size = options.max_message_size
         self._attended = False
         """The timer checks whether a reader comes back."""
+        # A worker thread can run with a copy of the reader's context.
+        self._thread = backend.home.thread
         self._seen = -1
         """The number of messages at the timer's last check."""
 
@@ -248,7 +252,13 @@ class TrioIncoming(InPlaceIncoming):
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
         # In place only for the task that read last, because it needs no registration.
-        if not self._is_ready or reader is None or not enclosing or enclosing[-1] is not reader:
+        if (
+            not self._is_ready
+            or reader is None
+            or not enclosing
+            or enclosing[-1] is not reader
+            or get_ident() != self._thread
+        ):
             return await self._next(iterating=iterating)
         # No other task may receive before this call is over.
         self._is_ready, wire.receiving = False, True
@@ -312,6 +322,7 @@ class AsyncioIncoming(InPlaceIncoming):
             or reader is None
             or not enclosing
             or enclosing[-1] is not reader
+            or get_ident() != self._thread
         ):
             return await self._next(iterating=iterating)
         # No other task may receive before this call is over.

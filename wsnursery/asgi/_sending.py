@@ -57,7 +57,7 @@ class InPlaceOutgoing(OutgoingSide):
         self._wire.in_place = True
         self._send: RawSend = send
         # A send from another thread must not run the server's code there.
-        self._thread: int = get_ident()
+        self._thread: int = backend.home.thread
         self._is_plain = not observers.messages
         """Messages are only counted, because no hook sees them."""
 
@@ -159,9 +159,11 @@ class TrioOutgoing(InPlaceOutgoing):
         else:
             message, size = await self._sized(message)
             event = event_of(message)
+        if get_ident() != self._thread:
+            self._lifecycle.check_place()
         # A cancelled caller must not send any more, and the raw send below may be shielded.
         await self._checkpoint_if_cancelled()
-        if not (wire.clear and get_ident() == self._thread and self._is_ready(size)):
+        if not (wire.clear and self._is_ready(size)):
             await self._send_through_task(message, size)
             return
         self.sender.deadline = 0.0
@@ -228,7 +230,9 @@ class AsyncioOutgoing(InPlaceOutgoing):
         else:
             message, size = await self._sized(message)
             event = event_of(message)
-        if not (wire.clear and get_ident() == self._thread):
+        if get_ident() != self._thread:
+            self._lifecycle.check_place()
+        if not wire.clear:
             await self._send_through_task(message, size)
             return
         # Set before the first step, because the server may call code that uses this connection.

@@ -155,6 +155,7 @@ class Member:
         """Raise what a call that sends would raise now."""
         connection = self._connection()
         assert connection is not None, "the caller of joined() holds it"
+        connection.lifecycle.check_place()
         connection.lifecycle.check_can_send()
 
     def give(self, publication: Publication, *, at_once: bool) -> bool:

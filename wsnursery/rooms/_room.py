@@ -6,13 +6,13 @@ import secrets
 from contextlib import AbstractContextManager
 from typing import Any, final
 
+from wsnursery._backend.home import Home
 from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
 from wsnursery._engine.payload import payload
 from wsnursery._engine.websocket import WebSocket
 
 from ._fanout import Fanout, JoinRequest, RoomStatistics
-from ._home import Home
 from ._member import Member, Overflow, check_replay, make_member
 from ._membership import Membership
 from ._position import Position, Stamp
@@ -63,7 +63,10 @@ class Room:
         self._history = history
         self._fanout = Fanout(name, secrets.token_hex(8), history, history_bytes, stamp)
         self._watchers = Watchers[Member]()
-        self._home = Home("room.publish, message")
+        self._home = Home(
+            "a room belongs to the thread and the event loop of its members",
+            "run_sync(room.publish, message)",
+        )
         self._workers = 1 if local else number_of_workers()
 
     def __repr__(self) -> str:

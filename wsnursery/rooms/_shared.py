@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, final
 import anyio
 import anyio.lowlevel
 
+from wsnursery._backend.home import Home
 from wsnursery._codec import STANDARD, Codec, encoded
 from wsnursery._codes import CloseCode
 from wsnursery._engine.payload import payload
@@ -19,7 +20,6 @@ from wsnursery._errors import LocalProtocolError
 from ._engine import Engine, EngineAway, EngineState, Outgoing
 from ._fanout import JoinRequest
 from ._followed import FollowedRooms
-from ._home import Home
 from ._member import JoinOptions, Member, Overflow, check_replay, make_member
 from ._membership import Membership
 from ._memberships import DEFAULT_LIMIT, Memberships
@@ -99,7 +99,10 @@ class SharedRooms:
         self._engine = engine
         self._codec = codec
         self._followed = FollowedRooms(engine, history, history_bytes, stamp, linger)
-        self._home = Home("rooms.publish, name, message")
+        self._home = Home(
+            "a room belongs to the thread and the event loop of its members",
+            "run_sync(rooms.publish, name, message)",
+        )
         self._is_settled = False
         self._is_running = False
 
