@@ -10,7 +10,7 @@ from wsnursery._engine.websocket import connection_of
 from wsnursery.testing import Server
 
 
-async def break_off_during(
+async def end_abnormally_during(
     ws: WebSocket,
     server: Server,
     child: Callable[[anyio.Event, anyio.CancelScope], Coroutine[Any, Any, None]],
@@ -28,6 +28,6 @@ async def break_off_during(
     await anyio.wait_all_tasks_blocked()
     ws.start_soon(child, ready, scope)
     await ready.wait()
-    connection_of(ws).lifecycle.break_off(OSError())
+    connection_of(ws).lifecycle.end_abnormally(OSError())
     scope.cancel()
     await anyio.sleep_forever()

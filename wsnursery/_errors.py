@@ -32,15 +32,15 @@ E = TypeVar("E", bound=BaseException)
 
 def shown(text: str) -> str:
     """Escape and cut a peer's text, so that it is safe in a message or a log."""
-    cut = text[:_MAX_SHOWN_REASON]
-    return repr(cut) if len(cut) == len(text) else f"{cut!r}..."
+    shortened = text[:_MAX_SHOWN_REASON]
+    return repr(shortened) if len(shortened) == len(text) else f"{shortened!r}..."
 
 
 def escaped(text: str) -> str:
     """Do the same without quotes, for the field of a log record or for a picture."""
-    cut = text[:_MAX_SHOWN_REASON]
-    printable = "".join(part if part.isprintable() else repr(part)[1:-1] for part in cut)
-    return printable if len(cut) == len(text) else f"{printable}..."
+    shortened = text[:_MAX_SHOWN_REASON]
+    printable = "".join(part if part.isprintable() else repr(part)[1:-1] for part in shortened)
+    return printable if len(shortened) == len(text) else f"{printable}..."
 
 
 class WebSocketDisconnected(ConnectionError):
@@ -74,7 +74,7 @@ class WebSocketDisconnected(ConnectionError):
         return type(self), (self.code, self.reason, self.undelivered)
 
 
-def attribute(exc: E, origin: object) -> E:
+def attribute(exc: E, token: object) -> E:
     """Attach to an exception the token of the connection that it is about.
 
     A bare token is used, because a reference to the connection would keep the handler's frame alive
@@ -84,13 +84,13 @@ def attribute(exc: E, origin: object) -> E:
     task that has not closed the WebSocket itself. For that task, the close is an end of the
     connection like any other.
     """
-    exc.__dict__["_origin"] = origin
+    exc.__dict__["_token"] = token
     return exc
 
 
-def is_attributed(exc: BaseException, origin: object) -> bool:
+def is_attributed(exc: BaseException, token: object) -> bool:
     """Return whether an exception is about this connection."""
-    return getattr(exc, "_origin", None) is origin
+    return getattr(exc, "_token", None) is token
 
 
 def _sentence(code: int | None, reason: str, undelivered: int) -> str:

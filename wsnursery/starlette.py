@@ -75,13 +75,13 @@ def endpoint(
     check_options(options)
 
     def decorate(handler: Handler) -> Endpoint:
-        own, carrier, signature = _parameters(handler)
+        own, starlettes, signature = _parameters(handler)
         whole = inspect.signature(handler)
 
         @functools.wraps(handler)
         async def run(*args: Any, **kwargs: Any) -> None:
             values = dict(signature.bind(*args, **kwargs).arguments)
-            ws = open_websocket(values[carrier], options=options)
+            ws = open_websocket(values[starlettes], options=options)
             values[own] = ws
             call = inspect.BoundArguments(whole, values)
             with QuietDisconnect(ws):
@@ -119,13 +119,13 @@ def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
             f"`ws: WebSocket`, got {signature}: import the class from wsnursery, because that of "
             "Starlette and FastAPI has the same name"
         )
-    carrier = next((name for name, found in types.items() if _is_starlettes(found)), own)
+    starlettes = next((name for name, found in types.items() if _is_starlettes(found)), own)
     filled_in = [
         each.replace(annotation=websockets.WebSocket) if each.name == own else each
         for each in parameters
-        if each.name != own or carrier == own
+        if each.name != own or starlettes == own
     ]
-    return own, carrier, signature.replace(parameters=filled_in)
+    return own, starlettes, signature.replace(parameters=filled_in)
 
 
 def _resolved(annotation: Any, handler: Handler) -> Any:

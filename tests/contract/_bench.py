@@ -116,7 +116,7 @@ class Log:
             self.note(name)
 
 
-async def told_by(call: Callable[[], Awaitable[object]]) -> WebSocketDisconnected:
+async def notified_by(call: Callable[[], Awaitable[object]]) -> WebSocketDisconnected:
     """Make a call that must raise WebSocketDisconnected, and give that."""
     with pytest.raises(WebSocketDisconnected) as caught:
         await call()

@@ -18,8 +18,8 @@ from tests.contract._bench import (
     block,
     checkpoints,
     closes,
+    notified_by,
     run_all,
-    told_by,
 )
 from wsnursery import (
     CloseCode,
@@ -220,7 +220,7 @@ async def test_no_close_after_the_end() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
         before = server.transcript.lines
         await ws.close()
         assert server.transcript.lines == before

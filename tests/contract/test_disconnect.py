@@ -16,7 +16,7 @@ from tests.contract._bench import (
     about,
     block,
     closes,
-    told_by,
+    notified_by,
 )
 from wsnursery import WebSocket, WebSocketDisconnected, testing
 
@@ -113,13 +113,13 @@ async def test_broken_drops_both_buffers() -> None:
         with server.inject(testing.FailSend(1, OSError("mine"))):
             for number in range(5):
                 ws.send_nowait(str(number))
-            error = await told_by(ws.flush)
+            error = await notified_by(ws.flush)
         statistics = ws.statistics()
         assert statistics.receive_buffer_used == statistics.receive_buffer_used_bytes == 0
         assert statistics.send_buffer_used == statistics.send_buffer_used_bytes == 0
         assert statistics.tasks_waiting_send == 0
         assert error.undelivered >= 4
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
 
     ended = await block(server, body)
     assert ended.error is None
@@ -270,7 +270,7 @@ async def test_who_waits_in_send_is_told_at_an_orderly_end(waiting: str) -> None
     log = Log()
 
     async def child(ws: WebSocket) -> None:
-        error = await told_by((lambda: ws.send("2")) if waiting == "send" else ws.flush)
+        error = await notified_by((lambda: ws.send("2")) if waiting == "send" else ws.flush)
         log.note("told")
         assert error.code == 4001
         await anyio.sleep(2)
@@ -470,7 +470,7 @@ async def test_unread_messages_that_nobody_has_begun_to_read() -> None:
         server.peer.send_nowait("a")
         await anyio.sleep(5)
         assert await ws.receive() == "a"
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
         log.note("body")
 
     ended = await block(server, body, (3, server.peer.vanish))
@@ -627,7 +627,7 @@ async def test_silent_when_it_was_caught(personality: testing.Personality, call:
         await ws.accept()
         if call == "flush":
             ws.send_nowait("x")
-        await told_by((lambda: ws.send("x")) if call == "send" else getattr(ws, call))
+        await notified_by((lambda: ws.send("x")) if call == "send" else getattr(ws, call))
         await anyio.sleep(1)
 
     ended = await block(server, body, (3.5, server.peer.vanish), (4, go_on.set))
@@ -740,7 +740,7 @@ async def test_silent_about_lost_messages_when_it_was_told() -> None:
         await ws.accept()
         for number in range(5):
             ws.send_nowait(str(number))
-        error = await told_by(ws.receive)
+        error = await notified_by(ws.receive)
         assert error.undelivered in (4, 5)
 
     ended = await block(server, body, (3, server.peer.vanish), (3.5, go_on.set))
@@ -757,9 +757,9 @@ async def test_the_code_and_reason_of_the_server(personality: testing.Personalit
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
         await anyio.sleep(1)
-        error = await told_by(ws.receive)
+        error = await notified_by(ws.receive)
         code = 4001 if personality.close_code == "peer" else personality.close_code
         reason = "bye" if personality.reports_reason else ""
         assert (error.code, error.reason) == (code, reason)
@@ -829,10 +829,10 @@ async def test_the_facts_of_a_broken_end_are_not_replaced() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await told_by(lambda: ws.send("x"))
+        await notified_by(lambda: ws.send("x"))
         server.peer.close(4001, "late")
         await anyio.sleep(1)
-        error = await told_by(lambda: ws.send("y"))
+        error = await notified_by(lambda: ws.send("y"))
         assert (error.code, error.reason) == (None, "")
         assert ws.close_code is None
 
@@ -850,7 +850,7 @@ async def test_gone_before_accept(personality: testing.Personality) -> None:
 
     async def body(ws: WebSocket) -> None:
         server.peer.vanish()
-        error = await told_by(ws.accept)
+        error = await notified_by(ws.accept)
         assert error.code == personality.loss_code
         raise error
 
@@ -887,7 +887,7 @@ async def test_gone_while_the_accept_is_under_way() -> None:
         go_on.set()
 
     async def body(ws: WebSocket) -> None:
-        raise await told_by(ws.accept)
+        raise await notified_by(ws.accept)
 
     ended = await block(server, body, (3, leave))
     assert isinstance(ended.own, ConnectionError)
@@ -900,7 +900,7 @@ async def test_the_accept_itself_fails() -> None:
     server = testing.Server(faults=[testing.FailSend(1, cause)])
 
     async def body(ws: WebSocket) -> None:
-        error = await told_by(ws.accept)
+        error = await notified_by(ws.accept)
         assert error.__cause__ is cause
         raise error
 
@@ -1153,9 +1153,9 @@ async def swallowed(spec_version: str, strict: bool, log: pytest.LogCaptureFixtu
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
         for _ in range(3):
-            await told_by(lambda: ws.send("x"))
+            await notified_by(lambda: ws.send("x"))
         await anyio.sleep(2)
 
     with warnings.catch_warnings(record=True) as caught:

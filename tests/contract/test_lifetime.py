@@ -16,7 +16,7 @@ from tests.contract._bench import (
     about,
     block,
     closes,
-    told_by,
+    notified_by,
 )
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing
 
@@ -709,7 +709,7 @@ async def test_the_facts_stay_readable_after_the_block() -> None:
     async def body(ws: WebSocket) -> None:
         kept.append(ws)
         await ws.accept("a")
-        error = await told_by(ws.receive)
+        error = await notified_by(ws.receive)
         assert (error.code, error.reason) == (4001, "bye")
 
     await block(server, body, (1, lambda: server.peer.close(4001, "bye")))

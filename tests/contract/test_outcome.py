@@ -17,7 +17,7 @@ from tests.contract._bench import (
     block,
     cancelling,
     closes,
-    told_by,
+    notified_by,
 )
 from wsnursery import (
     Options,
@@ -422,7 +422,7 @@ async def test_own_twice_in_a_group_of_the_users_own_making() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        errors = [await told_by(ws.receive), await told_by(lambda: ws.send("x"))]
+        errors = [await notified_by(ws.receive), await notified_by(lambda: ws.send("x"))]
         raise ExceptionGroup("mine", errors)
 
     ended = await block(server, body, (3, lambda: server.peer.close(4001, "bye")))
@@ -1091,7 +1091,7 @@ async def test_the_disconnect_of_another_connection_in_the_body() -> None:
             other_server.peer.close(4002)
             with suppress(WebSocketDisconnected):
                 await other.receive()
-            error.append(await told_by(lambda: other.send("x")))
+            error.append(await notified_by(lambda: other.send("x")))
         raise error[0]
 
     error: list[WebSocketDisconnected] = []
@@ -1140,8 +1140,8 @@ async def test_both_connections_are_gone() -> None:
             other_server.scope, other_server.receive, other_server.send
         ) as other:
             await other.accept()
-            theirs.append(await told_by(other.receive))
-        raise ExceptionGroup("both", [await told_by(ws.receive), *theirs])
+            theirs.append(await notified_by(other.receive))
+        raise ExceptionGroup("both", [await notified_by(ws.receive), *theirs])
 
     ended = await block(
         server,

@@ -12,7 +12,7 @@ import pytest
 import trio
 from sniffio import current_async_library
 
-from tests.contract._bench import Log, about, block, closes, told_by
+from tests.contract._bench import Log, about, block, closes, notified_by
 from wsnursery import (
     InvalidPayload,
     Options,
@@ -335,7 +335,7 @@ async def test_the_overflow_while_a_raw_send_is_in_flight_is_bounded() -> None:
         for number in range(100):
             assert await ws.receive() == str(number)
         server.peer.close()
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
 
     ended = await block(server, body, receive_buffer=4, receive_buffer_bytes=20)
     assert ended.error is None
@@ -460,7 +460,7 @@ async def test_after_an_orderly_end_the_unread_is_delivered(
             server.peer.send_nowait(str(number))
         server.peer.close(4001, "bye")
         assert [await ws.receive() for _ in range(5)] == [str(number) for number in range(5)]
-        errors = [await told_by(lambda: READING[name](ws)) for _ in range(3)]
+        errors = [await notified_by(lambda: READING[name](ws)) for _ in range(3)]
         assert [(error.code, error.reason) for error in errors] == [(4001, "bye")] * 3
         assert len({id(error) for error in errors}) == 3
         assert all(error.__cause__ is None for error in errors)
@@ -480,9 +480,9 @@ async def test_after_a_broken_end_the_unread_is_dropped(name: str) -> None:
         for number in range(5):
             server.peer.send_nowait(str(number))
         await anyio.wait_all_tasks_blocked()
-        await told_by(lambda: ws.send("x"))
+        await notified_by(lambda: ws.send("x"))
         assert ws.statistics().receive_buffer_used == 0
-        errors = [await told_by(lambda: READING[name](ws)) for _ in range(3)]
+        errors = [await notified_by(lambda: READING[name](ws)) for _ in range(3)]
         assert all(error.__cause__ is cause for error in errors)
         assert [(error.code, error.reason) for error in errors] == [(None, "")] * 3
 

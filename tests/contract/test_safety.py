@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.contract._bench import about, block, closes, told_by
+from tests.contract._bench import about, block, closes, notified_by
 from wsnursery import (
     Options,
     RemoteProtocolError,
@@ -289,7 +289,7 @@ async def test_peer_data_is_escaped_in_the_sentence_of_the_exception() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        error = await told_by(ws.receive)
+        error = await notified_by(ws.receive)
         assert error.reason == NASTY
         for character in "\r\n\x1b\x00\u2028\u202e":
             assert character not in str(error)
@@ -387,7 +387,7 @@ async def test_a_message_over_the_maximum_size(message: str | bytes) -> None:
         server.peer.send_nowait(message)
         await anyio.sleep(1)
         assert await ws.receive() == "earlier"
-        error = await told_by(ws.receive)
+        error = await notified_by(ws.receive)
         assert error.code == 1009
         assert ws.close_code == 1009
         raise error
@@ -409,7 +409,7 @@ async def test_the_default_maximum_size() -> None:
         server.peer.send_nowait("x" * size)
         assert len(await ws.receive()) == size
         server.peer.send_nowait("x" * (size + 1))
-        assert (await told_by(ws.receive)).code == 1009
+        assert (await notified_by(ws.receive)).code == 1009
 
     ended = await block(server, body)
     assert ended.error is None

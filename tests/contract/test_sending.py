@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 from sniffio import current_async_library
 
-from tests.contract._bench import Log, about, block, cancelling, closes, told_by
+from tests.contract._bench import Log, about, block, cancelling, closes, notified_by
 from wsnursery import (
     LocalProtocolError,
     Options,
@@ -649,9 +649,9 @@ async def test_sending_after_an_orderly_end(name: str, personality: testing.Pers
         await ws.accept()
         await ws.send("x")
         server.peer.close(4001, "bye")
-        told = await told_by(ws.receive)
+        told = await notified_by(ws.receive)
         before = calls
-        errors = [told, *[await told_by(lambda: SENDING[name](ws)) for _ in range(3)]]
+        errors = [told, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
         assert calls == before
     assert calls == before
     assert [(error.code, error.reason) for error in errors] == [(4001, "bye")] * 4
@@ -668,9 +668,9 @@ async def test_sending_after_a_broken_end(name: str) -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        told = await told_by(lambda: ws.send("x"))
+        told = await notified_by(lambda: ws.send("x"))
         before = server.transcript.lines
-        errors = [told, *[await told_by(lambda: SENDING[name](ws)) for _ in range(3)]]
+        errors = [told, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
         assert server.transcript.lines == before
         assert [(error.code, error.reason) for error in errors] == [(None, "")] * 4
         assert len({id(error) for error in errors}) == 4
@@ -715,7 +715,7 @@ async def is_open(ws: WebSocket, server: testing.Server) -> None:
 async def is_gone(ws: WebSocket, server: testing.Server) -> None:
     await ws.accept()
     server.peer.vanish()
-    await told_by(ws.receive)
+    await notified_by(ws.receive)
 
 
 async def is_closed(ws: WebSocket, server: testing.Server) -> None:
@@ -865,7 +865,7 @@ async def test_the_receiver_goes_on_while_a_raw_send_is_in_flight() -> None:
         await anyio.sleep(0.5)
         assert ws.close_code == 1006
         assert [await ws.receive() for _ in range(6)] == [str(number) for number in range(6)]
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
 
     ended = await block(server, body, receive_buffer=4)
     assert ended.error is None
@@ -878,7 +878,7 @@ async def test_a_raw_send_that_takes_too_long_breaks_the_connection() -> None:
     log = Log()
 
     async def child(ws: WebSocket) -> None:
-        error = await told_by(lambda: ws.send("stalled"))
+        error = await notified_by(lambda: ws.send("stalled"))
         log.note("told")
         assert isinstance(error.__cause__, TimeoutError)
         raise error

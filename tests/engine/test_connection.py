@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests._helpers import break_off_during
-from tests.contract._bench import Log, about, block, closes, told_by
+from tests._helpers import end_abnormally_during
+from tests.contract._bench import Log, about, block, closes, notified_by
 from tests.faults._opened import opened
 from wsnursery import LocalProtocolError, WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery._engine.sender import Sender
@@ -40,7 +40,7 @@ async def send_nowait(ws: WebSocket) -> None:
 
 async def end(ws: WebSocket) -> WebSocketDisconnected:
     """Wait for the end."""
-    return await told_by(lambda: read(ws))
+    return await notified_by(lambda: read(ws))
 
 
 async def read(ws: WebSocket) -> None:
@@ -111,7 +111,7 @@ async def test_a_waiting_accept_is_told_of_a_broken_end() -> None:
     server = testing.Server(faults=[testing.FailReceive(1, OSError("mine"))])
 
     async def body(ws: WebSocket) -> None:
-        exc = await told_by(ws.accept)
+        exc = await notified_by(ws.accept)
         assert str(exc.__cause__) == "mine"
         await anyio.sleep(1)  # it knows, and may unwind
 
@@ -132,7 +132,7 @@ async def test_an_accept_that_is_cancelled_at_the_end_is_not_told() -> None:
                     tasks.start_soon(ws.accept)
                     await anyio.lowlevel.checkpoint()
                     await anyio.lowlevel.checkpoint()
-                    connection_of(ws).lifecycle.break_off(None)
+                    connection_of(ws).lifecycle.end_abnormally(None)
                     scope.cancel()
             await anyio.sleep_forever()
         finally:
@@ -188,8 +188,8 @@ async def test_reject_after_the_end() -> None:
         server.peer.vanish()
         with anyio.CancelScope(shield=True):
             await anyio.sleep(1)
-        await told_by(ws.reject)
-        await told_by(ws.reject)
+        await notified_by(ws.reject)
+        await notified_by(ws.reject)
 
     await block(server, body)
     assert closes(server) == []
@@ -227,7 +227,7 @@ async def test_every_call_after_the_end_tells_the_same(call: Call, broken: bool)
         else:
             server.peer.close(4001, "bye")
         first = await end(ws)
-        again = await told_by(lambda: call(ws))
+        again = await notified_by(lambda: call(ws))
         assert again is not first
         assert again.__cause__ is first.__cause__ is (cause if broken else None)
         assert (again.code, again.reason) == ((None, "") if broken else (4001, "bye"))
@@ -249,7 +249,7 @@ async def test_iterating_over_the_end(broken: bool) -> None:
             server.peer.send_nowait(str(number))
         await anyio.wait_all_tasks_blocked()
         if broken:
-            await told_by(lambda: ws.send("x"))
+            await notified_by(lambda: ws.send("x"))
         else:
             server.peer.vanish()
         async for message in ws:
@@ -386,7 +386,7 @@ async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() ->
         await ws.accept()
         with anyio.move_on_after(1):
             await ws.receive()
-        await told_by(ws.receive)
+        await notified_by(ws.receive)
         await anyio.sleep(1)
 
     ended = await block(server, body)
@@ -442,7 +442,7 @@ async def while_another_task_reads(ws: WebSocket) -> None:
 
 async def after_the_end(ws: WebSocket) -> None:
     await ws.accept()
-    await told_by(lambda: ws.send("refused"))
+    await notified_by(lambda: ws.send("refused"))
 
 
 async def after_the_own_close(ws: WebSocket) -> None:
@@ -481,11 +481,11 @@ async def test_a_loop_of_handshakes_after_the_end_lets_others_run(call: Call) ->
             turns += 1
 
     async def body(ws: WebSocket) -> None:
-        await told_by(ws.accept)
+        await notified_by(ws.accept)
         async with anyio.create_task_group() as others:
             others.start_soon(other)
             for _ in range(20):
-                await told_by(lambda: call(ws))
+                await notified_by(lambda: call(ws))
             assert turns >= 15
 
     server = testing.Server(faults=[testing.FailReceive(1, OSError())])
@@ -504,7 +504,7 @@ async def test_waiting_calls_are_told_in_place(call: Call) -> None:
     async def body(ws: WebSocket) -> None:
         await ws.accept()
         ws.send_nowait("in flight")
-        exc = await told_by(lambda: call(ws))
+        exc = await notified_by(lambda: call(ws))
         log.note("told")
         assert isinstance(exc.__cause__, TimeoutError)
 
@@ -576,7 +576,7 @@ async def test_a_receive_that_is_cancelled_at_a_broken_end_has_notified_no_task(
             finally:
                 log.note("child")
 
-        await break_off_during(ws, server, child)
+        await end_abnormally_during(ws, server, child)
 
     ended = await block(server, body)
     assert ended.own.code is None
@@ -897,9 +897,9 @@ async def test_the_peer_leaves_before_accept_is_done(moment: str) -> None:
             server.peer.vanish()
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(1)
-        exc = await told_by(ws.accept)
+        exc = await notified_by(ws.accept)
         assert exc.code == (None if moment == "connecting" else server.personality.loss_code)
-        again = await told_by(ws.accept)
+        again = await notified_by(ws.accept)
         assert again is not exc
         raise again
 
@@ -909,8 +909,8 @@ async def test_the_peer_leaves_before_accept_is_done(moment: str) -> None:
                 with anyio.CancelScope(shield=True):
                     ws.start_soon(anyio.lowlevel.checkpoint)
                     await anyio.sleep(0.5)
-                    connection_of(ws).lifecycle.break_off(None)
-                    assert (await told_by(ws.accept)).code is None
+                    connection_of(ws).lifecycle.end_abnormally(None)
+                    assert (await notified_by(ws.accept)).code is None
                     raise TimeoutError
         return
     ended = await block(server, body, (1, server.peer.vanish))
@@ -938,7 +938,7 @@ async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end
     async def body(ws: WebSocket) -> None:
         ws.start_soon(child, ws)
         await anyio.wait_all_tasks_blocked()
-        connection_of(ws).lifecycle.break_off(None)
+        connection_of(ws).lifecycle.end_abnormally(None)
         assert tasks[0] is not None
         tasks[0].cancel()
         await anyio.sleep_forever()
@@ -956,7 +956,7 @@ async def test_iterating_after_the_own_close_whose_connection_breaks() -> None:
     async def body(ws: WebSocket) -> None:
         await ws.accept()
         await ws.close()
-        connection_of(ws).lifecycle.break_off(OSError())
+        connection_of(ws).lifecycle.end_abnormally(OSError())
         async for _ in ws:
             pytest.fail("nothing can come")
 
@@ -1015,7 +1015,7 @@ async def test_a_send_that_is_cancelled_natively_at_the_end_has_notified_no_task
         await ws.accept()
         ws.start_soon(child, ws)
         await anyio.wait_all_tasks_blocked()
-        connection_of(ws).lifecycle.break_off(OSError())
+        connection_of(ws).lifecycle.end_abnormally(OSError())
         tasks[0].cancel()
         await anyio.sleep_forever()
 

@@ -16,12 +16,12 @@ from wsnursery._engine.user_task import (
 )
 
 ROWS = {
-    # broken, unread, ever_read, may_read -> with the body still running, with the body finished
+    # abnormal, unread, ever_read, may_read -> with the body still running, with the body finished
     (True, None, None, None): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
     (False, False, False, None): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
-    (False, True, False, None): (CancelLevel.NOBODY, CancelLevel.BYSTANDERS),
+    (False, True, False, None): (CancelLevel.NONE, CancelLevel.BYSTANDERS),
     (False, None, True, False): (CancelLevel.NOT_NOTIFIED, CancelLevel.NOT_NOTIFIED),
-    (False, None, True, True): (CancelLevel.NOBODY, CancelLevel.BYSTANDERS),
+    (False, None, True, True): (CancelLevel.NONE, CancelLevel.BYSTANDERS),
 }
 """`None` stands for both."""
 
@@ -40,23 +40,23 @@ def row_of(*facts: bool) -> tuple[CancelLevel, CancelLevel]:
 @pytest.mark.parametrize("facts", [*itertools.product([False, True], repeat=4)], ids=repr)
 @pytest.mark.parametrize("body_finished", [False, True])
 def test_every_case(facts: tuple[bool, bool, bool, bool], body_finished: bool) -> None:
-    broken, unread, ever_read, may_read = facts
-    cut = who_must_stop(
-        broken=broken,
+    abnormal, unread, ever_read, may_read = facts
+    level = who_must_stop(
+        abnormal=abnormal,
         unread=unread,
         ever_read=ever_read,
         may_read=may_read,
         body_finished=body_finished,
     )
-    assert cut is row_of(*facts)[body_finished]
+    assert level is row_of(*facts)[body_finished]
 
 
 # contract: D3
 def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
-    """Messages are read, readers finish, the body finishes: each may only make the cut grow."""
+    """Messages are read, readers finish, the body finishes: each may only make the level grow."""
     steps = [("unread", False), ("may_read", False), ("body_finished", True)]
     for facts in itertools.product([False, True], repeat=5):
-        names = ("broken", "unread", "ever_read", "may_read", "body_finished")
+        names = ("abnormal", "unread", "ever_read", "may_read", "body_finished")
         case = dict(zip(names, facts, strict=True))
         before = who_must_stop(**case)
         for name, value in steps:
@@ -69,8 +69,8 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
     [
         (False, False, CancelLevel.BYSTANDERS),
         (True, False, CancelLevel.NOT_NOTIFIED),
-        (False, True, CancelLevel.EVERYONE),
-        (True, True, CancelLevel.EVERYONE),
+        (False, True, CancelLevel.ALL),
+        (True, True, CancelLevel.ALL),
     ],
 )
 async def test_who_cancelled_at_which_cut(
@@ -100,10 +100,10 @@ def test_the_cuts_grow() -> None:
     assert (
         list(CancelLevel)
         == [
-            CancelLevel.NOBODY,
+            CancelLevel.NONE,
             CancelLevel.BYSTANDERS,
             CancelLevel.NOT_NOTIFIED,
-            CancelLevel.EVERYONE,
+            CancelLevel.ALL,
         ]
         == sorted(CancelLevel)
     )

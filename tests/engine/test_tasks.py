@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from tests._helpers import break_off_during
+from tests._helpers import end_abnormally_during
 from tests.contract._bench import Log, about, block, closes
 from tests.faults._opened import opened
 from wsnursery import WebSocket, WebSocketDisconnected, testing
@@ -473,7 +473,7 @@ async def test_a_call_that_was_cancelled_has_told_nobody(call: str) -> None:
 
     async def body(ws: WebSocket) -> None:
         websockets.append(ws)
-        await break_off_during(ws, server, child)
+        await end_abnormally_during(ws, server, child)
 
     ended = await block(server, body, grace_period=5)
     assert ended.own.code is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsnursery.timeline._type import cut, text_width, wrapped
+from wsnursery.timeline._type import text_width, truncated, wrapped
 
 
 def test_widths() -> None:
@@ -13,9 +13,9 @@ def test_widths() -> None:
 
 
 def test_a_text_that_fits_is_not_cut() -> None:
-    assert cut("nnnn", 10, 24) == "nnnn"
-    assert cut("nnnnn", 10, 24) == "nnn\u2026"
-    assert cut("nnnnn", 10, 0) == "\u2026"
+    assert truncated("nnnn", 10, 24) == "nnnn"
+    assert truncated("nnnnn", 10, 24) == "nnn\u2026"
+    assert truncated("nnnnn", 10, 0) == "\u2026"
 
 
 @pytest.mark.parametrize(

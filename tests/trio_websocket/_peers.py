@@ -22,9 +22,10 @@ from wsproto.events import (
 )
 
 from wsnursery import Options, WebSocket
+from wsnursery._engine.websocket import Handler
 from wsnursery.trio_websocket._client import client_over
 from wsnursery.trio_websocket._reader import shielded_nursery
-from wsnursery.trio_websocket._server import Handler, TrioServer
+from wsnursery.trio_websocket._server import TrioServer
 from wsnursery.trio_websocket._url import parse_url
 
 URL = "ws://example.org/chat?room=1"

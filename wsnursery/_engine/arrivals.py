@@ -19,7 +19,7 @@ from .payload import size_of
 from .states import State, Transition
 from .token_bucket import TokenBucket, bucket_of
 from .transport import Transport
-from .wire import CHECKPOINTS_OF_DOUBT
+from .wire import CHECKPOINTS_FOR_CAUSE
 
 
 class Arrivals:
@@ -106,21 +106,21 @@ class Arrivals:
         self.disconnected = True
         wire.held, wire.clear = True, False
         try:
-            for _ in range(CHECKPOINTS_OF_DOUBT):
-                if not wire.sending or wire.doubt is not None:
+            for _ in range(CHECKPOINTS_FOR_CAUSE):
+                if not wire.sending or wire.pending_error is not None:
                     break
                 await self._backend.checkpoint()
         finally:
             # Also when the task is being cancelled: what was heard was heard.
             wire.held = False
-            self._lifecycle.on_disconnect(event.code, event.reason, wire.doubt)
+            self._lifecycle.on_disconnect(event.code, event.reason, wire.pending_error)
 
     def receive_failed(self, exc: Exception) -> None:
         """The raw receive has raised: a departed client, or an error of what is around it."""
         self.disconnected = True
         certain = isinstance(exc, OSError) and not _is_plain_timeout(exc)
         if certain or (not self._options.strict and self._transport.says_gone(exc)):
-            self._lifecycle.break_off(exc)
+            self._lifecycle.end_abnormally(exc)
         else:
             self.protocol_violated(exc)
 

@@ -32,7 +32,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
     ledger, body_scope = tasks.ledger, tasks.body.scope
     error: BaseException | None = None
     cancellation: BaseException | None = None
-    cut = False
+    stopped = False
     meaning: Meaning | None = None
     set_enclosing_tasks((*tasks.outer, tasks.body))
     connection.start()
@@ -45,10 +45,10 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                 except BaseException as exc:  # noqa: ASYNC103, BLE001 - `decide` sorts them
                     error = exc
                 set_enclosing_tasks(tasks.outer)
-                cut = body_scope.cancelled_caught
+                stopped = body_scope.cancelled_caught
                 if error is not None and ledger.is_our_cancellation(error):
-                    error, cut = None, True
-                tasks.finish_body(error, cut=cut)
+                    error, stopped = None, True
+                tasks.finish_body(error, stopped=stopped)
                 # A cancellation goes on, through the children's group to wherever it is meant.
                 error = _cancellation_in(error)
                 if error is None:
@@ -72,9 +72,9 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
         tasks.failures.append(Raised(Raiser.CONNECTION, exc))
     finally:
         await connection.stop()  # noqa: ASYNC102 - it is shielded
-    # A body that was cut and ended by a cancellation never ends in silence.
-    cut = cut or (cancellation is None and error is not None and body_scope.cancel_called)
-    connection.outcome = await _outcome(connection, cancellation, meaning, cut=cut)
+    # A body that was stopped and ended by a cancellation never ends in silence.
+    stopped = stopped or (cancellation is None and error is not None and body_scope.cancel_called)
+    connection.outcome = await _outcome(connection, cancellation, meaning, stopped=stopped)
     del cancellation, error, ledger, meaning  # this frame is in their tracebacks
 
 
@@ -137,7 +137,7 @@ async def _close(
         await receiver.quiet()
     if not closed:
         timeout = connection.options.close_timeout
-        lifecycle.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
+        lifecycle.end_abnormally(TimeoutError(f"could not flush and close within {timeout} s"))
 
 
 async def _outcome(
@@ -145,7 +145,7 @@ async def _outcome(
     cancellation: BaseException | None,
     meaning: Meaning | None,
     *,
-    cut: bool,
+    stopped: bool,
 ) -> BaseException | None:
     tasks, lifecycle = connection.tasks, connection.lifecycle
     end = lifecycle.end
@@ -156,7 +156,7 @@ async def _outcome(
         tasks.failures,
         cancellation=cancellation,
         own=None if end is None else lifecycle.own_exception,
-        owed=cut or lost,
+        owed=stopped or lost,
         noted=by_peer and all(failure.error is not cause for failure in tasks.failures),
         is_own=tasks.is_own,
         is_cancellation=is_cancellation,

@@ -99,7 +99,7 @@ class Handshaking:
         with anyio.move_on_after(timeout) as limit:
             await self._outgoing.close_taken()
         if limit.cancelled_caught:
-            lifecycle.break_off(TimeoutError(f"could not flush and close within {timeout} s"))
+            lifecycle.end_abnormally(TimeoutError(f"could not flush and close within {timeout} s"))
 
     def on_accepted(self) -> None:
         """As `Listener.on_accepted`."""

@@ -81,7 +81,7 @@ class IncomingSide:
     # ------------------------------------------------------------------------------------ reading
 
     async def next_message(self, iterating: bool) -> Message:
-        """Wait for the next message; an iteration stops after an orderly end or your own close."""
+        """Wait for the next message; an iteration stops after a clean end or your own close."""
         lifecycle, inbox = self._lifecycle, self.inbox
         if get_ident() != self._backend.home.thread:
             lifecycle.check_place()
@@ -109,7 +109,7 @@ class IncomingSide:
             if self.receiver.filling is not None:
                 self.receiver.filling.on_read()
             return message
-        if iterating and not self._is_broken:
+        if iterating and not self._ended_abnormally:
             lifecycle.note_notified()
             raise StopAsyncIteration
         if self._reader_notified:
@@ -148,9 +148,9 @@ class IncomingSide:
         """A call that reads has ended."""
 
     @property
-    def _is_broken(self) -> bool:
+    def _ended_abnormally(self) -> bool:
         end = self._lifecycle.end
-        return end is not None and end.broken and not self._lifecycle.own_close
+        return end is not None and end.abnormal and not self._lifecycle.own_close
 
     async def _check_can_receive(self) -> None:
         """Refuse a read that cannot be, having let others run: a loop of reads must not freeze."""
@@ -220,10 +220,10 @@ class IncomingSide:
 
     def on_end(self, end: End, close: Close | None) -> None:
         """As `Listener.on_end`."""
-        if end.broken and end is self._lifecycle.end:
+        if end.abnormal and end is self._lifecycle.end:
             self._forget_received()
             if self._reader is not None:
-                # After an orderly end a reader keeps every task alive until it has heard of it
+                # After a clean end a reader keeps every task alive until it has heard of it
                 # itself. Here it must count as notified before the others are cancelled.
                 self._reader_notified = True
                 self._lifecycle.tasks.notify(self._reader, provisionally=True)

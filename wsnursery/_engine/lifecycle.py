@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class End:
     """How the connection ended. Code and reason are with the states: who spoke first decides."""
 
-    broken: bool
+    abnormal: bool
     """A raw call failed or took too long, so what was buffered is worth nothing. Otherwise the
     server delivered the disconnect: what the peer sent before it is still good."""
     cause: BaseException | None
@@ -179,14 +179,14 @@ class Lifecycle:
             cause: What a raw send has raised at the same moment: the disconnect explains it.
         """
         self.states.apply(Transition.DISCONNECT, (code, reason) if self.end is None else None)
-        self._finish(End(broken=False, cause=cause), None)
+        self._finish(End(abnormal=False, cause=cause), None)
 
-    def break_off(self, cause: BaseException | None) -> None:
-        """End it as broken: nothing is sent any more, not even a close."""
+    def end_abnormally(self, cause: BaseException | None) -> None:
+        """End it abnormally: nothing is sent any more, not even a close."""
         self.states.apply(Transition.END)
         if self.end is None and not self.states.close_taken:
             self.states.facts = None  # a code that never reached the peer is none
-        self._finish(End(broken=True, cause=cause), None)
+        self._finish(End(abnormal=True, cause=cause), None)
 
     def close_for_a_limit(self, code: int, reason: str, cause: BaseException | None) -> None:
         """End it because the peer or the server broke a rule: what came before is still good."""
@@ -195,7 +195,7 @@ class Lifecycle:
         self.states.apply(Transition.CLOSE)
         if self.states.state is State.CLOSING:  # a denial has no close code
             self.states.apply(Transition.CLOSE, (code, reason))
-        self._finish(End(broken=False, cause=cause), Close(code, reason))
+        self._finish(End(abnormal=False, cause=cause), Close(code, reason))
 
     def on_close_taken(self) -> None:
         """The server has taken the close or the denial: the rest is up to the peer, for a while."""
@@ -211,14 +211,14 @@ class Lifecycle:
     def close_is_done(self) -> None:
         """End it: your own close went out and nothing more can come."""
         self.states.apply(Transition.END)
-        self._finish(End(broken=False, cause=None), None)
+        self._finish(End(abnormal=False, cause=None), None)
 
     def abandon(self) -> None:
         """End it, because no task is left to use it."""
         if self.states.close_taken:
             self.close_is_done()
         elif self.end is None:
-            self.break_off(None)
+            self.end_abnormally(None)
 
     def _finish(self, end: End, close: Close | None) -> None:
         """The end. Tell the listeners, then cancel the tasks that must stop. The first counts."""
@@ -231,13 +231,13 @@ class Lifecycle:
         for listener in self.listeners:
             listener.on_end(end, close)
         self._observers.disconnected(
-            self.states.code, self.states.reason, broken=end.broken, cause=end.cause
+            self.states.code, self.states.reason, abnormal=end.abnormal, cause=end.cause
         )
         tasks = self.tasks
         if tasks.is_running:
             at = self._backend.now() + self._options.grace_period
             self._grace = self._backend.timer.at(at, tasks.end_grace)
-        tasks.end(broken=end.broken)
+        tasks.end(abnormal=end.abnormal)
 
     def lose(self, messages: int, *, unnoticed: bool) -> None:
         """Count messages that the server never took."""
@@ -253,7 +253,7 @@ class Lifecycle:
         if error is None:
             return
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            self.break_off(None)
+            self.end_abnormally(None)
             return
         if isinstance(error, Exception):
             error.add_note("this is a bug in wsnursery: please report it")
@@ -334,7 +334,7 @@ class Lifecycle:
         self.tasks.release()
         if self.end is not None:
             # The cause's traceback leads to frames of the server.
-            self.end = End(broken=self.end.broken, cause=None)
+            self.end = End(abnormal=self.end.abnormal, cause=None)
 
 
 def second_reader() -> anyio.BusyResourceError:

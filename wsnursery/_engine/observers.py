@@ -83,11 +83,11 @@ class Observers:
             self._tell(hooks.SendFailed(*self._stamp(), error))
 
     def disconnected(
-        self, code: int | None, reason: str, *, broken: bool, cause: BaseException | None
+        self, code: int | None, reason: str, *, abnormal: bool, cause: BaseException | None
     ) -> None:
         """The connection has ended."""
         if self._hooks:
-            self._tell(hooks.Disconnected(*self._stamp(), code, reason, broken, cause))
+            self._tell(hooks.Disconnected(*self._stamp(), code, reason, abnormal, cause))
 
     def cancelled(
         self,

@@ -64,10 +64,10 @@ async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
 
 
 def break_websocket(ws: WebSocket, cause: Exception) -> None:
-    """End a connection as broken, if its block is open: the server knows that the peer has gone."""
+    """End a connection abnormally, if its block is open: the server knows that its peer is gone."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
     if connection is not None and connection.tasks.group is not None:
-        connection.lifecycle.break_off(cause)
+        connection.lifecycle.end_abnormally(cause)
 
 
 async def deny_before_entry(ws: WebSocket) -> None:

@@ -32,7 +32,7 @@ class OutgoingSide:
     """Hands messages to the server, in order.
 
     Args:
-        lifecycle: Is told of a broken connection.
+        lifecycle: Knows whether messages may be sent.
         transport: The server, for the sender task.
         options: The limits.
         observers: Are told of messages.
@@ -210,7 +210,7 @@ class OutgoingSide:
         self._wire.clear = False
         in_flight = self.sender.in_flight
         is_closing = in_flight is not None and isinstance(in_flight.event, Close | Reject)
-        if close is None and is_closing and not end.broken:
+        if close is None and is_closing and not end.abnormal:
             return
         dropped = self.outbox.drop()
         if in_flight is not None and not in_flight.done:

@@ -25,7 +25,7 @@ from .outcome import Raiser
 from .service import ServiceTask
 from .states import State, Transition
 from .transport import Transport
-from .wire import CHECKPOINTS_OF_DOUBT
+from .wire import CHECKPOINTS_FOR_CAUSE
 
 if TYPE_CHECKING:
     from wsnursery._backend.timer import Alarm
@@ -56,7 +56,7 @@ class Sender:
 
     Args:
         outbox: What is queued.
-        lifecycle: Is told of the accept, the close and a broken connection.
+        lifecycle: Is told of the accept, the close and an abnormal end.
         transport: The server.
         options: The limits.
         observers: Are told of messages.
@@ -65,7 +65,6 @@ class Sender:
 
     __slots__ = (
         "_backend",
-        "_begun",
         "_deadline_alarm",
         "_idle_looks",
         "_is_watched",
@@ -74,6 +73,7 @@ class Sender:
         "_options",
         "_outbox",
         "_queued",
+        "_suspended",
         "_transport",
         "_wire",
         "bytes",
@@ -107,7 +107,7 @@ class Sender:
         """The task, while there is one."""
         self.in_flight: SendTicket | None = None
         """What was given to the server, which has not taken it yet."""
-        self._begun: Awaitable[None] | None = None
+        self._suspended: Awaitable[None] | None = None
         """The rest of a raw send that a caller has begun."""
         self.is_stopped: bool = False
         """What is queued is not going to be sent."""
@@ -127,16 +127,16 @@ class Sender:
         if self.service is not None:
             if self._queued is not None:
                 self._queued.wake()
-        elif not self.is_stopped and (self._begun is not None or not self._wire.sending):
+        elif not self.is_stopped and (self._suspended is not None or not self._wire.sending):
             # While a raw send in place is under way, its end goes on with the queue.
             self.service = ServiceTask(
                 self._backend, "wsnursery sender", self._send_all, self._ended
             )
 
-    def take_over(self, ticket: SendTicket, begun: Awaitable[None]) -> SendTicket:
+    def take_over(self, ticket: SendTicket, suspended: Awaitable[None]) -> SendTicket:
         """Finish a raw send that a caller has begun."""
         self.in_flight = ticket
-        self._begun = begun
+        self._suspended = suspended
         self.note_start()
         self.wake()
         return ticket
@@ -145,10 +145,10 @@ class Sender:
         """Send what is queued, and wait a while for more."""
         while True:
             ticket = None
-            if self._begun is not None:
-                begun, self._begun = self._begun, None
+            if self._suspended is not None:
+                suspended, self._suspended = self._suspended, None
                 assert self.in_flight is not None
-                await self._transmit(self.in_flight, begun)
+                await self._transmit(self.in_flight, suspended)
                 continue
             if not self._wire.held and not self._wire.sending:
                 ticket = self._outbox.take()
@@ -198,7 +198,7 @@ class Sender:
             await self._refused(ticket, exc)
         except BaseException as exc:
             wire.sending = False
-            self._cut(ticket, exc)
+            self._interrupted(ticket, exc)
             raise
         else:
             wire.sending = False
@@ -230,7 +230,7 @@ class Sender:
         states = self._lifecycle.states
         if self._transport.receive_blocks_close:
             self._wire.control.stop()
-            for _ in range(CHECKPOINTS_OF_DOUBT):
+            for _ in range(CHECKPOINTS_FOR_CAUSE):
                 if self._wire.receiving:
                     await self._backend.checkpoint()
         if states.state is State.CLOSED:  # the receiver heard the end meanwhile
@@ -272,7 +272,7 @@ class Sender:
         gone = await self.means_gone(exc)
         lifecycle = self._lifecycle
         if gone:
-            lifecycle.break_off(exc)
+            lifecycle.end_abnormally(exc)
         elif ticket.done:
             return
         elif isinstance(ticket.event, Close):
@@ -289,14 +289,14 @@ class Sender:
                 ticket.finish(exc)
             self.note_clear()
 
-    def _cut(self, ticket: SendTicket, exc: BaseException) -> None:
+    def _interrupted(self, ticket: SendTicket, exc: BaseException) -> None:
         """The raw send was cancelled together with the connection, or an interrupt ended it."""
         is_foreign = isinstance(exc, anyio.get_cancelled_exc_class()) and not self.is_stopped
         if is_foreign and ticket.caller is not None:
             # A cancellation of the server's or of a middleware: it belongs to the call.
             self._lifecycle.tasks.notify(ticket.caller)
             ticket.finish(exc)
-        self._lifecycle.break_off(None)
+        self._lifecycle.end_abnormally(None)
 
     async def means_gone(self, exc: Exception) -> bool:
         """Whether an exception of a raw send means that the peer is gone."""
@@ -305,15 +305,15 @@ class Sender:
         if self._options.strict and not certain:
             return False
         # Give a disconnect that is on its way the chance to be heard first: it has the code.
-        wire.doubt = exc
+        wire.pending_error = exc
         try:
             wire.control.look_for_disconnect()
-            for _ in range(CHECKPOINTS_OF_DOUBT):
+            for _ in range(CHECKPOINTS_FOR_CAUSE):
                 if lifecycle.end is not None or not (wire.receiving or wire.held):
                     break
                 await self._backend.checkpoint()
         finally:
-            wire.doubt = None
+            wire.pending_error = None
         return certain or lifecycle.end is not None or self._transport.says_gone(exc)
 
     def _ended(self, error: BaseException | None) -> None:
@@ -333,7 +333,9 @@ class Sender:
             self._deadline_alarm = self._backend.timer.at(self.deadline, self._check_deadline)
             return
         timeout = self._options.send_timeout
-        self._lifecycle.break_off(TimeoutError(f"the server took no message within {timeout} s"))
+        self._lifecycle.end_abnormally(
+            TimeoutError(f"the server took no message within {timeout} s")
+        )
         self._transport.abort()
 
     def _check_idle(self) -> bool:

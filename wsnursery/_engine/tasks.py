@@ -40,9 +40,9 @@ class UserTasks:
     """
 
     __slots__ = (
+        "_abnormal",
         "_backend",
         "_body_finished",
-        "_broken",
         "_cancelled",
         "_children",
         "_level",
@@ -90,9 +90,9 @@ class UserTasks:
         """Notifications that went to another task than the user's task itself: one of a group
         that it opened. They hold until that task has ended."""
         self._body_finished = False
-        self._broken: bool | None = None
+        self._abnormal: bool | None = None
         """How the connection ended; `None` until it has."""
-        self._level = CancelLevel.NOBODY
+        self._level = CancelLevel.NONE
         self._cancelled = False
         """All of it was cancelled: because something failed, or from outside."""
 
@@ -141,7 +141,7 @@ class UserTasks:
         """
         task.notify()
         running = self._backend.current_task()
-        if self._broken is not None and not provisionally and running is not task.task:
+        if self._abnormal is not None and not provisionally and running is not task.task:
             if not self._notified:
                 self._backend.timer.watch(self._follow_notified)
             self._notified.append((task, running))
@@ -166,24 +166,24 @@ class UserTasks:
 
     # -------------------------------------------------------------------------- having to stop
 
-    def end(self, *, broken: bool) -> None:
+    def end(self, *, abnormal: bool) -> None:
         """The connection has ended: cancel who must stop."""
-        self._broken = broken
+        self._abnormal = abnormal
         self.stop_who_must()
 
     def end_grace(self) -> None:
         """The grace period is over: cancel every task that is left."""
-        self._raise_level(CancelLevel.EVERYONE)
+        self._raise_level(CancelLevel.ALL)
 
     def stop_who_must(self) -> None:
         """Cancel the tasks that must stop by now; see `who_must_stop`."""
-        if self._broken is None or self._level >= CancelLevel.NOT_NOTIFIED:
+        if self._abnormal is None or self._level >= CancelLevel.NOT_NOTIFIED:
             return
         readers = [task for task in self._running if task.reads]
         if self._outsider is not None and self._outsider.reads:
             readers.append(self._outsider)
         level = who_must_stop(
-            broken=self._broken,
+            abnormal=self._abnormal,
             unread=self._unread(),
             ever_read=self.ever_read,
             may_read=any(not reader.notified for reader in readers),
@@ -205,7 +205,7 @@ class UserTasks:
                 self.ledger.about_to_cancel()
             task.scope.cancel()
         if news:
-            late = self._level is CancelLevel.EVERYONE
+            late = self._level is CancelLevel.ALL
             self._observers.cancelled("grace_period" if late else "disconnected", news)
 
     # ------------------------------------------------------------------------------ the children
@@ -288,7 +288,7 @@ class UserTasks:
                 raise disconnected()
         except BaseException as exc:  # noqa: ASYNC103 - as in `_run_child`
             if not status.called:
-                self._part(task, exc, cut=task.scope.cancelled_caught)
+                self._part(task, exc, stopped=task.scope.cancelled_caught)
                 self.stop_who_must()
                 raise
             error = exc
@@ -296,7 +296,7 @@ class UserTasks:
         del error  # this frame is in its traceback
 
     def _child_ended(self, task: UserTask, error: BaseException | None) -> None:
-        self._part(task, error, cut=task.scope.cancelled_caught)
+        self._part(task, error, stopped=task.scope.cancelled_caught)
         if error is not None:
             if self.is_failure(error):
                 self.fail(Raiser.CHILD, error)
@@ -305,15 +305,15 @@ class UserTasks:
                 self.failures.append(Raised(Raiser.CHILD, error))
         self.stop_who_must()
 
-    def finish_body(self, error: BaseException | None, *, cut: bool) -> None:
+    def finish_body(self, error: BaseException | None, *, stopped: bool) -> None:
         """The body of the block has been left.
 
         Args:
             error: What it raised.
-            cut: The connection has cancelled it, and that ended it.
+            stopped: The connection has cancelled it, and that ended it.
         """
         self._body_finished = True
-        self._part(self.body, error, cut=cut)
+        self._part(self.body, error, stopped=stopped)
         self.stop_who_must()
         if error is not None:
             failed = self.is_failure(error)
@@ -321,8 +321,8 @@ class UserTasks:
             if failed:
                 self._cancel()
 
-    def _part(self, task: UserTask, error: BaseException | None, *, cut: bool) -> None:
-        """One of them has ended, cut by the connection, cancelled by another or by itself."""
+    def _part(self, task: UserTask, error: BaseException | None, *, stopped: bool) -> None:
+        """One of them has ended, stopped by the connection, cancelled by another or by itself."""
         self._running.remove(task)
         task.task = None
         is_cancelled = error is not None and is_cancellation(error)
@@ -330,7 +330,7 @@ class UserTasks:
             self._cancelled = True
             self._observers.cancelled("outside", ())
         shown = None if is_cancelled else error
-        self._observers.task_ended(task.number, shown, cancelled=cut or is_cancelled)
+        self._observers.task_ended(task.number, shown, cancelled=stopped or is_cancelled)
 
     # -------------------------------------------------------------------------------- failures
 

@@ -42,7 +42,7 @@ class UserTask:
     def cancelled_at(self) -> CancelLevel:
         """The level at which it is cancelled."""
         if self.notified:
-            return CancelLevel.EVERYONE
+            return CancelLevel.ALL
         return CancelLevel.NOT_NOTIFIED if self.reads else CancelLevel.BYSTANDERS
 
     def notify(self) -> None:

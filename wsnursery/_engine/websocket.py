@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, TypeAlias, final
 
 from wsnursery._codes import check_close
 from wsnursery._errors import LocalProtocolError, shown
@@ -36,6 +36,10 @@ from .status import Status
 from .transport import Transport
 
 logger = logging.getLogger("wsnursery")
+
+
+Handler: TypeAlias = Callable[["WebSocket"], Awaitable[object]]
+"""An async function that is called with each connection."""
 
 
 def make_websocket(
@@ -295,7 +299,7 @@ class WebSocket(Request, Messages, Nursery, Status):
     async def receive(self) -> str | bytes:
         """Wait for the next message, in the order in which the peer sent them.
 
-        After an orderly end the messages that had arrived are still delivered.
+        After a clean end the messages that had arrived are still delivered.
 
         Raises:
             WebSocketDisconnected: The connection has ended and nothing is left to read.
@@ -325,8 +329,8 @@ class WebSocket(Request, Messages, Nursery, Status):
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages: ``async for message in ws``.
 
-        The loop ends by itself after an orderly end, whatever its code, and after the own `close`;
-        it raises `WebSocketDisconnected` after a broken one. `close_code` tells more.
+        The loop ends by itself after a clean end, whatever its code, and after the own `close`;
+        it raises `WebSocketDisconnected` after an abnormal one. `close_code` tells more.
         """
         return self
 
@@ -353,8 +357,8 @@ class WebSocket(Request, Messages, Nursery, Status):
             TypeError: The code is not an `int` or the reason not a `str`.
             anyio.ClosedResourceError: After the block.
 
-        *Checkpoint*: yes; bounded by ``Options.close_timeout``, after which the connection counts
-        as broken. *Cancellation*: the close goes out all the same.
+        *Checkpoint*: yes; bounded by ``Options.close_timeout``, after which the connection ends
+        abnormally. *Cancellation*: the close goes out all the same.
         """
         check_close(code, reason)
         await self._connection.handshaking.close(code, reason)

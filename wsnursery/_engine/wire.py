@@ -12,7 +12,7 @@ BUDGET = 16
 every message would cost more than the message; without any, a busy connection would starve the
 others."""
 
-CHECKPOINTS_OF_DOUBT = 5
+CHECKPOINTS_FOR_CAUSE = 5
 """Checkpoints in which the other side may say what a failure means: the receiver may hear of a
 disconnect when a raw send has raised, and a raw send may raise when the receiver has heard of a
 disconnect. On trio, their order is chance."""
@@ -55,7 +55,16 @@ NO_CONTROL: ReceiveControl = _NoControl()
 class Wire:
     """What the two sides of one connection must know of one another."""
 
-    __slots__ = ("budget", "clear", "control", "doubt", "held", "in_place", "receiving", "sending")
+    __slots__ = (
+        "budget",
+        "clear",
+        "control",
+        "held",
+        "in_place",
+        "pending_error",
+        "receiving",
+        "sending",
+    )
 
     def __init__(self) -> None:
         self.receiving: bool = False
@@ -70,7 +79,7 @@ class Wire:
         none is under way, and none is held."""
         self.held: bool = False
         """A disconnect is being heard: no new raw send may begin."""
-        self.doubt: Exception | None = None
+        self.pending_error: Exception | None = None
         """What a raw send has just raised, as long as it is not clear what it means."""
         self.budget: int = BUDGET
         """Calls that may still end without letting others run."""

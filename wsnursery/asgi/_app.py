@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import update_wrapper
 from inspect import Signature
 from typing import overload
@@ -18,6 +18,7 @@ from wsnursery._engine.open_connections import (
     close_websocket,
 )
 from wsnursery._engine.quiet_disconnect import QuietDisconnect
+from wsnursery._engine.websocket import Handler as Handler
 from wsnursery._engine.websocket import WebSocket
 from wsnursery._options import Options, check_options
 from wsnursery._types import Receive, Scope, Send
@@ -25,10 +26,9 @@ from wsnursery._types import Receive, Scope, Send
 from ._lifespan import Lifespan, check_lifespan, run_lifespan
 from ._open import open_websocket
 
-Handler = Callable[[WebSocket], Awaitable[object]]
 """What `websocket_app` decorates: an async function of one `WebSocket`."""
 
-_UPGRADE_REQUIRED = b"This is a WebSocket endpoint: connect with ws:// or wss://.\n"
+_UPGRADE_ADVICE = b"This is a WebSocket endpoint: connect with ws:// or wss://.\n"
 
 
 class WebSocketApp:
@@ -119,13 +119,13 @@ class WebSocketApp:
 async def _upgrade_required(scope: Scope, send: Send) -> None:
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(_UPGRADE_REQUIRED)).encode()),
+        (b"content-length", str(len(_UPGRADE_ADVICE)).encode()),
     ]
     if str(scope.get("http_version", "1.1")).startswith("1"):
         # HTTP/2 and later forbid connection-specific fields (RFC 9113 §8.2.2).
         headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
     await send({"type": "http.response.start", "status": 426, "headers": headers})
-    await send({"type": "http.response.body", "body": _UPGRADE_REQUIRED})
+    await send({"type": "http.response.body", "body": _UPGRADE_ADVICE})
 
 
 @overload

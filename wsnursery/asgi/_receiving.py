@@ -212,7 +212,9 @@ class InPlaceIncoming(IncomingSide):
                 incoming = self._parse(event)
                 if isinstance(incoming, Disconnect):
                     self.arrivals.disconnected = True
-                    self._lifecycle.on_disconnect(incoming.code, incoming.reason, self._wire.doubt)
+                    self._lifecycle.on_disconnect(
+                        incoming.code, incoming.reason, self._wire.pending_error
+                    )
                 elif isinstance(incoming, (str, bytes)):
                     # The inbox can exceed its limit here, by at most the server's queue.
                     size = self.arrivals.on_message(incoming)

@@ -85,13 +85,13 @@ class InPlaceOutgoing(OutgoingSide):
         else:
             sender.note_clear()
 
-    def _raw_call_was_cut(self) -> None:
+    def _raw_send_was_interrupted(self) -> None:
         """End the connection after a raw send that was interrupted or cancelled.
 
         It is not known how much of the frame was sent, so nothing may follow it.
         """
         self._wire.sending = False
-        self._lifecycle.break_off(None)
+        self._lifecycle.end_abnormally(None)
 
     async def _send_failed(self, exc: Exception, message: Message, size: int) -> None:
         """Raise what a failed raw send of the calling task means.
@@ -110,7 +110,7 @@ class InPlaceOutgoing(OutgoingSide):
             # The caller may be cancelled before it is known what the failure means.
             self._wire.sending = False
             if gone:
-                lifecycle.break_off(exc)
+                lifecycle.end_abnormally(exc)
             self.sender.in_flight = None
             if not gone:
                 self._go_on()
@@ -178,7 +178,7 @@ class TrioOutgoing(InPlaceOutgoing):
         except Exception as exc:  # noqa: BLE001 - `_send_failed` sorts them
             failure = exc
         except BaseException:
-            self._raw_call_was_cut()
+            self._raw_send_was_interrupted()
             raise
         # Outside of the `except` block, as `_send_failed` asks.
         if failure is not None:
@@ -255,7 +255,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
         except Exception as exc:  # noqa: BLE001 - `_send_failed` sorts them
             failure = exc
         except BaseException:
-            self._raw_call_was_cut()
+            self._raw_send_was_interrupted()
             raise
         else:
             # The sender task makes the other steps, because a cancellation of this caller must not
@@ -285,7 +285,7 @@ class AsyncioOutgoing(InPlaceOutgoing):
         except Exception as exc:  # noqa: BLE001 - the sender task decides what it means
             self.sender.take_over(SendTicket(message, size), _raise(exc))
         except BaseException:
-            self._raw_call_was_cut()
+            self._raw_send_was_interrupted()
             raise
         else:
             self.sender.take_over(SendTicket(message, size), SuspendedSend(steps, awaited))

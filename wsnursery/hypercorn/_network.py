@@ -128,11 +128,11 @@ class NetworkConnections:
                 delivered = server.protocol.waits_for_application()
                 if delivered is None or connection.delivered != delivered:
                     connection.since, connection.delivered = now, delivered
-                elif connection.told:
+                elif connection.notified:
                     # Its application does not end, or has left what Hypercorn still delivers.
                     connection.cancel()
                 elif now - connection.since >= self._hangup_timeout:
-                    connection.told = True
+                    connection.notified = True
                     logger.info(
                         "the peer%s has closed, and its handler reads nothing", connection.peer
                     )
@@ -170,8 +170,8 @@ class _NetworkConnection:
         self.since = 0.0
         """When it was first seen that the peer has closed, and nothing was delivered since."""
         self.delivered: int | None = None
-        self.told = False
-        """The handler has been told."""
+        self.notified = False
+        """The handler has been notified."""
 
     @property
     def descriptor(self) -> int:

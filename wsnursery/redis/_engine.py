@@ -113,7 +113,7 @@ class RedisEngine:
         self._settings = Settings(prefix, max(1, round(history_ttl)), lease, probe, connect_timeout)
         self._max_message = max_message
         self._hold = Hold(hold_messages, hold_bytes, hold_seconds)
-        self._origin = secrets.token_hex(8)
+        self._publisher_id = secrets.token_hex(8)
         self._is_running = False
         self._session: Session | None = None
         self._last_worker = ""
@@ -199,7 +199,7 @@ class RedisEngine:
             settings=self._settings,
             sink=sink,
             hold=self._hold,
-            origin=self._origin,
+            publisher_id=self._publisher_id,
         )
         try:
             await session.run(self._begin, self._last_worker)

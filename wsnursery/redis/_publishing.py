@@ -27,15 +27,17 @@ class Publisher:
     Args:
         commands: To Redis.
         hold: What is held.
-        origin: The name under which Redis recognizes a retry: the same in all sessions.
+        publisher_id: The name under which Redis recognizes a retry: the same in all sessions.
         sink: Says how much history is kept.
         ttl: Seconds for which it is kept.
     """
 
-    def __init__(self, commands: Commands, hold: Hold, origin: str, sink: Sink, ttl: int) -> None:
+    def __init__(
+        self, commands: Commands, hold: Hold, publisher_id: str, sink: Sink, ttl: int
+    ) -> None:
         self._commands = commands
         self._hold = hold
-        self._origin = origin
+        self._publisher_id = publisher_id
         self._history = (sink.history, sink.history_bytes)
         self._ttl = ttl
         self._in_flight: deque[Held] = deque()
@@ -67,8 +69,8 @@ class Publisher:
             [
                 keys.meta(room),
                 keys.history(room),
-                keys.origin(room, self._origin),
-                keys.confirmed(room, f"{self._origin}:{held.number}"),
+                keys.last_of(room, self._publisher_id),
+                keys.confirmed(room, f"{self._publisher_id}:{held.number}"),
             ],
             [
                 body,

@@ -7,7 +7,7 @@ A room ``NAME`` has these keys, all of which expire when the room is not used fo
                     ``i`` of the server that has given it, the bytes ``b`` of the history, and the
                     ends ``p`` of older epochs
 ``…{NAME}:h``       a list: the newest messages, of which the last one has the number ``n``
-``…{NAME}:o:FROM``  the last message of one origin, so that a retry is not a repetition
+``…{NAME}:o:FROM``  the last message of one publisher, so that a retry is not a repetition
 ``…{NAME}:c:FROM``  the position of one confirmed message, for the answer to its retry
 ``…{NAME}:p``       a hash: who is present, as the worker and the metadata
 ``…w``              a sorted set: when the lease of each worker ends
@@ -56,11 +56,11 @@ end
 PUBLISH: Final = (
     _CURRENT
     + """
-local meta, history, origin, confirmed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, history, publisher, confirmed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local body, channel, new = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local place, previous, wants_position = ARGV[7], ARGV[8], ARGV[9]
-local last = redis.call('GET', origin)
+local last = redis.call('GET', publisher)
 if last and tonumber(place) <= tonumber(last) then
   return redis.call('GET', confirmed) or ''
 end
@@ -83,7 +83,7 @@ elseif bytes > 0 then
 end
 redis.call('HSET', meta, 'n', number, 'b', bytes)
 redis.call('EXPIRE', meta, ttl)
-redis.call('SET', origin, place, 'EX', ttl)
+redis.call('SET', publisher, place, 'EX', ttl)
 local position = epoch .. ' ' .. number
 if wants_position == '1' then redis.call('SET', confirmed, position, 'EX', ttl) end
 redis.call('PUBLISH', channel, 'm' .. position .. ' ' .. body)
@@ -91,7 +91,7 @@ return position"""
 )
 """Number a message, keep it, and push it to all workers that follow the room. A retry does nothing.
 
-``previous`` is the last message of this origin to this room that is on its way before this one.
+``previous`` is the last message of this publisher to this room that is on its way before this one.
 Should that one have failed, this one must fail too: numbered first, it would make the retry of the
 other look like a repetition.
 """
@@ -214,9 +214,9 @@ class Keys:
         """What must not expire while a room is followed."""
         return self.meta(room), self.history(room), self.present(room)
 
-    def origin(self, room: str, origin: str) -> str:
-        """The last message of an origin."""
-        return f"{self.channel(room)}:o:{origin}"
+    def last_of(self, room: str, publisher_id: str) -> str:
+        """The last message of a publisher."""
+        return f"{self.channel(room)}:o:{publisher_id}"
 
     def confirmed(self, room: str, message: str) -> str:
         """The position of a confirmed message."""

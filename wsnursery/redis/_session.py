@@ -50,7 +50,7 @@ class Session:
         settings: See `RedisEngine`.
         sink: Is told what comes.
         hold: Has the messages that are to be numbered.
-        origin: See `Publisher`.
+        publisher_id: See `Publisher`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Session:
         settings: Settings,
         sink: Sink,
         hold: Hold,
-        origin: str,
+        publisher_id: str,
     ) -> None:
         self._address = address
         self._settings = settings
@@ -80,7 +80,7 @@ class Session:
         self._commands = commands
         self.follower = Follower(commands, sink, ttl)
         self.announcements = Announcements(commands, self.worker, ttl)
-        self._publisher = Publisher(commands, hold, origin, sink, ttl)
+        self._publisher = Publisher(commands, hold, publisher_id, sink, ttl)
         self.upkeep = Upkeep(
             commands,
             self.follower,

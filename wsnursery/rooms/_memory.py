@@ -79,7 +79,7 @@ class Store:
         self.engines: list[MemoryEngine] = []
         self._history_ttl = history_ttl
         self._events: deque[tuple[str, Callable[[Sink], None]]] = deque()
-        self._telling = False
+        self._notifying = False
 
     def use(self, name: str, now: float) -> StoredRoom:
         """The room of a name, made if there is none; forget those that are too old."""
@@ -95,22 +95,22 @@ class Store:
                 old.used = now
         return room
 
-    def tell(self, name: str, event: Callable[[Sink], None]) -> None:
-        """Tell all engines that follow a room.
+    def notify(self, name: str, event: Callable[[Sink], None]) -> None:
+        """Notify all engines that follow a room.
 
-        A sink may publish while it is told; the others must still see the first event first.
+        A sink may publish while it is notified; the others must still see the first event first.
         """
         self._events.append((name, event))
-        if self._telling:
+        if self._notifying:
             return
-        self._telling = True
+        self._notifying = True
         try:
             while self._events:
                 name, event = self._events.popleft()
                 for engine in tuple(self.engines):
                     engine.hear(name, event)
         finally:
-            self._telling = False
+            self._notifying = False
 
 
 @final
@@ -192,7 +192,7 @@ class MemoryEngine:
         room = self._use(name)
         carried = room.append(held.outgoing, sink.history, sink.history_bytes)
         position = room.position
-        self._store.tell(name, lambda sink: sink.deliver(name, position, carried))
+        self._store.notify(name, lambda sink: sink.deliver(name, position, carried))
         self._hold.settle(held, position)
 
     def _use(self, name: str) -> StoredRoom:
@@ -217,12 +217,12 @@ class MemoryEngine:
         """Somebody is present."""
         if self._sink is not None:
             self._use(room).people[person] = self, metadata
-            self._store.tell(room, lambda sink: sink.people_joined(room, {person: metadata}))
+            self._store.notify(room, lambda sink: sink.people_joined(room, {person: metadata}))
 
     def retract(self, room: str, person: str) -> None:
         """Somebody is no longer present."""
         if room in self._rooms and self._use(room).people.pop(person, None) is not None:
-            self._store.tell(room, lambda sink: sink.people_left(room, [person]))
+            self._store.notify(room, lambda sink: sink.people_left(room, [person]))
 
     # ------------------------------------------------------------------------ the store's side
 

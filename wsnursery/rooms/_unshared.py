@@ -15,8 +15,8 @@ logger = logging.getLogger("wsnursery")
 
 def number_of_workers() -> int:
     """How many worker processes serve this application, as far as is known."""
-    told = os.environ.get(WORKERS_VARIABLE, "")
-    return int(told) if told.isdecimal() else 1
+    number = os.environ.get(WORKERS_VARIABLE, "")
+    return int(number) if number.isdecimal() else 1
 
 
 def warn_unshared(room: str, workers: int) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from ._axis import GAP, LABEL_SIZE, Axis
 from ._story import Lane, Moment, Span, Story, Tone
-from ._type import cut, text_width, wrapped
+from ._type import text_width, truncated, wrapped
 from ._words import ARROW, counted, duration
 
 Style: TypeAlias = Literal[
@@ -179,7 +179,7 @@ class _Draft:
     def _draw_lane(self, lane: Lane, y: float, story: Story, letter: str) -> None:
         note = f"{_BULLET}{lane.note}" if lane.note else ""
         room = self._right - MARGIN - text_width(note, SIZES["note"])
-        title = cut(f"{letter} {lane.title}".strip(), SIZES["lane"], room)
+        title = truncated(f"{letter} {lane.title}".strip(), SIZES["lane"], room)
         self.picture.texts.append(Text(MARGIN, y - _MIDDLE + 12, title, "lane", note=note))
         style: BoxStyle = "link" if lane is story.lanes[0] else "task"
         for span in lane.spans:
@@ -253,11 +253,11 @@ class _Draft:
 
     def _times(self) -> list[str]:
         """Return the time of every moment, or how much later it was if the texts are equal."""
-        origin = min(story.begin for _, story in self._stories)
+        first = min(story.begin for _, story in self._stories)
         times: list[str] = []
-        before, said = origin.time, ""
+        before, said = first.time, ""
         for moment, _ in self._moments:
-            text = duration(moment.at.time - origin.time)
+            text = duration(moment.at.time - first.time)
             later = f"+{duration(moment.at.time - before)}" if moment.at.time > before else ""
             times.append(later if text == said else text)
             before, said = moment.at.time, text

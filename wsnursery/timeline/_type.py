@@ -29,7 +29,7 @@ def _em(character: str) -> float:
     return 0.7 if character.isupper() else 0.6
 
 
-def cut(text: str, size: float, width: float) -> str:
+def truncated(text: str, size: float, width: float) -> str:
     """Shorten a text to a width, with an ellipsis if it was too long."""
     if text_width(text, size) <= width:
         return text

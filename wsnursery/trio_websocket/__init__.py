@@ -19,7 +19,7 @@ except ImportError as _missing:
     ) from _missing
 
 from wsnursery._backend.backend import running_on_trio
-from wsnursery._engine.websocket import WebSocket
+from wsnursery._engine.websocket import Handler, WebSocket
 from wsnursery._options import Options, check_options
 from wsnursery._types import Headers
 
@@ -27,7 +27,7 @@ from ._client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
 from ._reader import BackgroundTasks, shielded_nursery
 from ._request import check_offer, check_request_headers
 from ._scope import connection_scope
-from ._server import Handler, Listener, Listening, TrioServer, listening
+from ._server import Listener, Listening, TrioServer, listening
 from ._transport import TrioTransport, opened
 from ._url import parse_url
 

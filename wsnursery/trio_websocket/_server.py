@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from wsnursery._engine.open_connections import (
     close_websocket,
 )
 from wsnursery._engine.quiet_disconnect import QuietDisconnect
-from wsnursery._engine.websocket import WebSocket, make_websocket
+from wsnursery._engine.websocket import Handler, WebSocket, make_websocket
 from wsnursery._options import Options
 
 from ._handshaking import HANDSHAKE_SECONDS, open_server
@@ -30,7 +30,6 @@ from ._transport import TrioTransport
 
 logger = logging.getLogger("wsnursery")
 
-Handler = Callable[[WebSocket], Awaitable[object]]
 """What `serve` runs for every connection: an async function of one `WebSocket`."""
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
