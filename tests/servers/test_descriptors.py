@@ -12,7 +12,6 @@ import pytest
 from tests.servers._harness import wait_until
 from tests.servers._rows import ROOT
 
-LIMIT = 64
 SECONDS = 3.0
 """How long it is left without a descriptor."""
 
@@ -31,15 +30,16 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.parametrize("limit", [64, 256])
 @pytest.mark.parametrize("worker", ["trio", "asyncio"])
-def test_no_descriptor_is_left(worker: str, tmp_path: Path) -> None:
+def test_no_descriptor_is_left(worker: str, limit: int, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve = f"{sys.executable} -m wsnursery serve -k {worker} -b 127.0.0.1:{port} tools.hostile:app"
     with log.open("wb") as output, ExitStack() as stack:
         process = subprocess.Popen(
-            ["bash", "-c", f"ulimit -n {LIMIT}; exec {serve}"],
+            ["bash", "-c", f"ulimit -n {limit}; exec {serve}"],
             cwd=ROOT,
             stdout=output,
             stderr=output,
@@ -48,7 +48,7 @@ def test_no_descriptor_is_left(worker: str, tmp_path: Path) -> None:
         stack.callback(process.kill)
         assert wait_until(lambda: answers(port), 20), log.read_text()
         clients = []
-        for _ in range(3 * LIMIT):
+        for _ in range(3 * limit):
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(("127.0.0.1", port))

@@ -66,7 +66,7 @@ async def serve(  # noqa: ASYNC128 - `serve_on` calls `started`
     Args:
         app: The application.
         config: `Config`, or Hypercorn's own, with whose defaults no vanished peer is noticed.
-            ``workers`` and ``worker_class`` are nothing here; see `run`.
+            ``workers`` and ``worker_class`` are ignored; see `run`.
         shutdown_trigger: An async function that returns when it is time to stop. Without one,
             SIGINT and SIGTERM say so, and the second one cuts the drain short. (Only in the main
             thread; elsewhere, cancel it.)
