@@ -1,7 +1,7 @@
 """Telling the hooks of one connection what happens, and what a hook that fails costs: nothing.
 
 Every event is made here, so that the engine says in one line what happened, and nothing is made
-when nobody listens.
+when there are no hooks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Observers:
         self._hooks = list(observers)
         self.messages: list[Hook] = [hook for hook in observers if _wants_messages(hook)]
         """Those of them that want to hear of every message: the engine asks first whether there are
-        any, for it is the one thing that happens often."""
+        any, because it alone happens often."""
         self._connection = connection
         self._now = now
 

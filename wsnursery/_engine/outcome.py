@@ -47,7 +47,7 @@ class Raiser(Enum):
     BODY = auto()
     CHILD = auto()
     CONNECTION = auto()
-    """Nobody's call: the server's own fault, or a message whose sender did not wait."""
+    """No call of the application: the server failed, or a message whose sender did not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def decide(
 def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> BaseException | None:
     """The application's error that was being handled when a call raised ``own``, if there was one.
 
-    A handler that says goodbye in ``except`` or ``finally`` loses its own error when the peer has
+    A handler that sends a last message in ``except`` or ``finally`` loses its own error when the peer has
     gone: what leaves is the disconnect, and only its context leads to the error.
     """
     seen: set[int] = set()

@@ -102,7 +102,7 @@ class OutgoingSide:
             )
 
     def offer(self, message: Message, size: int, tag: object = None) -> bool:
-        """Queue a message if there is room for it, and say whether there was.
+        """Queue a message if there is room for it. Return whether there was.
 
         Args:
             message: The message; the caller knows that it may be sent now.
@@ -115,7 +115,7 @@ class OutgoingSide:
         return True
 
     def begin(self, message: Message, size: int) -> bool:
-        """Take the first step of sending a message, and say whether that was possible."""
+        """Take the first step of sending a message. Return whether that was possible."""
         return False
 
     async def flush(self) -> None:

@@ -175,7 +175,7 @@ class StateMachine:
         Args:
             event: What happened or is about to be sent.
             facts: With a close that is being sent, or a disconnect: its code and reason. The first
-                are kept, for the echo of a close is not news.
+                are kept, because the echo of a close adds nothing.
 
         Raises:
             LocalProtocolError: The application may not do this now.

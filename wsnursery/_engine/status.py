@@ -36,7 +36,7 @@ class Status:
         """Where the connection is.
 
         ``"connecting"`` and ``"requested"`` before `accept`, then ``"accepting"`` and ``"open"``;
-        ``"closing"`` or ``"rejected"`` after the own close, and ``"closed"`` at the end.
+        ``"closing"`` or ``"rejected"`` after your own close, and ``"closed"`` at the end.
         """
         return self._connection.lifecycle.states.state.value
 

@@ -27,7 +27,7 @@ class TokenBucket:
         self._time = now
 
     def take(self, now: float) -> bool:
-        """Take a token, and say whether there was one.
+        """Take a token. Return whether there was one.
 
         Args:
             now: The time, in seconds; it does not run backwards.

@@ -49,5 +49,5 @@ class Transport(Protocol):
         ...
 
     def abort(self) -> bool:
-        """Drop the connection, so that a raw call under way returns; say whether it could."""
+        """Drop the connection, so that a raw call under way returns. Return whether it could."""
         ...

@@ -145,7 +145,7 @@ class WebSocket(Request, Messages, Nursery, Status):
         block = self._block
         del self._block
         try:
-            # By hand, for contextlib's frames would hold the exception that holds them.
+            # By hand, because contextlib's frames would form a cycle with the exception.
             with suppress(StopAsyncIteration):
                 await (anext(block) if exc is None else block.athrow(exc))  # noqa: ASYNC102
             if exc is not None:
@@ -259,7 +259,7 @@ class WebSocket(Request, Messages, Nursery, Status):
             ValueError: The text holds a lone surrogate, which UTF-8 cannot encode.
             LocalProtocolError: `accept` has not been called.
             WebSocketDisconnected: The connection has ended; the message was not delivered.
-            anyio.ClosedResourceError: After the own `close`, or after the block.
+            anyio.ClosedResourceError: After your own `close`, or after the block.
             Exception: What the server raised about this very message; the connection goes on.
 
         *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
@@ -279,8 +279,8 @@ class WebSocket(Request, Messages, Nursery, Status):
             TypeError, ValueError, LocalProtocolError, WebSocketDisconnected,
             anyio.ClosedResourceError: As for `send`.
 
-        *Checkpoint*: no. What becomes of the message later is told by the block: when it is lost
-        and nobody was told of the end, the block raises `WebSocketDisconnected`.
+        *Checkpoint*: no. If the message is lost later and no task was notified of the end, the
+        block raises `WebSocketDisconnected`.
         """
         self._outgoing.send_nowait(*sized(message))
 
@@ -305,11 +305,11 @@ class WebSocket(Request, Messages, Nursery, Status):
             WebSocketDisconnected: The connection has ended and nothing is left to read.
             LocalProtocolError: `accept` has not been called.
             anyio.BusyResourceError: Another task is reading. That one is unharmed.
-            anyio.ClosedResourceError: After the own `close`, or after the block.
+            anyio.ClosedResourceError: After your own `close`, or after the block.
 
-        *Checkpoint*: always; before `accept`, beside another reader and after the block, where it
-        refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call gets
-        the message.
+        *Checkpoint*: always; before `accept`, next to another reader and after the block, where
+        it refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call
+        gets the message.
         """
         return await self._incoming.next_message(False)
 
@@ -329,8 +329,8 @@ class WebSocket(Request, Messages, Nursery, Status):
     def __aiter__(self) -> WebSocket:
         """Iterate over the messages: ``async for message in ws``.
 
-        The loop ends by itself after a clean end, whatever its code, and after the own `close`;
-        it raises `WebSocketDisconnected` after an abnormal one. `close_code` tells more.
+        The loop ends by itself after a clean end, whatever its code, and after your `close`;
+        it raises `WebSocketDisconnected` after an abnormal one. `close_code` says how it ended.
         """
         return self
 
@@ -345,7 +345,7 @@ class WebSocket(Request, Messages, Nursery, Status):
 
         Idempotent: only the first call counts. Before `accept` it denies the handshake (403).
         Messages that still arrive are dropped. It does not wait for the peer's answer; leaving the
-        block does. Other tasks are told: a loop that reads ends, a call that sends raises
+        block does. Other tasks are notified: a loop that reads ends, a call that sends raises
         ``anyio.ClosedResourceError``, and a child that lets it escape has simply ended.
 
         Args:

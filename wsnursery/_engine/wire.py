@@ -1,4 +1,4 @@
-"""Who is inside the server's ``receive`` and ``send``, and what is pending between the two.
+"""Which task is inside the server's ``receive`` and ``send``, and what is pending between the two.
 
 The incoming and the outgoing side both look here, and never at one another.
 """

@@ -61,7 +61,7 @@ class Lifespan:
                 raise
             self.failure = exc if sentence is None else DeploymentError(sentence)
             if not phases.is_starting:
-                await phases.receive()  # Hypercorn's trio worker fails if nobody takes the event
+                await phases.receive()  # Hypercorn's trio worker fails if no task takes the event
             await phases.send({"type": "lifespan.startup.failed", "message": repr(exc)})
         else:
             await phases.finish()

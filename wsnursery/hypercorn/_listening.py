@@ -26,7 +26,7 @@ OUT_OF_DESCRIPTORS = (
 
 
 class PatientListener(socket.socket):
-    """A listening socket whose queue nobody can make shorter."""
+    """A listening socket whose queue cannot be made shorter."""
 
     def __init__(self, sock: socket.socket, backlog: int) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())

@@ -96,7 +96,7 @@ def main_frames() -> Iterator[FrameType]:
 
 
 def abandon() -> NoReturn:
-    """End the process now, without the clean-up of whoever does not let go."""
+    """End the process now, without the clean-up of tasks that do not end."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

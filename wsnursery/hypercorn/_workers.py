@@ -226,7 +226,7 @@ def _work(
 
 
 async def _parent_gone() -> None:
-    """Wait until there is nobody who could pass on a signal."""
+    """Wait until no process is left that could pass on a signal."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     await anyio.wait_readable(parent.sentinel)

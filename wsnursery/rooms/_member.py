@@ -159,7 +159,7 @@ class Member:
         connection.lifecycle.check_can_send()
 
     def give(self, publication: Publication, *, at_once: bool) -> bool:
-        """Queue a message, and say whether it was. Never waits, never raises.
+        """Queue a message. Return whether it was queued. Never waits, never raises.
 
         Args:
             publication: The message.

@@ -120,7 +120,7 @@ class Memberships:
         return member
 
     def leave(self, name: str) -> bool:
-        """Leave a room, and say whether the connection was in it. Not a checkpoint.
+        """Leave a room. Return whether the connection was in it. Not a checkpoint.
 
         Messages of the room that wait in the connection's queue are still sent.
         """

@@ -50,7 +50,7 @@ class SharedRoom:
         self._waiting: dict[object, tuple[Member, JoinRequest]] = {}
         """Members that come in with the next snapshot, by the token of their connection."""
         self._is_announced = False
-        """The own people have been announced in this session of the engine."""
+        """The people of this worker have been announced in this session of the engine."""
         self._own: dict[Member, Person] = {}
         self._own_ids: dict[str, Person] = {}
         self._people: dict[str, Person] = {}
