@@ -110,8 +110,8 @@ def decide(
 def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> BaseException | None:
     """The application's error that was being handled when a call raised ``own``, if there was one.
 
-    A handler that sends a last message in ``except`` or ``finally`` loses its own error when the peer has
-    gone: what leaves is the disconnect, and only its context leads to the error.
+    A handler that sends a last message in ``except`` or ``finally`` loses its own error when the
+    peer has gone: what leaves is the disconnect, and only its context leads to the error.
     """
     seen: set[int] = set()
     context = own.__context__
