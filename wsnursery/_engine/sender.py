@@ -307,8 +307,9 @@ class Sender:
         # Give a disconnect that is on its way the chance to be heard first: it has the code.
         wire.pending_error = exc
         try:
-            wire.control.look_for_disconnect()
             for _ in range(CHECKPOINTS_FOR_CAUSE):
+                # Again each time, because a receiver task that is being cancelled takes nothing.
+                wire.control.look_for_disconnect()
                 if lifecycle.end is not None or not (wire.receiving or wire.held):
                     break
                 await self._backend.checkpoint()
