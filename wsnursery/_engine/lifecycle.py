@@ -264,7 +264,8 @@ class Lifecycle:
     def own_exception(self) -> WebSocketDisconnected:
         """The facts of the end, as a new exception chained to the server's own."""
         own = WebSocketDisconnected(self.states.code, self.states.reason, self.undelivered)
-        own.__cause__ = None if self.end is None else self.end.cause
+        if self.end is not None and self.end.cause is not None:
+            own.__cause__ = self.end.cause  # setting it, even to `None`, would hide the context
         return attribute(own, self.token)
 
     def disconnected(self) -> WebSocketDisconnected:

@@ -116,7 +116,8 @@ def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> Bas
     seen: set[int] = set()
     context = own.__context__
     while context is not None and id(context) not in seen:
-        if not is_own(context) and not is_cancellation(context):
+        # A group may consist of nothing but this connection's end.
+        if without(context, lambda exc: is_own(exc) or is_cancellation(exc)) is not None:
             return context
         seen.add(id(context))
         context = context.__context__

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from types import TracebackType
 
+from wsnursery._backend.cancellation import is_cancellation
 from wsnursery._errors import WebSocketDisconnected
 
+from .outcome import hidden_error
 from .websocket import WebSocket, is_about
 
 _logger = logging.getLogger("wsnursery")
@@ -16,7 +19,8 @@ class QuietDisconnect:
     """A context around the block of a WebSocket: it logs this client's disconnect and ends it.
 
     Servers log what leaves an application as an error, and a client that leaves is none. The end of
-    another connection, a client's for instance, is an error of the handler and goes on.
+    another connection, a client's for instance, is an error of the handler and goes on. An error that
+    the handler was handling when it met the disconnect would vanish with it, so it is logged.
     """
 
     __slots__ = ("_ws",)
@@ -32,5 +36,14 @@ class QuietDisconnect:
     ) -> bool:
         if not isinstance(exc, WebSocketDisconnected) or not is_about(exc, self._ws):
             return False
-        _logger.debug("%s", exc)
+        hidden = hidden_error(exc, partial(is_about, ws=self._ws), is_cancellation)
+        if hidden is None:
+            _logger.debug("%s", exc)
+        else:
+            _logger.warning(
+                "a handler had this error when it met the disconnect, which hides it: %s",
+                exc,
+                # Not `exc`: with the server's exception as its cause, its traceback shows only that.
+                exc_info=hidden,
+            )
         return True

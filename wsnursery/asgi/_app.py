@@ -160,8 +160,9 @@ def websocket_app(
                 await ws.send(message)
 
     A handler that ends because the client left is a normal end: the connection's own
-    `WebSocketDisconnected` is logged at debug level and goes no further. Everything else goes to
-    the server.
+    `WebSocketDisconnected` is logged at debug level and goes no further. An error that it hides,
+    because a call in ``except`` or ``finally`` met it, is logged as a warning. Everything else goes
+    to the server.
 
     Args:
         handler: An async function of one `WebSocket`; a bound method, a ``functools.partial`` or an
