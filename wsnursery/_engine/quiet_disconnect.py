@@ -19,8 +19,8 @@ class QuietDisconnect:
     """A context around the block of a WebSocket: it logs this client's disconnect and ends it.
 
     Servers log what leaves an application as an error, and a client that leaves is none. The end of
-    another connection, a client's for instance, is an error of the handler and goes on. An error that
-    the handler was handling when it met the disconnect would vanish with it, so it is logged.
+    another connection, a client's for instance, is an error of the handler and goes on. An error
+    that the handler was handling when it met the disconnect would vanish with it, so it is logged.
     """
 
     __slots__ = ("_ws",)
@@ -43,7 +43,7 @@ class QuietDisconnect:
             _logger.warning(
                 "a handler had this error when it met the disconnect, which hides it: %s",
                 exc,
-                # Not `exc`: with the server's exception as its cause, its traceback shows only that.
+                # Not `exc`, whose traceback shows only the server's exception if it has one.
                 exc_info=hidden,
             )
         return True
