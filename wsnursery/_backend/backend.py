@@ -22,6 +22,7 @@ from .timer import AsyncioTimer, Timer, TrioTimer
 from .wakeup import AsyncioWakeup, TrioWakeup, Wakeup
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+Done = Callable[[BaseException], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,11 @@ class Backend:
     checkpoint_if_cancelled: Callable[[], Awaitable[None]]
     """On trio: be cancelled, if the calling task is. On asyncio a cancellation is met where a call
     waits, as everywhere there."""
-    spawn: Callable[[Work, str], object]
+    spawn: Callable[[Work, str, Done], object]
     """Start a task that no cancel scope but its own can cancel. The caller keeps what it returns,
-    and waits for its end."""
+    and waits for its end. On asyncio the last argument is called after that with a cancellation, in
+    a plain callback of the loop, because a task that is cancelled natively before its first step
+    runs none of its work. On trio every task makes its first step."""
     current_task: Callable[[], object]
     """The running task, or `None` in a plain callback of the loop."""
     is_finished: Callable[[Any], bool]
@@ -91,7 +94,7 @@ def _home() -> Home:
 def _on_trio(trio: ModuleType) -> Backend:
     lowlevel = trio.lowlevel
 
-    def spawn(work: Work, name: str) -> object:
+    def spawn(work: Work, name: str, _: Done) -> object:
         return lowlevel.spawn_system_task(work, name=name, context=copy_context())
 
     def current_task() -> object:
@@ -127,9 +130,11 @@ def _trio_task_is_finished(task: Any) -> bool:
 def _on_asyncio() -> Backend:
     loop = asyncio.get_running_loop()
 
-    def spawn(work: Work, name: str) -> object:
+    def spawn(work: Work, name: str, done: Done) -> object:
         # Not by the loop's task factory: an eager one would run the first step in the caller's.
-        return asyncio.Task(work(), loop=loop, name=name)
+        task = asyncio.Task(work(), loop=loop, name=name)
+        task.add_done_callback(lambda _: done(asyncio.CancelledError()))
+        return task
 
     def current_task() -> object:
         return asyncio.current_task(loop)

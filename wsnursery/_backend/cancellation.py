@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 import anyio
@@ -98,8 +100,38 @@ NO_LEDGER = TrioLedger()
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Whether an exception is the running backend's cancellation."""
-    return isinstance(exc, anyio.get_cancelled_exc_class())
+    """Whether an exception is the running backend's cancellation.
+
+    Unlike `anyio.get_cancelled_exc_class` it can be called in a plain callback of the loop.
+    """
+    if running_on_trio():
+        return isinstance(exc, sys.modules["trio"].Cancelled)
+    return isinstance(exc, asyncio.CancelledError)
+
+
+def is_native(exc: BaseException) -> bool:
+    """Whether an exception is a cancellation that `asyncio.Task.cancel` has asked for.
+
+    anyio (4.0 to 4.16) marks its cancellations with this message and recognises them by it.
+    """
+    if not isinstance(exc, asyncio.CancelledError):
+        return False
+    message = str(exc.args[0]) if exc.args else ""
+    return not message.startswith("Cancelled via cancel scope ")
+
+
+@contextmanager
+def sealed(scope: anyio.CancelScope) -> Generator[None]:
+    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
+
+    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
+    has asked for to the scope around it, although that one belongs to another task.
+    """
+    try:
+        yield
+    finally:
+        if scope.cancel_called:
+            scope.shield = True
 
 
 def current_ledger() -> CancellationLedger:
@@ -119,15 +151,10 @@ def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
 
 
 def _has_native_cancellation(exc: BaseException | None) -> bool:
-    """Whether a cancellation that is not anyio's is being handled, here or further out.
-
-    anyio (4.0 to 4.16) marks its cancellations with this message and recognises them by it.
-    """
+    """Whether a cancellation that is not anyio's is being handled, here or further out."""
     while exc is not None:
-        if isinstance(exc, asyncio.CancelledError):
-            message = str(exc.args[0]) if exc.args else ""
-            if not message.startswith("Cancelled via cancel scope "):
-                return True
+        if is_native(exc):
+            return True
         exc = exc.__context__
     return False
 

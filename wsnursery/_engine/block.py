@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 import anyio
 import anyio.lowlevel
 
-from wsnursery._backend.cancellation import is_cancellation
+from wsnursery._backend.cancellation import is_cancellation, is_native
 from wsnursery._codes import CloseCode
 
 from .connection import Connection
@@ -71,7 +71,10 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
         # Only an interrupt that hit the group while it was being left comes this way.
         tasks.failures.append(Raised(Raiser.CONNECTION, exc))
     finally:
-        await connection.stop()  # noqa: ASYNC102 - it is shielded
+        connection.stop()
+        cancellation = await _wait_until_stopped(  # noqa: ASYNC102 - it is shielded
+            connection, cancellation
+        )
     # A body that was stopped and ended by a cancellation never ends in silence.
     stopped = stopped or (cancellation is None and error is not None and body_scope.cancel_called)
     connection.outcome = await _outcome(connection, cancellation, meaning, stopped=stopped)
@@ -138,6 +141,25 @@ async def _close(
     if not closed:
         timeout = connection.options.close_timeout
         lifecycle.end_abnormally(TimeoutError(f"could not flush and close within {timeout} s"))
+
+
+async def _wait_until_stopped(
+    connection: Connection, cancellation: BaseException | None
+) -> BaseException | None:
+    """Wait until nothing of the connection runs; return the cancellation that is to go on.
+
+    Under a shield it is one of asyncio's own. The first one is kept until then, because no task may
+    be left behind. The second one ends the wait for a server that does not give a raw call back.
+    """
+    patience = 1 if cancellation is not None and is_native(cancellation) else 2
+    for _ in range(patience):
+        try:
+            await connection.stopped()
+        except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - `decide` sorts them
+            cancellation = exc
+        else:
+            break
+    return cancellation
 
 
 async def _outcome(

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import anyio
 from anyio import TaskHandle
 
+from wsnursery._backend.cancellation import sealed
+
 from .functions import shown_name
 
 T = TypeVar("T")
@@ -127,16 +129,9 @@ def _handle_of(coroutine: Coroutine[Any, Any, T], name: object) -> TaskHandle[T,
 
 
 async def _sealed(coroutine: Coroutine[Any, Any, T], scope: anyio.CancelScope) -> T:
-    """Await it; a scope that `TaskHandle.cancel` cancelled ends its own cancellation.
-
-    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
-    has asked for to the scopes around it, the last of which belongs to another task.
-    """
-    try:
+    """Await it inside of the handle's own scope, which `TaskHandle.cancel` may cancel."""
+    with sealed(scope):
         return await coroutine
-    finally:
-        if scope.cancel_called:
-            scope.shield = True
 
 
 def _run(handle: TaskHandle[Any, Any]) -> Coroutine[Any, Any, None]:

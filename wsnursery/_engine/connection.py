@@ -125,13 +125,16 @@ class Connection:
         self.observers.opened(self.transport.scope)
         self.incoming.start()
 
-    async def stop(self) -> None:
-        """End what still runs, and wait for it."""
+    def stop(self) -> None:
+        """End what still runs."""
         lifecycle = self.lifecycle
         lifecycle.leave()
         lifecycle.abandon()
         self.incoming.receiver.stop()
         self.outgoing.stop()
+
+    async def stopped(self) -> None:
+        """Wait for the end of what still runs. Cancelled natively, it can be called again."""
         with anyio.CancelScope(shield=True):
             await self.outgoing.sender.stopped()
             await self.incoming.receiver.stopped()

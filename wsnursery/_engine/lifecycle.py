@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from wsnursery._backend.backend import Backend
+from wsnursery._backend.cancellation import is_cancellation
 from wsnursery._errors import WebSocketDisconnected, attribute
 from wsnursery._options import Options
 
@@ -215,10 +216,11 @@ class Lifecycle:
 
     def abandon(self) -> None:
         """End it, because no task is left to use it."""
-        if self.states.close_taken:
-            self.close_is_done()
-        elif self.end is None:
+        if self.end is None and not self.states.close_taken:
             self.end_abnormally(None)
+        else:
+            # After an end of ours, the close that goes with it may not have been taken.
+            self.close_is_done()
 
     def _finish(self, end: End, close: Close | None) -> None:
         """The end. Tell the listeners, then cancel the tasks that must stop. The first counts."""
@@ -252,7 +254,7 @@ class Lifecycle:
         """A task of the connection's own has ended; an error is not its normal end."""
         if error is None:
             return
-        if isinstance(error, anyio.get_cancelled_exc_class()):
+        if is_cancellation(error):
             self.end_abnormally(None)
             return
         if isinstance(error, Exception):

@@ -73,6 +73,7 @@ class Sender:
         "_options",
         "_outbox",
         "_queued",
+        "_stuck_alarm",
         "_suspended",
         "_transport",
         "_wire",
@@ -121,6 +122,8 @@ class Sender:
         """Wakes the task."""
         self.returned: Wakeup | None = None
         """Wakes the block, which waits for the raw send under way; made when it does."""
+        self._stuck_alarm: Alarm | None = None
+        """Frees that raw send, or says that it is stuck."""
 
     def wake(self) -> None:
         """Something is to be sent: start the task, unless there is one."""
@@ -320,6 +323,10 @@ class Sender:
     def _ended(self, error: BaseException | None) -> None:
         self.service = None
         self._lifecycle.service_ended(error)
+        if self._suspended is not None:
+            # The task was cancelled before its first step: nothing finishes that raw send.
+            self._suspended = self.in_flight = None
+            self._wire.sending = False
         if self.returned is not None:
             self.returned.wake()
         if not self.is_stopped and self._outbox.queue:
@@ -361,27 +368,27 @@ class Sender:
     async def stopped(self) -> None:
         """Wait until the raw send that was given up has come back, and say so if it does not.
 
-        The block waits for it all the same: no task may be left behind.
+        The block waits for it all the same: no task may be left behind. Cancelled natively, it can
+        be called again.
         """
-        if self.returned is None:
-            self.returned = self._backend.wakeup()
-        with anyio.move_on_after(STUCK_SECONDS, shield=True) as limit:
-            await self._until_returned()
-        if limit.cancelled_caught and not self._transport.abort():
+        while self.service is not None or self._wire.sending:
+            if self.returned is None:
+                self.returned = self._backend.wakeup()
+                at = self._backend.now() + STUCK_SECONDS
+                self._stuck_alarm = self._backend.timer.at(at, self._free_raw_send)
+            await self.returned.wait()
+
+    def _free_raw_send(self) -> None:
+        if not self._transport.abort():
             logger.warning(
                 "the server's send() is stuck and cannot be cancelled, so the block of this "
                 "WebSocket cannot exit yet; see the page on servers for what frees it"
             )
-        await self._until_returned()
-
-    async def _until_returned(self) -> None:
-        while self.service is not None or self._wire.sending:
-            assert self.returned is not None
-            await self.returned.wait()
 
     def release(self) -> None:
         """The block has been left."""
         self._backend.timer.unwatch(self._check_idle)
-        if self._deadline_alarm is not None:
-            self._deadline_alarm.cancel()
-            self._deadline_alarm = None
+        for alarm in (self._deadline_alarm, self._stuck_alarm):
+            if alarm is not None:
+                alarm.cancel()
+        self._deadline_alarm = self._stuck_alarm = None

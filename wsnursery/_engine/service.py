@@ -37,9 +37,9 @@ class ServiceTask:
     ) -> None:
         self._scope = backend.cancel_scope()
         self._work = work
-        self._ended = ended
+        self._ended: Callable[[BaseException | None], None] | None = ended
         # asyncio itself keeps no reference to a task that waits.
-        self._task = backend.spawn(self._run, name)
+        self._task = backend.spawn(self._run, name, self._tell)
 
     def cancel(self) -> None:
         """Cancel it; it ends soon, if the call that it is in can be cancelled."""
@@ -56,5 +56,11 @@ class ServiceTask:
         except BaseException as exc:  # noqa: BLE001 - the connection decides
             error = exc
         finally:
-            self._ended(error)
+            self._tell(error)
             del error  # this frame is in its traceback
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Say once that it has ended. A task that never began has not said so itself."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(error)

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +16,7 @@ from wsnursery._backend.cancellation import (
     CancellationLedger,
     current_ledger,
     is_cancellation,
+    sealed,
 )
 from wsnursery._errors import WebSocketDisconnected, is_attributed
 
@@ -141,7 +141,9 @@ class UserTasks:
         """
         task.notify()
         running = self._backend.current_task()
-        if self._abnormal is not None and not provisionally and running is not task.task:
+        # An outsider, which is never cancelled, has no task here.
+        is_group = task.task is not None and task.task is not running
+        if self._abnormal is not None and not provisionally and is_group:
             if not self._notified:
                 self._backend.timer.watch(self._follow_notified)
             self._notified.append((task, running))
@@ -260,7 +262,7 @@ class UserTasks:
         set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
         try:
-            with task.scope, _sealed(task.scope):
+            with task.scope, sealed(task.scope):
                 await func(*args)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
             error = exc
@@ -282,7 +284,7 @@ class UserTasks:
         set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
         try:
-            with task.scope, _sealed(task.scope):
+            with task.scope, sealed(task.scope):
                 await func(*args, task_status=status)
             if task.scope.cancelled_caught and not status.called:
                 raise disconnected()
@@ -368,20 +370,6 @@ class UserTasks:
         self.failures.clear()
         self._notified.clear()
         self._backend.timer.unwatch(self._follow_notified)
-
-
-@contextmanager
-def _sealed(scope: anyio.CancelScope) -> Generator[None]:
-    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
-
-    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
-    has asked for to the scope around it, although that one belongs to another task.
-    """
-    try:
-        yield
-    finally:
-        if scope.cancel_called:
-            scope.shield = True
 
 
 def _left() -> anyio.ClosedResourceError:

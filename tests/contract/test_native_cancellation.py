@@ -1,0 +1,169 @@
+"""X5, X6, X9: cancellations and interrupts that do not come through a cancel scope."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import product
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from tests._recognised import recognised
+from tests.contract._bench import BACKENDS, checkpoints, on, run, run_all
+from wsnursery import (
+    LocalProtocolError,
+    Options,
+    WebSocket,
+    WebSocketDisconnected,
+    open_websocket,
+    testing,
+)
+
+
+def opened(server: testing.Server, **options: object) -> WebSocket:
+    return open_websocket(
+        server.scope,
+        server.receive,
+        server.send,
+        options=Options(**options),  # type: ignore[arg-type]
+    )
+
+
+Path = Callable[..., WebSocket]
+both_paths = pytest.mark.parametrize(
+    "path", [opened, recognised], ids=["through_tasks", "in_place"]
+)
+
+
+async def hold(ws: WebSocket) -> None:
+    async with ws:
+        await ws.accept()
+        await anyio.sleep_forever()
+
+
+# contract: X5, L2
+@on("asyncio")
+@pytest.mark.parametrize("turn", range(1, 12))
+async def test_the_state_after_two_native_cancellations_in_the_handshake(turn: int) -> None:
+    """The second one ends the wait for the denial, which answers an error of the server's."""
+    server = testing.Server(faults=[testing.FailReceive(1, ValueError("of a middleware"))])
+    ws = opened(server)
+
+    async def handle() -> None:
+        with suppress(ValueError):
+            await hold(ws)
+
+    handling = asyncio.create_task(handle())
+    await checkpoints(turn)
+    handling.cancel()
+    await checkpoints(1)
+    handling.cancel()
+    await asyncio.wait([handling])
+    assert ws.state == "closed"
+
+
+# contract: L2
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_timer_stops_although_a_send_of_another_task_was_told_of_the_end_last(
+    backend: str,
+) -> None:
+    async def main(sent: int, cancelled: int) -> None:
+        server = testing.Server()
+
+        async def other(ws: WebSocket) -> None:
+            await checkpoints(sent)
+            with suppress(WebSocketDisconnected, anyio.ClosedResourceError, LocalProtocolError):
+                await ws.send("x")
+            await anyio.sleep(10)
+
+        async with anyio.create_task_group() as others:
+            with anyio.CancelScope() as scope:
+                async with opened(server) as ws:
+                    others.start_soon(other, ws)
+                    await ws.accept()
+                    await checkpoints(cancelled)
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            await anyio.sleep(1)
+            names = [task.name or "" for task in anyio.get_running_tasks()]
+            assert [name for name in names if name.startswith("wsnursery")] == []
+
+    turns = product(range(6, 14), range(6))
+    run_all(backend, [(repr(case), partial(main, *case)) for case in turns])
+
+
+class StallAWhile(testing.Fault):
+    """The first raw send cannot be cancelled for 40 s."""
+
+    async def on_send(self, peer: testing.Peer, number: int, event: Any) -> None:
+        if number == 1:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(40)
+
+
+# contract: X5, L2
+@on("asyncio")
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_native_cancellation_while_the_block_waits_for_a_stuck_raw_send(
+    times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first one is kept until the server gives it back; the second one ends the wait."""
+    server = testing.Server(faults=[StallAWhile()])
+    handling = asyncio.create_task(hold(opened(server, send_timeout=1, close_timeout=1)))
+    await asyncio.sleep(10)
+    for _ in range(times):
+        handling.cancel()
+        await asyncio.sleep(5)
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert anyio.current_time() == (40 if times == 1 else 20)
+    assert handling.cancelling() == times
+    names = [task.get_name() for task in asyncio.all_tasks()]
+    assert ("wsnursery sender" in names) == (times == 2)
+    assert len([r for r in caplog.records if "stuck" in r.getMessage()]) == 1
+    await asyncio.sleep(30)
+
+
+async def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+# contract: X6, X9
+@both_paths
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupt_before_the_sender_task_has_begun(backend: str, path: Path) -> None:
+    """On asyncio it stops the loop, which then cancels a task that has made no step yet."""
+
+    left: list[BaseException] = []
+
+    async def main() -> None:
+        server = testing.Server(faults=[testing.Delay(1)])
+        try:
+            async with path(server) as ws:
+                await ws.accept()
+                await anyio.sleep(5)  # the sender task of the handshake has ended
+                async with anyio.create_task_group() as group:
+                    group.start_soon(ws.send, "x")
+                    group.start_soon(interrupt)
+        except BaseException as exc:  # noqa: BLE001 - it is looked at
+            left.append(exc)
+
+    with suppress(KeyboardInterrupt):
+        run(backend, main)
+    assert [type(error) for error in left] == [KeyboardInterrupt]
+
+
+# contract: X6, X9
+@both_paths
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupt_before_the_receiver_task_has_begun(backend: str, path: Path) -> None:
+    async def main() -> None:
+        async with anyio.create_task_group() as others:
+            others.start_soon(hold, path(testing.Server()))
+            others.start_soon(interrupt)
+
+    with pytest.raises(BaseExceptionGroup if backend == "trio" else KeyboardInterrupt):
+        run(backend, main)
