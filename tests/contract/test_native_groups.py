@@ -190,3 +190,75 @@ def test_a_group_that_fails_in_a_child() -> None:
         assert ended.error is None or isinstance(ended.own.__cause__, BrokenPipeError)
 
     run_product(main, TURNS, (0, 0.05, 5))
+
+
+async def timeout_at_once(ws: WebSocket) -> None:
+    ws.cancel_scope.cancel()
+    async with asyncio.timeout(0):
+        await asyncio.gather(asyncio.sleep(0))
+
+
+async def timeout_in_a_close(ws: WebSocket) -> None:
+    ws.cancel_scope.cancel()
+    async with asyncio.timeout(0):
+        await ws.close()
+
+
+async def a_group_that_fails_afterwards(ws: WebSocket) -> None:
+    async def cancel_and_fail() -> None:
+        try:
+            ws.cancel_scope.cancel()
+            await asyncio.sleep(1)
+        finally:
+            await asyncio.sleep(0)
+            raise ValueError
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cancel_and_fail())
+
+
+async def a_group_that_has_failed(ws: WebSocket) -> None:
+    """Before CPython 3.13 it leaves its request to cancel behind."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(receive(ws))
+    finally:
+        ws.cancel_scope.cancel()
+        await ws.send("x")
+
+
+async def receive(ws: WebSocket) -> None:
+    await ws.receive()
+
+
+USES = [
+    timeout_at_once,
+    timeout_in_a_close,
+    a_group_that_fails_afterwards,
+    a_group_that_has_failed,
+]
+
+
+# contract: X3, X5
+@pytest.mark.parametrize("use", USES)
+def test_asyncios_own_tools_when_the_handler_cancels_its_block(
+    use: Callable[[WebSocket], Awaitable[None]],
+) -> None:
+    """They hide the cancellation from anyio, which then lets it leave the block."""
+
+    async def main(after: int) -> None:
+        server = testing.Server()
+
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            await a_few(after)
+            await use(ws)
+
+        ended = await block(server, body, (1, server.peer.vanish))
+        # What leaves is never a cancellation, which `block` would let out.
+        if use is a_group_that_fails_afterwards:
+            assert type(ended.error) is ExceptionGroup
+        else:
+            assert ended.error is None or ended.own
+
+    run_product(main, TURNS)

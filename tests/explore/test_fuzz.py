@@ -21,14 +21,17 @@ SECONDS = float(os.environ.get("WSNURSERY_FUZZ_SECONDS", "600"))
 SEEDS = range(1, 201)
 """A few seconds on each backend."""
 
-LEAKS = "a cancellation of our own leaves the block"
 LOST = "a native cancellation is taken back that is not ours, or one of ours is not"
 
 CURED = [
     # Programs that have failed, and must not fail again.
+    ("asyncio", 454),
     ("asyncio", 554),
+    ("asyncio", 1296),
     ("asyncio", 1598),
+    ("asyncio", 7196),
     ("asyncio", 8164),
+    ("eager", 445),
     ("eager", 2820),
     ("eager", 4937),
     ("eager", 5761),
@@ -38,14 +41,10 @@ CURED = [
 
 SINCE: dict[tuple[str, int], tuple[int, str]] = {
     # Programs that still fail: since which minor version of CPython 3, and the fault.
-    ("asyncio", 1296): (11, LEAKS),
-    ("asyncio", 7196): (11, LEAKS),
     ("eager", 1107): (12, LOST),
-    ("eager", 445): (13, LEAKS),
 }
 BEFORE: dict[tuple[str, int], tuple[int, str]] = {
     # The same, with the first version in which they pass.
-    ("asyncio", 454): (13, LEAKS),
     ("asyncio", 721): (13, LOST),
     ("asyncio", 5466): (13, LOST),
     ("eager", 130): (13, LOST),

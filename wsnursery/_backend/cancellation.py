@@ -36,6 +36,10 @@ class CancellationLedger(Protocol):
         """Whether a cancellation that came out of the cancelled body is the connection's own."""
         ...
 
+    def note_cancelled(self) -> None:
+        """The user has cancelled the group, which the connection hears of only afterwards."""
+        ...
+
     def settle(self) -> None:
         """The body has ended without a cancellation: take back what asyncio left behind."""
         ...
@@ -51,6 +55,9 @@ class TrioLedger:
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
         return False
+
+    def note_cancelled(self) -> None:
+        pass
 
     def settle(self) -> None:
         pass
@@ -89,6 +96,10 @@ class AsyncioLedger:
             and left_over <= (_failed_groups(exc) if _LEAKS else 0)
             and anyio.current_effective_deadline() > -math.inf
         )
+
+    def note_cancelled(self) -> None:
+        # How much was asked for at that moment is not known: as at the entry, it is assumed.
+        self._cancelled = True
 
     def settle(self) -> None:
         while _LEAKS and self._task.cancelling() > self._at_entry:

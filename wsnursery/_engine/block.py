@@ -45,6 +45,10 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                 except BaseException as exc:  # noqa: ASYNC103, BLE001 - `decide` sorts them
                     error = exc
                 set_enclosing_tasks(tasks.outer)
+                if tasks.group.cancel_scope.cancel_called:
+                    # An `asyncio.timeout` or a group of asyncio's that meets this cancellation
+                    # replaces it by one of its own, which anyio does not recognise.
+                    ledger.note_cancelled()
                 stopped = body_scope.cancelled_caught
                 if error is not None and ledger.is_our_cancellation(error):
                     error, stopped = None, True
