@@ -259,6 +259,6 @@ def test_asyncios_own_tools_when_the_handler_cancels_its_block(
         if use is a_group_that_fails_afterwards:
             assert type(ended.error) is ExceptionGroup
         else:
-            assert ended.error is None or ended.own
+            assert ended.error is None or isinstance(ended.error, WebSocketDisconnected)
 
     run_product(main, TURNS)

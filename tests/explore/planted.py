@@ -74,8 +74,8 @@ BUGS = (
     ),
     Bug(
         "a wake-up is missing",
-        "        self.inbox.put(message, size)\n        self._wake_reader()\n",
-        "        self.inbox.put(message, size)\n",
+        "self.inbox.put(message, size)\n                self.wake_reader()\n",
+        "self.inbox.put(message, size)\n",
         "timeouts",
     ),
     Bug(
