@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from types import ModuleType, coroutine
 from typing import Any
 
@@ -52,6 +53,8 @@ class Backend:
     runs none of its work. On trio every task makes its first step."""
     current_task: Callable[[], object]
     """The running task, or `None` in a plain callback of the loop."""
+    name_of: Callable[[Any], str]
+    """The name of a task."""
     is_finished: Callable[[Any], bool]
     """Whether a task has ended."""
     home: Home
@@ -110,6 +113,7 @@ def _on_trio(trio: ModuleType) -> Backend:
         checkpoint_if_cancelled=lowlevel.checkpoint_if_cancelled,
         spawn=spawn,
         current_task=current_task,
+        name_of=attrgetter("name"),
         is_finished=_trio_task_is_finished,
         home=_home(),
         with_anyio=_call,
@@ -149,6 +153,7 @@ def _on_asyncio() -> Backend:
         checkpoint_if_cancelled=_nothing,
         spawn=spawn,
         current_task=current_task,
+        name_of=_asyncio_task_name,
         is_finished=_asyncio_task_is_finished,
         home=_home(),
         with_anyio=_with_anyio_on_asyncio,
@@ -157,6 +162,10 @@ def _on_asyncio() -> Backend:
 
 def _asyncio_task_is_finished(task: asyncio.Task[Any]) -> bool:
     return task.done()
+
+
+def _asyncio_task_name(task: asyncio.Task[Any]) -> str:
+    return task.get_name()
 
 
 def _with_anyio_on_asyncio(call: Callable[[], Any]) -> Any:

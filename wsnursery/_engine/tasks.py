@@ -23,6 +23,7 @@ from wsnursery._errors import WebSocketDisconnected, is_attributed
 from .observers import Observers
 from .outcome import Raised, Raiser, without
 from .stopping import CancelLevel, who_must_stop
+from .task_warnings import CALLS_AFTER_END, warn_of_calls, warn_of_grace
 from .user_task import UserTask, enclosing_task, enclosing_tasks, set_enclosing_tasks
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class UserTasks:
             if not self._notified:
                 self._backend.timer.watch(self._follow_notified)
             self._notified.append((task, running))
+        if task.notifications == CALLS_AFTER_END and running is not None:
+            warn_of_calls(self._backend.name_of(running))
         self.stop_who_must()
 
     def retract(self, task: UserTask) -> None:
@@ -175,7 +178,9 @@ class UserTasks:
 
     def end_grace(self) -> None:
         """The grace period is over: cancel every task that is left."""
+        late = [task.task for task in self._running if not task.scope.cancel_called]
         self._raise_level(CancelLevel.ALL)
+        warn_of_grace([self._backend.name_of(task) for task in late if task is not None])
 
     def stop_who_must(self) -> None:
         """Cancel the tasks that must stop by now; see `who_must_stop`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class UserTask:
     """The body or a child, with the scope through which the connection can cancel it."""
 
-    __slots__ = ("_notifications", "number", "reads", "scope", "task", "token")
+    __slots__ = ("notifications", "number", "reads", "scope", "task", "token")
 
     def __init__(self, token: object, scope: anyio.CancelScope, number: int = 0) -> None:
         self.token: object = token
@@ -31,12 +31,13 @@ class UserTask:
         """It has asked for a message at least once."""
         self.task: object = None
         """The backend's task that runs it, while it runs."""
-        self._notifications = 0
+        self.notifications: int = 0
+        """How many of its calls have ended because the connection did."""
 
     @property
     def notified(self) -> bool:
         """One of its own calls ended because the connection did: it knows, and may unwind."""
-        return self._notifications > 0
+        return self.notifications > 0
 
     @property
     def cancelled_at(self) -> CancelLevel:
@@ -47,11 +48,11 @@ class UserTask:
 
     def notify(self) -> None:
         """One of its calls is ending because the connection did."""
-        self._notifications += 1
+        self.notifications += 1
 
     def retract(self) -> None:
         """That call was cancelled before it could say so, or the task that made it has ended."""
-        self._notifications -= 1
+        self.notifications -= 1
 
 
 ENCLOSING: ContextVar[tuple[UserTask, ...]] = ContextVar("wsnursery_enclosing", default=())
