@@ -148,7 +148,9 @@ async def test_an_unknown_event_is_ignored_and_logged_once(
     script = Script(unknown, received(text="x"), unknown, received(text="y"), GONE)
     assert await script.heard() == ["x", "y"]
     (problem,) = script.problems(caplog)
-    assert problem == r"ignored an event of unknown type 'websocket.new\n' from the server"
+    what, where = problem.split(" (WebSocket ")
+    assert what == r"ignored an event of unknown type 'websocket.new\n' from the server"
+    assert where.startswith("/ from an unknown client, ")
 
 
 async def test_an_unknown_event_in_strict_mode() -> None:
@@ -223,7 +225,7 @@ async def test_a_close_code_that_the_server_refuses(
     assert closes[0]["reason"] == closes[1]["reason"]
     assert ws.close_code == 1011
     (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (
+    assert (record.levelno, record.getMessage().partition(" (WebSocket ")[0]) == (
         level,
         "the server refuses close code 1011: sent 4911",
     )
@@ -282,7 +284,8 @@ async def test_strict_asks_a_server_that_announces_late_errors(
     script = Script(GONE, late=late, asgi={"version": "3.0", "spec_version": version})
     await script.heard(strict=True)
     said = f"the server announces ASGI 2.4, but a send after the disconnect {problem}"
-    assert script.problems(caplog) == ([said] if problem else [])
+    problems = [each.partition(" (WebSocket ")[0] for each in script.problems(caplog)]
+    assert problems == ([said] if problem else [])
     assert script.sent[1:] == [{"type": "websocket.send", "text": ""}]
 
 

@@ -14,8 +14,6 @@ from wsnursery.asgi import _app as _app
 PATH = "/rooms/kiwi"
 PEER = "192.0.2.1"
 
-NAMELESS = pytest.mark.xfail(strict=True, reason="no log line of the engine names its connection")
-
 
 async def never_reads(ws: WebSocket, server: testing.Server) -> None:
     await ws.accept()
@@ -71,7 +69,6 @@ def names(record: logging.LogRecord, ws: WebSocket) -> list[str]:
 
 
 # contract: T3
-@NAMELESS
 @pytest.mark.parametrize("case", CASES)
 async def test_every_line_names_its_connection(case: str, caplog: pytest.LogCaptureFixture) -> None:
     body, arguments, options = CASES[case]

@@ -55,7 +55,7 @@ async def test_one_that_fails_to_close_stops_no_other(
     with caplog.at_level(logging.WARNING, "wsnursery"):
         assert await recorder.end_all() == 3
     assert sorted(recorder.done) == [(what, name) for what in ("cancel", "close") for name in "abc"]
-    assert [record.getMessage() for record in caplog.records] == ["could not close a WebSocket"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["could not close 'a'"] * 2
 
 
 async def test_one_that_has_ended_meanwhile_is_no_failure(

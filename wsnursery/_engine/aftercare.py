@@ -7,7 +7,6 @@ receiver task, or after the block by the timer where the queue can be reached wi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +14,10 @@ import anyio
 
 from wsnursery._backend.backend import Backend
 
+from .connection_log import ConnectionLog
 from .events import Disconnect, Incoming
 from .filling import READ_AT_ONCE
 from .transport import Transport
-
-logger = logging.getLogger("wsnursery")
 
 SILENCES = (0.01, 0.001, 0.001)
 """Waits in seconds, one after the other without an event, after which a server's queue counts as
@@ -41,7 +39,7 @@ async def drain(transport: Transport, backend: Backend) -> None:
             try:
                 event = await transport.receive()
             except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
-                logger.debug("receive() after the end raised %r", exc)
+                ConnectionLog(transport.scope).debug("receive() after the end raised %r", exc)
                 return
         silences = silences + 1 if event is None else 0
         done = silences == len(SILENCES) or isinstance(event, Disconnect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import anyio
 
@@ -13,6 +13,7 @@ from wsnursery._backend.backend import Backend, current_backend
 from wsnursery._options import Options
 from wsnursery._statistics import WebSocketStatistics
 
+from .connection_log import id_of
 from .handshaking import Handshaking
 from .inbox import Inbox
 from .incoming import IncomingSide
@@ -48,7 +49,6 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_id",
         "backend",
         "handshaking",
         "incoming",
@@ -73,14 +73,15 @@ class Connection:
         self.options: Options = options
         self.token: object = object()
         """Identifies this connection in exceptions and contexts without keeping it alive."""
-        self._id: UUID | None = None
         self.backend: Backend = current_backend()
         backend = self.backend
         self.observers: Observers = (
-            Observers(options.hooks, self.id, backend.now) if options.hooks else UNOBSERVED
+            Observers(options.hooks, transport.scope, backend.now) if options.hooks else UNOBSERVED
         )
         inbox = Inbox(options.receive_buffer, options.receive_buffer_bytes)
-        self.tasks: UserTasks = UserTasks(self.token, backend, self.observers, inbox.is_unread)
+        self.tasks: UserTasks = UserTasks(
+            self.token, transport.scope, backend, self.observers, inbox.is_unread
+        )
         self.lifecycle: Lifecycle = Lifecycle(self.tasks, options, self.observers, backend)
         lifecycle = self.lifecycle
         self.outgoing: OutgoingSide = sides.outgoing(
@@ -98,9 +99,7 @@ class Connection:
     @property
     def id(self) -> UUID:
         """A name for it, made when it is asked for: mostly it is not."""
-        if self._id is None:
-            self._id = uuid4()
-        return self._id
+        return id_of(self.transport.scope)
 
     def statistics(self) -> WebSocketStatistics:
         """A snapshot of the counters."""
@@ -122,7 +121,7 @@ class Connection:
 
     def start(self) -> None:
         """Start what runs from the beginning."""
-        self.observers.opened(self.transport.scope)
+        self.observers.opened()
         self.incoming.start()
 
     def stop(self) -> None:

@@ -6,7 +6,6 @@ when there are no hooks.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
@@ -14,13 +13,12 @@ from uuid import UUID
 from wsnursery import hooks
 from wsnursery.hooks import Event, Hook
 
+from .connection_log import ConnectionLog, id_of
 from .functions import shown_name
 
 if TYPE_CHECKING:
     from wsnursery._statistics import WebSocketStatistics
     from wsnursery._types import Message, Scope
-
-logger = logging.getLogger("wsnursery")
 
 
 class Observers:
@@ -28,26 +26,24 @@ class Observers:
 
     Args:
         observers: The hooks, in the order in which they are told.
-        connection: The connection's id.
+        scope: The connection's scope.
         now: The event loop's clock.
     """
 
-    __slots__ = ("_connection", "_hooks", "_now", "messages")
+    __slots__ = ("_hooks", "_now", "_scope", "messages")
 
-    def __init__(
-        self, observers: Sequence[Hook], connection: UUID, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, observers: Sequence[Hook], scope: Scope, now: Callable[[], float]) -> None:
         self._hooks = list(observers)
         self.messages: list[Hook] = [hook for hook in observers if _wants_messages(hook)]
         """Those of them that want to hear of every message: the engine asks first whether there are
         any, because it alone happens often."""
-        self._connection = connection
+        self._scope = scope
         self._now = now
 
-    def opened(self, scope: Scope) -> None:
+    def opened(self) -> None:
         """The block was entered."""
         if self._hooks:
-            self._tell(hooks.Opened(*self._stamp(), scope))
+            self._tell(hooks.Opened(*self._stamp(), self._scope))
 
     def accepted(self, subprotocol: str | None) -> None:
         """The server has taken the accept."""
@@ -115,17 +111,17 @@ class Observers:
             self._tell(hooks.Closed(*self._stamp(), code, reason, outcome, statistics()))
 
     def _stamp(self) -> tuple[UUID, float]:
-        return self._connection, self._now()
+        return id_of(self._scope), self._now()
 
     def _tell(self, event: Event, listeners: Sequence[Hook] | None = None) -> None:
         for hook in self._hooks if listeners is None else listeners:
             try:
                 hook(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged
                 # New lists: this very loop, or one around it, is going over an old one.
                 self._hooks = [other for other in self._hooks if other is not hook]
                 self.messages = [other for other in self.messages if other is not hook]
-                logger.exception(
+                ConnectionLog(self._scope).exception(
                     "a hook failed on %s and is not called again for this connection: %r",
                     type(event).__name__,
                     hook,
@@ -136,5 +132,5 @@ def _wants_messages(hook: Hook) -> bool:
     return bool(getattr(hook, "messages", True))
 
 
-UNOBSERVED = Observers((), UUID(int=0), float)
+UNOBSERVED = Observers((), {}, float)
 """Observes the connections that have no hooks."""

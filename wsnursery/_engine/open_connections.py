@@ -211,7 +211,7 @@ class OpenConnections(Generic[C]):
             with suppress(anyio.ClosedResourceError, LocalProtocolError):  # it has ended meanwhile
                 await end(connection, code, reason)
         except Exception:
-            _logger.warning("could not close a WebSocket", exc_info=True)
+            _logger.warning("could not close %r", connection, exc_info=True)
 
     async def until_empty(self) -> None:
         """Wait until everything that is open now has ended."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from types import TracebackType
 
 from wsnursery._backend.cancellation import is_cancellation
 from wsnursery._errors import WebSocketDisconnected
 
+from .connection_log import ConnectionLog
 from .outcome import hidden_error
 from .websocket import WebSocket, is_about
-
-_logger = logging.getLogger("wsnursery")
 
 
 class QuietDisconnect:
@@ -38,9 +36,9 @@ class QuietDisconnect:
             return False
         hidden = hidden_error(exc, partial(is_about, ws=self._ws), is_cancellation)
         if hidden is None:
-            _logger.debug("%s", exc)
+            ConnectionLog(self._ws.scope).debug("%s", exc)
         else:
-            _logger.warning(
+            ConnectionLog(self._ws.scope).warning(
                 "a handler had this error when it met the disconnect, which hides it: %s",
                 exc,
                 # Not `exc`, whose traceback shows only the server's exception if it has one.

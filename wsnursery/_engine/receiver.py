@@ -7,7 +7,6 @@ never fails: only the disconnect event tells.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,6 +18,7 @@ from wsnursery._types import Message
 
 from .aftercare import SILENCES, drain
 from .arrivals import Arrivals
+from .connection_log import ConnectionLog
 from .filling import Filling
 from .inbox import Inbox
 from .lifecycle import Lifecycle
@@ -28,8 +28,6 @@ from .transport import Transport
 
 if TYPE_CHECKING:
     from wsnursery._backend.wakeup import Wakeup
-
-logger = logging.getLogger("wsnursery")
 
 
 class Receiver:
@@ -161,7 +159,7 @@ class Receiver:
         while not filling.has_room:
             if not self._lifecycle.tasks.ever_read and not self._warned:
                 self._warned = True
-                logger.warning(
+                ConnectionLog(self._transport.scope).warning(
                     "the receive buffer of a WebSocket is full and its handler has never read: the "
                     'disconnect behind it cannot be seen. Read, or use Options(incoming="discard")'
                 )

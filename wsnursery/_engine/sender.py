@@ -7,7 +7,6 @@ because its caller was, so a frame is never torn; it is only abandoned together 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from wsnursery._backend.backend import Backend
 from wsnursery._codes import CloseCode
 from wsnursery._options import Options
 
+from .connection_log import ConnectionLog
 from .events import Accept, Close, Outgoing, Reject
 from .lifecycle import Lifecycle
 from .observers import Observers
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wsnursery._backend.timer import Alarm
     from wsnursery._backend.wakeup import Wakeup
 
-logger = logging.getLogger("wsnursery")
 
 CHECKPOINTS_BEFORE_ANSWER = 5
 """Checkpoints between the server's ``connect`` and our answer to it.
@@ -280,7 +279,7 @@ class Sender:
             return
         elif isinstance(ticket.event, Close):
             # No call can do anything about a close that the server does not take.
-            logger.debug("the server refused the close: %r", exc)
+            ConnectionLog(self._transport.scope).debug("the server refused the close: %r", exc)
             lifecycle.close_is_done()
         else:
             if isinstance(ticket.event, Accept):
@@ -380,7 +379,7 @@ class Sender:
 
     def _free_raw_send(self) -> None:
         if not self._transport.abort():
-            logger.warning(
+            ConnectionLog(self._transport.scope).warning(
                 "the server's send() is stuck and cannot be cancelled, so the block of this "
                 "WebSocket cannot exit yet; see the page on servers for what frees it"
             )

@@ -19,6 +19,7 @@ from wsnursery._backend.cancellation import (
     sealed,
 )
 from wsnursery._errors import WebSocketDisconnected, is_attributed
+from wsnursery._types import Scope
 
 from .observers import Observers
 from .outcome import Raised, Raiser, without
@@ -35,6 +36,7 @@ class UserTasks:
 
     Args:
         token: Which connection this is, in exceptions and contexts.
+        scope: Which connection this is, in the log.
         backend: Says which task runs.
         observers: Are told of the tasks.
         unread: Returns whether messages wait to be read.
@@ -51,6 +53,7 @@ class UserTasks:
         "_observers",
         "_outsider",
         "_running",
+        "_scope",
         "_unread",
         "body",
         "ever_read",
@@ -64,11 +67,13 @@ class UserTasks:
     def __init__(
         self,
         token: object,
+        scope: Scope,
         backend: Backend,
         observers: Observers,
         unread: Callable[[], bool],
     ) -> None:
         self.token: object = token
+        self._scope = scope
         self._backend = backend
         self._observers = observers
         self._unread = unread
@@ -149,7 +154,7 @@ class UserTasks:
                 self._backend.timer.watch(self._follow_notified)
             self._notified.append((task, running))
         if task.notifications == CALLS_AFTER_END and running is not None:
-            warn_of_calls(self._backend.name_of(running))
+            warn_of_calls(self._scope, self._backend.name_of(running))
         self.stop_who_must()
 
     def retract(self, task: UserTask) -> None:
@@ -180,7 +185,7 @@ class UserTasks:
         """The grace period is over: cancel every task that is left."""
         late = [task.task for task in self._running if not task.scope.cancel_called]
         self._raise_level(CancelLevel.ALL)
-        warn_of_grace([self._backend.name_of(task) for task in late if task is not None])
+        warn_of_grace(self._scope, [self._backend.name_of(task) for task in late if task])
 
     def stop_who_must(self) -> None:
         """Cancel the tasks that must stop by now; see `who_must_stop`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -23,6 +22,7 @@ from wsnursery._types import Headers
 
 from .block import running
 from .connection import THROUGH_TASKS, Connection, Sides
+from .connection_log import ConnectionLog
 from .events import Accept, Reject
 from .incoming import IncomingSide
 from .meaning import Interpreter, meaningless
@@ -34,9 +34,6 @@ from .payload import sized
 from .request import Request
 from .status import Status
 from .transport import Transport
-
-logger = logging.getLogger("wsnursery")
-
 
 Handler: TypeAlias = Callable[["WebSocket"], Awaitable[object]]
 """An async function that is called with each connection."""
@@ -127,7 +124,9 @@ class WebSocket(Request, Messages, Nursery, Status):
 
     async def _deny_origin(self) -> None:
         origin = b", ".join(value for name, value in self.headers if name.lower() == b"origin")
-        logger.info("denied a WebSocket from origin %s", shown(origin.decode("latin-1")))
+        ConnectionLog(self.scope).info(
+            "denied a WebSocket from origin %s", shown(origin.decode("latin-1"))
+        )
         async with AsyncExitStack() as block:
             block.push_async_exit(self)
             await self.reject(403)

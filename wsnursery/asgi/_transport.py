@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from wsnursery._engine.connection_log import ConnectionLog
 from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Incoming, Outgoing, Reject
 from wsnursery._errors import RemoteProtocolError
 from wsnursery._options import Options
@@ -14,8 +15,6 @@ from wsnursery._types import Receive, Scope, Send
 from ._extension import extension_of
 from ._servers import means_gone, substitute_code, traits_of
 from ._socket import connection_of, disable_send_eof, drop
-
-_logger = logging.getLogger("wsnursery")
 
 
 class ASGITransport:
@@ -75,7 +74,9 @@ class ASGITransport:
             )
         if not self._logged_unknown:
             self._logged_unknown = True
-            _logger.warning("ignored an event of unknown type %r from the server", event.type)
+            ConnectionLog(self.scope).warning(
+                "ignored an event of unknown type %r from the server", event.type
+            )
 
     async def send(self, event: Outgoing) -> None:
         self._is_open = False  # for a probe: not while a raw send is under way
@@ -99,7 +100,9 @@ class ASGITransport:
             if substitute is None:
                 raise
             level = logging.WARNING if self._strict else logging.INFO
-            _logger.log(level, "the server refuses close code %d: sent %d", code, substitute)
+            ConnectionLog(self.scope).log(
+                level, "the server refuses close code %d: sent %d", code, substitute
+            )
             await self._send({"type": "websocket.close", "code": substitute, "reason": reason})
 
     def _answer(self, event: Accept | Reject) -> list[dict[str, Any]]:
@@ -115,7 +118,7 @@ class ASGITransport:
 
     def _denial(self, event: Reject) -> list[dict[str, Any]]:
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
-            _logger.info(
+            ConnectionLog(self.scope).info(
                 "this server cannot send a denial response: the client gets 403 instead of %d",
                 event.status,
             )
@@ -152,7 +155,7 @@ class ASGITransport:
             problem = f"raised {exc!r} instead of an OSError"
         else:
             problem = "raised nothing"
-        _logger.warning(
+        ConnectionLog(self.scope).warning(
             "the server announces ASGI 2.4, but a send after the disconnect %s", problem
         )
 

@@ -12,6 +12,7 @@ import trio
 from trio_websocket import WebSocketRequest
 
 from wsnursery._codes import CloseCode
+from wsnursery._engine.connection_log import ConnectionLog
 from wsnursery._engine.functions import called, check_handler
 from wsnursery._engine.open_connections import (
     OpenConnections,
@@ -100,7 +101,7 @@ class TrioServer:
             async with shielded_nursery() as nursery:
                 await self._serve(raw, BackgroundTasks(nursery))
         except Exception:
-            logger.exception("the handler of a WebSocket failed")
+            logger.exception("the connection of a client failed")
 
     async def _serve(self, raw: trio.abc.Stream, tasks: BackgroundTasks) -> None:
         stream = WatchedStream(raw)
@@ -125,7 +126,11 @@ class TrioServer:
             connection, scope, tasks, self._options, request=request, stream=stream
         )
         async with lingering(stream, tasks, transport.sent_close):
-            await self._handle(make_websocket(transport, self._options))
+            ws = make_websocket(transport, self._options)
+            try:
+                await self._handle(ws)
+            except Exception:  # noqa: BLE001 - it is logged
+                ConnectionLog(scope).exception("the handler of a WebSocket failed")
 
     async def _handle(self, ws: WebSocket) -> None:
         try:

@@ -1,0 +1,60 @@
+"""The log lines about one connection: each ends with its path, the client's address and its id.
+
+The id is in the scope, which is what all parts of a connection share: the transport, the engine and
+the application around it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from uuid import UUID, uuid4
+
+from wsnursery._errors import escaped
+from wsnursery._types import Scope
+
+if TYPE_CHECKING:
+    _Adapter: TypeAlias = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter
+
+_ID = "wsnursery.id"
+"""The key of the connection's id in its scope."""
+
+_logger = logging.getLogger("wsnursery")
+
+
+def id_of(scope: Scope) -> UUID:
+    """The id of a connection, made when it is first asked for, because most never need one."""
+    found = scope.get(_ID)
+    if isinstance(found, UUID):
+        return found
+    made = cast("dict[str, Any]", scope)[_ID] = uuid4()  # ASGI promises a dict
+    return made
+
+
+class ConnectionLog(_Adapter):
+    """Logs lines that name one connection, in the text and in the record's fields.
+
+    It is made for each line, because lines are rare and connections are many.
+
+    The fields are those of `LoggingHook`: ``ws_id``, ``ws_path`` and ``ws_client``.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        client = scope.get("client")
+        super().__init__(
+            _logger,
+            {
+                "ws_id": str(id_of(scope)),
+                "ws_path": escaped(str(scope.get("path", ""))),
+                "ws_client": escaped(str(client[0])) if client else None,
+            },
+        )
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log one line; the arguments are those of `logging.Logger.log`."""
+        facts = cast("dict[str, Any]", self.extra)
+        whole = f"{msg} (WebSocket %s from %s, %s)"
+        named = (facts["ws_path"], facts["ws_client"] or "an unknown client", facts["ws_id"])
+        self.logger.log(level, whole, *args, *named, extra=facts, **kwargs)
