@@ -139,7 +139,9 @@ async def test_a_client_that_leaves_is_a_normal_end(caplog: pytest.LogCaptureFix
             await client.app_finished()
     (record,) = [record for record in caplog.records if record.name == "wsnursery"]
     assert record.levelno == logging.DEBUG
-    assert record.getMessage().endswith(r"has ended with code 4001 and reason 'bye\n'")
+    text, _, where = record.getMessage().partition(" (WebSocket ")
+    assert text.endswith(r"has ended with code 4001 and reason 'bye\n'")
+    assert where.startswith("/ from ")
 
 
 # contract: X7, X8

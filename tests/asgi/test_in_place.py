@@ -6,11 +6,13 @@ What goes well is in `tests/contract`, over both paths, and in `tests/hypercorn/
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from wsnursery import (
@@ -24,6 +26,7 @@ from wsnursery import (
 from wsnursery._backend.backend import running_on_trio
 from wsnursery._backend.queues import AsyncioQueue, TrioQueue
 from wsnursery._engine.connection import Sides
+from wsnursery._engine.filling import READ_AT_ONCE
 from wsnursery._engine.websocket import make_websocket
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, TrioOutgoing
@@ -47,6 +50,7 @@ class Server:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
+        self.on_accept: Callable[[], Any] = lambda: None
         self.on_send: Callable[[], Any] = lambda: None
         """Called in each send of a message; it may raise, or return an awaitable."""
         self.put: Callable[[Any], None]
@@ -83,6 +87,8 @@ class Server:
 
     async def _send(self, event: Any) -> None:
         if event["type"] == "websocket.send" and (wait := self.on_send()) is not None:
+            await wait
+        if event["type"] == "websocket.accept" and (wait := self.on_accept()) is not None:
             await wait
         self.sent.append(event)
 
@@ -267,7 +273,8 @@ async def test_a_reader_is_informed_of_a_failed_send(iterating: bool) -> None:
 
 # contract: L2, S10
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_send_that_comes_back_late(fails: bool) -> None:
+@pytest.mark.parametrize("child", [False, True])
+async def test_a_send_that_comes_back_late(fails: bool, child: bool) -> None:
     """The block waits for it, though the connection has ended."""
     if not running_on_trio():
         pytest.skip("on asyncio it is cancelled")
@@ -279,12 +286,16 @@ async def test_a_send_that_comes_back_late(fails: bool) -> None:
         if fails:
             raise ValueError("late")
 
+    async def sends(ws: WebSocket) -> None:
+        with suppress(WebSocketDisconnected):
+            await ws.send("x")
+
     async def main() -> None:
         async with server.open() as ws:
             await ws.accept()
             await read(ws, server)
             server.on_send = waits
-            ws.start_soon(ws.send, "x")
+            (ws if child else group).start_soon(sends, ws)
             await anyio.sleep(0.01)
             server.put(DISCONNECT)
             async for _ in ws:
@@ -302,9 +313,9 @@ async def _later(seconds: float, action: Callable[[], object]) -> None:
 
 
 # contract: L2
-@pytest.mark.parametrize("late", [5, 20_000])
+@pytest.mark.parametrize("late", [5, READ_AT_ONCE + 1])
 async def test_what_comes_after_the_block_is_taken(late: int) -> None:
-    """The server would wait for ever with a full queue; who never stops is not served for ever."""
+    """The server would wait for ever with a full queue, but there is a limit."""
     server = Server()
     async with server.open() as ws:
         await ws.accept()
@@ -313,8 +324,9 @@ async def test_what_comes_after_the_block_is_taken(late: int) -> None:
             server.put(text(str(number)))
     for number in range(late):
         server.put(text(str(number)))
-        if number % 500 == 0:
-            await anyio.sleep(0.01)
+    if late > 5:
+        await anyio.sleep(0.03)
+        server.put(text("more"))
     await anyio.sleep(3)
     assert (server.queue.take() is None) == (late == 5)
 
@@ -349,3 +361,66 @@ async def test_uvicorn_is_recognised_by_its_own_names() -> None:
         assert len(asyncio.all_tasks()) <= before + 1
         await anyio.sleep(5)
     assert [event.get("text") for event in protocol.sent[1:4]] == ["a", "b", "c"]
+
+
+# contract: R1
+async def test_a_message_that_arrives_during_the_accept() -> None:
+    server = Server()
+
+    def early() -> Any:
+        server.put(text("early"))
+        return anyio.sleep(0.01)
+
+    server.on_accept = early
+    async with server.open() as ws:
+        await ws.accept()
+        assert await ws.receive() == "early"
+
+
+# contract: R6, D8
+async def test_a_large_message_that_waits_in_the_queue() -> None:
+    server = Server()
+    with pytest.raises(WebSocketDisconnected) as caught:
+        async with server.open(max_message_size=10) as ws:
+            await ws.accept()
+            await read(ws, server)
+            for event in (text("x" * 11), DISCONNECT):
+                server.put(event)
+            server.on_send = once(OSError("gone"))
+            await ws.send("x")
+    assert caught.value.code == 1009
+
+
+# contract: D3
+async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
+    """It has not been informed, so its next call informs it."""
+    server = Server()
+    with pytest.raises(WebSocketDisconnected):
+        async with server.open() as ws:
+            await ws.accept()
+            await read(ws, server)
+
+            async def both() -> None:
+                scope.cancel()
+                ws._connection.lifecycle.end_abnormally(OSError("gone"))
+
+            with anyio.CancelScope() as scope:
+                ws.start_soon(both)
+                await ws.receive()
+            assert scope.cancelled_caught
+            await ws.receive()
+
+
+# contract: T5
+async def test_a_send_from_another_thread() -> None:
+    server = Server()
+    async with server.open() as ws:
+        await ws.accept()
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="event loop"):
+                ws.send("x").send(None)
+
+        await anyio.to_thread.run_sync(elsewhere)
+        await ws.send("y")
+    assert server.messages == ["y"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from wsnursery._backend.backend import current_backend
+from wsnursery._backend.backend import current_backend, running_on_trio
 from wsnursery._backend.timer import LOOK_SECONDS
 
 
@@ -116,4 +116,20 @@ async def test_a_look_that_fails_is_logged_and_ends(caplog: pytest.LogCaptureFix
     await anyio.sleep(1)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
+    assert record.getMessage() == "a bug in wsnursery: please report it"
+
+
+async def test_an_alarm_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    if not running_on_trio():
+        pytest.skip("asyncio's loop calls each alarm by itself")
+    alarms = Alarms()
+
+    def fails() -> None:
+        raise ValueError("mine")
+
+    alarms.timer.at(1, fails)
+    alarms.timer.at(1, alarms.call("other"))
+    await anyio.sleep(2)
+    assert alarms.heard == [("other", 1)]
+    [record] = caplog.records
     assert record.getMessage() == "a bug in wsnursery: please report it"

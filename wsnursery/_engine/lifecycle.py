@@ -335,9 +335,9 @@ class Lifecycle:
                 alarm.cancel()
         self._grace = self._late = None
         self.tasks.release()
-        if self.end is not None:
-            # The cause's traceback leads to frames of the server.
-            self.end = End(abnormal=self.end.abnormal, cause=None)
+        assert self.end is not None  # `abandon` has ended it
+        # The cause's traceback leads to frames of the server.
+        self.end = End(abnormal=self.end.abnormal, cause=None)
 
 
 def second_reader() -> anyio.BusyResourceError:

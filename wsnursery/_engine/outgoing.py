@@ -170,8 +170,6 @@ class OutgoingSide:
 
     async def _settled(self, ticket: SendTicket) -> None:
         """Wait until it is known what became of an event. Cancelled, the event is withdrawn."""
-        if ticket.done:
-            return
         caller = ticket.caller = self._lifecycle.tasks.current()
         ticket.waiter = self._backend.wakeup()
         self._wire.budget = BUDGET

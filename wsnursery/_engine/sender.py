@@ -351,8 +351,8 @@ class Sender:
             self._idle_looks += 1
             if self._idle_looks < LINGER_LOOKS:
                 return True
-            if self._queued is not None:
-                self._queued.wake()
+            assert self._queued is not None  # the task waits for it
+            self._queued.wake()
         self._is_watched = False
         return False
 

@@ -76,12 +76,12 @@ class StuckDetector(trio.abc.Instrument):
             self._limit.reset()
         self._takes_sample = self._limit.turn()
         exceeded = self._limit.exceeded()
-        if exceeded is None or stop_applications(exceeded[0]):
+        if exceeded is None or self.main_task is None or stop_applications(exceeded[0]):
             return
         error, coroutine = Livelock(exceeded[0]), exceeded[1]
         if any(task.coro is coroutine for task in tree(self.main_task)):
             self._livelock = error, coroutine
-        elif self.main_task is not None:
+        else:
             _raise_in_waiting(self.main_task, error)
 
 
