@@ -76,7 +76,7 @@ class InPlaceOutgoing(OutgoingSide):
             self._wire.clear = not self._wire.held
 
     def _go_on(self) -> None:
-        """Continue with the queue; if it is empty, callers may send themselves."""
+        """Continue after a raw send: with a block that waits for it, then with the queue."""
         sender = self.sender
         if sender.returned is not None:
             sender.returned.wake()
@@ -92,6 +92,7 @@ class InPlaceOutgoing(OutgoingSide):
         """
         self._wire.sending = False
         self._lifecycle.end_abnormally(None)
+        self._go_on()
 
     async def _send_failed(self, exc: Exception, message: Message, size: int) -> None:
         """Raise what a failed raw send of the calling task means.
@@ -112,8 +113,7 @@ class InPlaceOutgoing(OutgoingSide):
             if gone:
                 lifecycle.end_abnormally(exc)
             self.sender.in_flight = None
-            if not gone:
-                self._go_on()
+            self._go_on()
         if gone:
             raise lifecycle.closed_error()
         raise exc
