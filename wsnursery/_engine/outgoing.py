@@ -159,6 +159,7 @@ class OutgoingSide:
         """Wait until the server has taken an event, or raise the error that prevented delivery."""
         await self._settled(ticket)
         if ticket.lost:
+            self._retract(ticket)
             raise self._lifecycle.disconnected()
         if ticket.error is not None:
             # Take it out of the ticket: its traceback leads back to it.
@@ -179,6 +180,12 @@ class OutgoingSide:
         except BaseException:
             self._abandon(ticket, caller)
             raise
+
+    @staticmethod
+    def _retract(ticket: SendTicket) -> None:
+        """Take back that the loss notified the caller: the exception does, in the right task."""
+        if ticket.caller is not None:
+            ticket.caller.retract()
 
     def _abandon(self, ticket: SendTicket, caller: UserTask) -> None:
         """The call that waits for it was cancelled."""
