@@ -128,23 +128,6 @@ def on(backend: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("anyio_backend", [backend], indirect=True)
 
 
-def missing(reason: str, *backends: str) -> pytest.MarkDecorator:
-    """The engine does not do this yet on these backends; the mark goes with the cure.
-
-    Args:
-        reason: The fault, as a sentence.
-        backends: Where it fails; none means both.
-    """
-    fails = pytest.mark.xfail(strict=True, reason=reason)
-    rows = [
-        pytest.param(name, marks=fails if name in (backends or BACKENDS) else ())
-        for name in BACKENDS
-    ]
-    return pytest.mark.parametrize("anyio_backend", rows, indirect=True)
-
-
-BACKENDS = ("asyncio", "trio")
-
 MAX_TURNS = 5_000
 """Turns of an event loop that a run of one conversation never needs at one instant."""
 
