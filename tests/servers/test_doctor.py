@@ -58,7 +58,7 @@ def needs(module: str) -> pytest.MarkDecorator:
     )
 
 
-SILENT = "returns as if nothing had happened"
+SILENT = "returns without an error"
 
 
 def test_hypercorn_trio(visits: Visits) -> None:
