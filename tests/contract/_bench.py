@@ -128,6 +128,8 @@ def on(backend: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("anyio_backend", [backend], indirect=True)
 
 
+BACKENDS = ("asyncio", "trio")
+
 MAX_TURNS = 5_000
 """Turns of an event loop that a run of one conversation never needs at one instant."""
 
