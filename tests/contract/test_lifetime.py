@@ -692,11 +692,11 @@ async def test_a_child_fails_and_the_clean_up_may_still_send() -> None:
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
-                await ws.send("sorry")
+                await ws.send("goodbye")
 
     ended = await block(server, body)
     assert isinstance(ended.error, ExceptionGroup)
-    assert server.transcript.from_app == ["sorry"]
+    assert server.transcript.from_app == ["goodbye"]
     assert server.transcript.app_close is not None
     assert server.transcript.app_close[0] == 1011
 

@@ -166,7 +166,7 @@ async def test_a_sender_that_was_told_after_a_broken_end(style: Tasks) -> None:
 
 
 # contract: D3
-async def test_the_participants_own_task_keeps_its_group_for_the_grace_period() -> None:
+async def test_the_bodys_own_task_keeps_its_group_for_the_grace_period() -> None:
     """The body itself was told and has not finished: it may still need its other tasks."""
     server, log = testing.Server(), Log()
 
@@ -237,7 +237,7 @@ async def test_what_the_grace_period_cuts_short_is_logged_once(
 # contract: D3
 @on("asyncio")
 async def test_a_task_that_outlives_the_gather_of_its_reader() -> None:
-    """`create_task` without a group: the participant's tasks are cancelled all the same."""
+    """`create_task` without a group: the tasks of the body are cancelled all the same."""
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:

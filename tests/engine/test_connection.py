@@ -737,7 +737,7 @@ async def test_a_peer_that_does_not_answer_the_close() -> None:
 
 # contract: C4, C5
 async def test_the_time_for_the_answer_begins_with_the_close() -> None:
-    """Who leaves later need not wait for longer, whatever else the watchdog has to look at."""
+    """Who leaves later need not wait for longer, whatever else the timer has to look at."""
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:

@@ -101,7 +101,7 @@ async def test_who_reads_slowly_makes_room_for_what_was_read() -> None:
     go_on = anyio.Event()
     server = testing.Server(receive_queue=100, faults=[StallSend(2, go_on)])
     async with held(server, receive_buffer=16) as ws:
-        # So that the watchdog has something to wait for besides: its end would make room, too.
+        # So that the timer has something else to wait for, because its end would make room, too.
         ws.send_nowait("x")
         await anyio.wait_all_tasks_blocked()
         go_on.set()

@@ -3,8 +3,8 @@
 anyio tells its cancellations from asyncio's by counting ``Task.cancelling()``. Before CPython 3.13
 an `asyncio.TaskGroup` whose child fails while the group is being left asks its task to cancel and
 never takes that back. The count is then one too high for good: anyio believes in a native
-cancellation that nobody wanted, lets ours out of its scope, and whoever looks at the task's count
-after the block is misled too. Here the count is put right, and our own cancellation recognised.
+cancellation that was never requested, lets ours out of its scope, and the count misleads the code
+after the block too. Here the count is put right, and our own cancellation recognised.
 On trio there is nothing to do. The two stand side by side.
 """
 

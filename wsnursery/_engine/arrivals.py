@@ -26,10 +26,10 @@ class Arrivals:
     """Takes note of every event of the server, and of the failure of its ``receive``.
 
     Args:
-        lifecycle: Is told of the handshake and of the disconnect.
+        lifecycle: Notified of the handshake and of the disconnect.
         transport: Judges exceptions.
         options: The limits.
-        observers: Are told of messages.
+        observers: Notified of messages.
         backend: The event loop.
     """
 

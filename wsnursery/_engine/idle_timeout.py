@@ -24,7 +24,7 @@ class IdleTimeout:
         seconds: ``Options.idle_timeout``.
         is_held_up: Returns whether the server is not read because the inbox is full. The silence is
             then ours and not the peer's.
-        lifecycle: Is told of the end.
+        lifecycle: Notified of the end.
         backend: Its timer calls.
     """
 

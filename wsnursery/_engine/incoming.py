@@ -31,10 +31,10 @@ class IncomingSide:
     """Takes what the server delivers, and gives it to the reader.
 
     Args:
-        lifecycle: Is told of the disconnect.
+        lifecycle: Notified of the disconnect.
         transport: The server, for the receiver task.
         options: The limits.
-        observers: Are told of messages.
+        observers: Notified of messages.
         backend: The event loop.
         inbox: Where messages wait for a reader.
     """

@@ -1,7 +1,7 @@
 """The life of one connection, and the only code that writes its end.
 
 Every event of the handshake, the close and the end passes through here. There is one end: the first
-one counts. It is told to the listeners once, then the tasks that must stop are cancelled.
+one counts. The listeners are notified once, then the tasks that must stop are cancelled.
 """
 
 from __future__ import annotations

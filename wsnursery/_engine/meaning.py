@@ -17,7 +17,7 @@ class Meaning:
     failure: BaseException
     """What failed: one exception of the body or of a child."""
     close: Close | None
-    """What the peer is told. `None` leaves a handshake unanswered: the framework denies it."""
+    """What is sent to the peer. `None` leaves a handshake unanswered: the framework denies it."""
     error: Exception
     """What the block raises in place of the failure: often the failure itself."""
 

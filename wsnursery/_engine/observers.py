@@ -1,4 +1,4 @@
-"""Telling the hooks of one connection what happens, and what a hook that fails costs: nothing.
+"""Calls the hooks of one connection; a hook that fails costs the connection nothing.
 
 Every event is made here, so that the engine says in one line what happened, and nothing is made
 when there are no hooks.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Observers:
-    """Whoever observes one connection.
+    """The hooks of one connection.
 
     Args:
-        observers: The hooks, in the order in which they are told.
+        observers: The hooks, in the order in which they are called.
         scope: The connection's scope.
         now: The event loop's clock.
     """

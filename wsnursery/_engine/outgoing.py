@@ -35,7 +35,7 @@ class OutgoingSide:
         lifecycle: Knows whether messages may be sent.
         transport: The server, for the sender task.
         options: The limits.
-        observers: Are told of messages.
+        observers: Notified of messages.
         backend: The event loop.
     """
 

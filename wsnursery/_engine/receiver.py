@@ -38,7 +38,7 @@ class Receiver:
         lifecycle: Knows whether it is still needed.
         transport: The server.
         options: The limits.
-        observers: Are told when the inbox is full.
+        observers: Notified when the inbox is full.
         backend: The event loop.
         inbox: Where messages wait for a reader.
     """

@@ -55,10 +55,10 @@ class Sender:
 
     Args:
         outbox: What is queued.
-        lifecycle: Is told of the accept, the close and an abnormal end.
+        lifecycle: Notified of the accept, the close and an abnormal end.
         transport: The server.
         options: The limits.
-        observers: Are told of messages.
+        observers: Notified of messages.
         backend: The event loop.
     """
 

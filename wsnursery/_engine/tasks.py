@@ -38,7 +38,7 @@ class UserTasks:
         token: Which connection this is, in exceptions and contexts.
         scope: Which connection this is, in the log.
         backend: Says which task runs.
-        observers: Are told of the tasks.
+        observers: Notified of the tasks.
         unread: Returns whether messages wait to be read.
     """
 

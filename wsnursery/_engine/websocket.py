@@ -138,7 +138,7 @@ class WebSocket(Request, Messages, Nursery, Status):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Wait for the children, flush, close and hear the peer out."""
+        """Wait for the children, flush, close, and wait for the answer of the peer."""
         connection = self._connection
         check_leaver(connection)
         block = self._block

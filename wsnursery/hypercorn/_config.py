@@ -43,8 +43,8 @@ class Config(hypercorn.config.Config):
 
     websocket_max_message_size: int = 2 * 1024 * 1024
     """The largest message, in bytes (Hypercorn: 16 MiB, times the number of connections). Twice
-    `wsnursery.Options.max_message_size`, so that ours is met first: the handler hears of it, which
-    it does not when Hypercorn's is met."""
+    `wsnursery.Options.max_message_size`, so that ours is reached first: then the handler is
+    notified, which it is not by Hypercorn's limit."""
 
     websocket_compression: bool = False
     """Whether permessage-deflate (RFC 7692) is accepted when a client offers it (Hypercorn: yes).

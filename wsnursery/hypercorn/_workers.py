@@ -99,7 +99,7 @@ class Workers:
         serves = self._context.Event()
         process = self._context.Process(target=self._work, kwargs={"serves": serves})
         os.environ[WORKERS_VARIABLE] = str(self._config.workers)  # which the worker inherits
-        # Ctrl-C goes to every process of the terminal; the workers are told by this one.
+        # Ctrl-C goes to every process of the terminal; this one notifies the workers.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()
         signal.signal(signal.SIGINT, before)

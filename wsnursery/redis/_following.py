@@ -32,7 +32,7 @@ class Follower:
 
     Args:
         commands: To Redis.
-        sink: Is told.
+        sink: Gets what arrives.
         ttl: Seconds for which a room is kept that is not used.
     """
 

@@ -48,7 +48,7 @@ class Session:
         stream: The connection. The caller closes it.
         address: Whose password and database are used.
         settings: See `RedisEngine`.
-        sink: Is told what comes.
+        sink: Gets what arrives.
         hold: Has the messages that are to be numbered.
         publisher_id: See `Publisher`.
     """
