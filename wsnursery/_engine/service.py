@@ -1,8 +1,8 @@
 """A task of the connection's own, for as long as it is needed.
 
 It outlives the user's tasks: no cancel scope around the block reaches it, and only the connection
-cancels it. It never raises. The connection is notified when it has ended, and waits for that before its
-block is left.
+cancels it. It never raises. The connection is notified when it has ended, and waits for that
+before its block is left.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ class Health:
 
     Args:
         app: The application.
-        checks: Functions without arguments that return whether something is available that the process
-            needs, such as the engine of shared rooms. They must not wait. One that raises says no.
+        checks: Functions without arguments that return whether something is available that the
+            process needs, such as the engine of shared rooms. They must not wait. One that raises
+            says no.
         live: The path of the liveness probe.
         readiness: The path of the readiness probe.
     """
