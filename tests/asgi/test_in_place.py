@@ -18,6 +18,7 @@ import pytest
 from wsnursery import (
     Options,
     RemoteProtocolError,
+    Room,
     WebSocket,
     WebSocketDisconnected,
     open_websocket,
@@ -409,6 +410,70 @@ async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
                 await ws.receive()
             assert scope.cancelled_caught
             await ws.receive()
+
+
+# contract: X3, D3
+async def test_a_reader_that_is_cancelled_natively_in_the_turn_of_the_end() -> None:
+    if running_on_trio():
+        pytest.skip("a native cancellation is asyncio's")
+    server = Server()
+
+    async def main() -> None:
+        async with server.open() as ws:
+            await ws.accept()
+            await read(ws, server)
+
+            async def both() -> None:
+                task.cancel()
+                ws._connection.lifecycle.end_abnormally(OSError("gone"))
+
+            ws.start_soon(both)
+            await ws.receive()
+
+    task = asyncio.create_task(main())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+# contract: B1, S1
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_room_sends_in_place(waits: bool) -> None:
+    server, room = Server(), Room("kiwi")
+    async with server.open() as ws:
+        await ws.accept()
+        with room.joined(ws):
+            if waits:
+                server.on_send = partial(anyio.sleep, 0.01)
+            for message in "abc":
+                assert room.publish(message) == 1
+            await anyio.sleep(1)
+    assert server.messages == ["a", "b", "c"]
+
+
+# contract: D1
+async def test_a_room_meets_a_send_that_fails() -> None:
+    server, room = Server(), Room("kiwi")
+    with pytest.raises(WebSocketDisconnected):
+        async with server.open() as ws:
+            await ws.accept()
+            with room.joined(ws):
+                server.on_send = once(OSError("gone"))
+                room.publish("x")
+                await ws.receive()
+
+
+# contract: X9
+async def test_a_room_meets_a_send_that_is_interrupted() -> None:
+    if running_on_trio():
+        pytest.skip("on trio the sender task makes the call")
+    server, room = Server(), Room("kiwi")
+    with pytest.raises(Interrupt):
+        async with server.open() as ws:
+            await ws.accept()
+            with room.joined(ws):
+                server.on_send = once(Interrupt())
+                room.publish("x")
+    assert ws.statistics().send_buffer_used == 0
 
 
 # contract: T5

@@ -204,3 +204,10 @@ async def test_a_group_of_asyncio_inside_a_block_that_the_end_cuts(swallowed: bo
 
     ended = await block(server, body, (3, server.peer.close))
     assert ended.own.code == 1000
+
+
+def test_a_native_cancellation_is_found_behind_what_replaced_it() -> None:
+    replaced = ValueError("in the clean-up")
+    assert not cancellation._has_native_cancellation(replaced)
+    replaced.__context__ = asyncio.CancelledError()
+    assert cancellation._has_native_cancellation(replaced)

@@ -1,9 +1,12 @@
 """What must not happen, and costs nothing if it does."""
 
+import anyio
+import anyio.to_thread
 import pytest
 
-from wsnursery import open_websocket, testing
+from wsnursery import WebSocketDisconnected, open_websocket, testing
 from wsnursery._engine.outbox import SendTicket
+from wsnursery._engine.outcome import hidden_error
 from wsnursery._engine.sender import Sender
 from wsnursery._engine.wire import NO_CONTROL
 
@@ -51,3 +54,53 @@ def test_without_an_incoming_side_nothing_is_controlled() -> None:
     NO_CONTROL.make_room()
     NO_CONTROL.stop()
     assert not NO_CONTROL.is_receiving
+
+
+# contract: D3
+async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
+    """It has not been informed, so its next call informs it."""
+    server = testing.Server()
+    with pytest.raises(WebSocketDisconnected):
+        async with open_websocket(server.scope, server.receive, server.send) as ws:
+            await ws.accept()
+
+            async def both() -> None:
+                scope.cancel()
+                ws._connection.lifecycle.end_abnormally(OSError("gone"))
+
+            with anyio.CancelScope() as scope:
+                ws.start_soon(both)
+                await ws.receive()
+            assert scope.cancelled_caught
+            await ws.receive()
+
+
+# contract: T5
+async def test_a_receive_from_another_thread() -> None:
+    server = testing.Server()
+    async with open_websocket(server.scope, server.receive, server.send) as ws:
+        await ws.accept()
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="event loop"):
+                ws.receive().send(None)
+
+        await anyio.to_thread.run_sync(elsewhere)
+
+
+# contract: X4
+def test_an_error_is_found_behind_an_end_that_was_handled_before() -> None:
+    error, first, last = (
+        ValueError("mine"),
+        WebSocketDisconnected(1000),
+        WebSocketDisconnected(1000),
+    )
+    first.__context__, last.__context__ = error, first
+
+    def is_own(exc: BaseException) -> bool:
+        return isinstance(exc, WebSocketDisconnected)
+
+    assert hidden_error(last, is_own, lambda _: False) is error
+    error.__context__ = None
+    first.__context__ = None
+    assert hidden_error(last, is_own, lambda _: False) is None

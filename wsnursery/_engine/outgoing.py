@@ -184,8 +184,8 @@ class OutgoingSide:
     @staticmethod
     def _retract(ticket: SendTicket) -> None:
         """Take back that the loss notified the caller: the exception does, in the right task."""
-        if ticket.caller is not None:
-            ticket.caller.retract()
+        assert ticket.caller is not None  # its call has waited
+        ticket.caller.retract()
 
     def _abandon(self, ticket: SendTicket, caller: UserTask) -> None:
         """The call that waits for it was cancelled."""

@@ -115,8 +115,7 @@ class InPlaceOutgoing(OutgoingSide):
             self.sender.in_flight = None
             self._go_on()
         if gone:
-            if ticket.lost:
-                self._retract(ticket)
+            self._retract(ticket)
             raise lifecycle.closed_error()
         raise exc
 
