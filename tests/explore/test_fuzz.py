@@ -21,6 +21,8 @@ SECONDS = float(os.environ.get("WSNURSERY_FUZZ_SECONDS", "600"))
 SEEDS = range(1, 201)
 """A few seconds on each backend."""
 
+LEAKS = "a cancellation leaves the block that its own group has caught"
+LEFT = "a task of asyncio.gather outlives a handler that returns from another of its tasks"
 LOST = "a native cancellation is taken back that is not ours, or one of ours is not"
 
 CURED = [
@@ -41,12 +43,15 @@ CURED = [
 
 SINCE: dict[tuple[str, int], tuple[int, str]] = {
     # Programs that still fail: since which minor version of CPython 3, and the fault.
+    ("asyncio", 1795874120424): (11, LEFT),
     ("eager", 1107): (12, LOST),
 }
 BEFORE: dict[tuple[str, int], tuple[int, str]] = {
     # The same, with the first version in which they pass.
     ("asyncio", 721): (13, LOST),
     ("asyncio", 5466): (13, LOST),
+    ("asyncio", 1795874119097): (13, LOST),
+    ("asyncio", 1795874119225): (13, LEAKS),
     ("eager", 130): (13, LOST),
 }
 MINOR = sys.version_info.minor
