@@ -14,7 +14,17 @@ import wsnursery
 
 PACKAGE = Path(wsnursery.__file__).parent
 
-GROUND = {"_codec", "_codes", "_errors", "_handshake", "_options", "_statistics", "_types", "hooks"}
+GROUND = {
+    "_codec",
+    "_codes",
+    "_errors",
+    "_handshake",
+    "_log_fields",
+    "_options",
+    "_statistics",
+    "_types",
+    "hooks",
+}
 """Single files at the top of the package that import nothing but one another."""
 
 MAY_IMPORT = {

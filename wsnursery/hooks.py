@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from ._errors import WebSocketDisconnected, escaped
+from ._log_fields import UNKNOWN_CLIENT, fields_of
 
 if TYPE_CHECKING:
     from ._statistics import WebSocketStatistics
@@ -269,17 +270,13 @@ class LoggingHook:
         """Handle one event. Not a checkpoint."""
         match event:
             case Opened():
-                facts = _NOTHING | {
-                    "ws_id": str(event.connection),
-                    "ws_path": escaped(event.scope.get("path", "")),
-                    "ws_client": _host(event.scope.get("client")),
-                    "ws_accepted": False,
-                }
+                facts: dict[str, Any] = _NOTHING | fields_of(event.scope, event.connection)
+                facts["ws_accepted"] = False
                 self._open[event.connection] = event.time, facts
                 self._logger.info(
                     "websocket opened: %s from %s",
                     facts["ws_path"],
-                    facts["ws_client"] or "an unknown client",
+                    facts["ws_client"] or UNKNOWN_CLIENT,
                     extra=facts,
                 )
             case Accepted():
@@ -323,10 +320,6 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     )
 )
 """The keys of every record of `LoggingHook`."""
-
-
-def _host(client: Any) -> str | None:
-    return escaped(str(client[0])) if client else None
 
 
 def _outcome(event: Closed) -> dict[str, Any]:

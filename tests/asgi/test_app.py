@@ -144,6 +144,23 @@ async def test_a_client_that_leaves_is_a_normal_end(caplog: pytest.LogCaptureFix
     assert where.startswith("/ from ")
 
 
+async def test_a_client_that_leaves_needs_no_id_where_nothing_is_logged() -> None:
+    """Thousands may leave at once, and a random id costs more than the rest of the line."""
+    scopes: list[Any] = []
+
+    @websocket_app
+    async def app(ws: WebSocket) -> None:
+        scopes.append(ws.scope)
+        await ws.accept()
+        while True:
+            await ws.receive()
+
+    async with testing.connect(app) as client:
+        client.close(4001)
+        await client.app_finished()
+    assert "wsnursery.id" not in scopes[0]
+
+
 # contract: X7, X8
 async def test_the_end_of_another_connection_goes_to_the_server() -> None:
     foreign = WebSocketDisconnected(1000)

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import UUID, uuid4
 
-from wsnursery._errors import escaped
+from wsnursery._log_fields import UNKNOWN_CLIENT, fields_of
 from wsnursery._types import Scope
 
 if TYPE_CHECKING:
@@ -36,25 +36,19 @@ def id_of(scope: Scope) -> UUID:
 class ConnectionLog(_Adapter):
     """Logs lines that name one connection, in the text and in the record's fields.
 
-    It is made for each line, because lines are rare and connections are many.
-
-    The fields are those of `LoggingHook`: ``ws_id``, ``ws_path`` and ``ws_client``.
+    It is made for each line, because lines are rare and connections are many. A line that is not
+    logged costs next to nothing: every client that leaves has one for debugging.
     """
 
     def __init__(self, scope: Scope) -> None:
-        client = scope.get("client")
-        super().__init__(
-            _logger,
-            {
-                "ws_id": str(id_of(scope)),
-                "ws_path": escaped(str(scope.get("path", ""))),
-                "ws_client": escaped(str(client[0])) if client else None,
-            },
-        )
+        super().__init__(_logger, {})
+        self._scope = scope
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log one line; the arguments are those of `logging.Logger.log`."""
-        facts = cast("dict[str, Any]", self.extra)
-        whole = f"{msg} (WebSocket %s from %s, %s)"
-        named = (facts["ws_path"], facts["ws_client"] or "an unknown client", facts["ws_id"])
-        self.logger.log(level, whole, *args, *named, extra=facts, **kwargs)
+        if self.isEnabledFor(level):
+            fields = fields_of(self._scope, id_of(self._scope))
+            client = fields["ws_client"] or UNKNOWN_CLIENT
+            named = (fields["ws_path"], client, fields["ws_id"])
+            whole = f"{msg} (WebSocket %s from %s, %s)"
+            self.logger.log(level, whole, *args, *named, extra=fields, **kwargs)
