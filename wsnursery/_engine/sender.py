@@ -208,8 +208,7 @@ class Sender:
                 self._taken(ticket)
         finally:
             self.in_flight = None
-            if self.returned is not None:
-                self.returned.wake()
+            self.wake_block()
 
     def note_start(self) -> None:
         """A raw send of the sender task is under way from now on."""
@@ -326,8 +325,7 @@ class Sender:
             # The task was cancelled before its first step: nothing finishes that raw send.
             self._suspended = self.in_flight = None
             self._wire.sending = False
-        if self.returned is not None:
-            self.returned.wake()
+        self.wake_block()
         if not self.is_stopped and self._outbox.queue:
             self.wake()
 
@@ -355,6 +353,11 @@ class Sender:
             self._queued.wake()
         self._is_watched = False
         return False
+
+    def wake_block(self) -> None:
+        """No raw send is under way: a block may wait for that."""
+        if self.returned is not None:
+            self.returned.wake()
 
     # ------------------------------------------------------------------------ leaving the block
 

@@ -78,8 +78,7 @@ class InPlaceOutgoing(OutgoingSide):
     def _go_on(self) -> None:
         """Continue after a raw send: with a block that waits for it, then with the queue."""
         sender = self.sender
-        if sender.returned is not None:
-            sender.returned.wake()
+        sender.wake_block()
         if self.outbox.queue:
             sender.wake()
         else:
