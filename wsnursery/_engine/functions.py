@@ -54,15 +54,20 @@ def refusing_signature(function: Any, *arguments: object) -> inspect.Signature |
     Returns:
         `None` if it can be called so. A function in C that has no signature passes.
     """
+    signature = _signature_of(function)
     try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return None
-    try:
-        signature.bind(*arguments)
+        if signature is not None:
+            signature.bind(*arguments)
     except TypeError:
         return signature
     return None
+
+
+def _signature_of(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # some functions in C have none
+        return None
 
 
 def typed_signature(handler: Any, kind: type) -> inspect.Signature | None:
@@ -75,9 +80,8 @@ def typed_signature(handler: Any, kind: type) -> inspect.Signature | None:
     Returns:
         `None` for a function in C that has none.
     """
-    try:
-        signature = inspect.signature(handler)
-    except ValueError:
+    signature = _signature_of(handler)
+    if signature is None:
         return None
     first, *others = signature.parameters.values()
     if first.annotation is not first.empty:

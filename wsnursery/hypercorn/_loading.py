@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 from ._config import DeploymentError
 from ._drain import ASGIApp
@@ -63,7 +63,7 @@ def check_app(app: Any, name: str | None = None) -> ASGIApp:
     try:
         signature = inspect.signature(called, follow_wrapped=False)
     except (TypeError, ValueError):  # some builtins have none
-        return app  # type: ignore[no-any-return]
+        return cast("ASGIApp", app)
     try:
         signature.bind(None, None, None)
     except TypeError:
@@ -75,7 +75,7 @@ def check_app(app: Any, name: str | None = None) -> ASGIApp:
         else:
             hint = ". If it makes the application, use --factory, or 'module:name()'"
         raise DeploymentError(f"{wanted}; {given} with {signature}{hint}") from None
-    return app  # type: ignore[no-any-return]
+    return cast("ASGIApp", app)
 
 
 def _kind(app: object) -> str:
