@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from wsnursery import Options, WebSocket, testing
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery._backend.steps import Interrupted
 from wsnursery._engine.connection import Sides
 from wsnursery._engine.websocket import make_websocket

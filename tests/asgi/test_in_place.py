@@ -24,8 +24,8 @@ from wsnursery import (
     open_websocket,
     testing,
 )
-from wsnursery._backend.backend import running_on_trio
 from wsnursery._backend.queues import AsyncioQueue, TrioQueue
+from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
 from wsnursery._engine.filling import READ_AT_ONCE
 from wsnursery._engine.websocket import make_websocket

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from wsnursery._backend.backend import current_backend, running_on_trio
+from wsnursery._backend.backend import current_backend
+from wsnursery._backend.running import running_on_trio
 from wsnursery._backend.timer import LOOK_SECONDS
 
 

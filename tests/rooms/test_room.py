@@ -19,7 +19,7 @@ from wsnursery import (
     open_websocket,
     testing,
 )
-from wsnursery._backend.home import running_loop
+from wsnursery._backend.running import running_loop
 from wsnursery.hooks import BufferFull
 from wsnursery.rooms import Position, RoomStatistics
 

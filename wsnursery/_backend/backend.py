@@ -19,6 +19,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from .home import Home
+from .running import running_on_trio
 from .timer import AsyncioTimer, Timer, TrioTimer
 from .wakeup import AsyncioWakeup, TrioWakeup, Wakeup
 
@@ -74,12 +75,6 @@ def current_backend() -> Backend:
         backend = _on_trio(sys.modules["trio"]) if running_on_trio() else _on_asyncio()
         _running.set(backend)
     return backend
-
-
-def running_on_trio() -> bool:
-    """Whether the calling code runs in trio (also true under trio's guest mode)."""
-    trio = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_run()
 
 
 def _home() -> Home:

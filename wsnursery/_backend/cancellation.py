@@ -19,7 +19,7 @@ from typing import Protocol
 
 import anyio
 
-from .backend import running_on_trio
+from .running import running_on_trio
 
 _LEAKS = sys.version_info < (3, 13)
 """Whether `asyncio.TaskGroup` can leave a cancellation request behind."""

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from threading import get_ident
 
-
-def running_loop() -> object:
-    """What identifies the event loop that runs in this thread; `None` if none does.
-
-    It also works in plain callbacks of the loop, in which no task runs.
-    """
-    trio = sys.modules.get("trio")
-    # trio first, because in its guest mode both run.
-    if trio is not None and trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_trio_token()
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+from .running import running_loop
 
 
 class Home:

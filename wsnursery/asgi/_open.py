@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.meaning import Interpreter, meaningless
 from wsnursery._engine.open_connections import Gone
 from wsnursery._engine.websocket import WebSocket, make_websocket

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.outcome import leaves
 
 BACKENDS = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}

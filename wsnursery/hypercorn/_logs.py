@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import hypercorn.config
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 
 logger = logging.getLogger("wsnursery.hypercorn")
 """What `serve` and `run` say themselves."""

@@ -14,7 +14,7 @@ import anyio
 import hypercorn.config
 from hypercorn.app_wrappers import ASGIWrapper
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery.asgi._socket import ServerConnection, disable_send_eof, drop, socket_of
 
 from ._drain import ASGIApp

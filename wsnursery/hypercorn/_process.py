@@ -16,7 +16,7 @@ import hypercorn.config
 from hypercorn.config import Sockets
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 
 from ._backends import BACKENDS
 from ._config import DeploymentError, check_tls

@@ -14,7 +14,7 @@ import hypercorn.config
 from anyio.abc import TaskGroup
 from hypercorn.config import Sockets
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 
 from ._config import Config
 from ._drain import CUT_SECONDS, ASGIApp, Drain, DrainPolicy

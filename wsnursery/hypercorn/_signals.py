@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn, Self
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery._backend.where import describe_place
 
 from ._logs import logger

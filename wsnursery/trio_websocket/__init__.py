@@ -18,7 +18,7 @@ except ImportError as _missing:
         "wsnursery.trio_websocket needs trio-websocket: pip install 'wsnursery[trio-websocket]'"
     ) from _missing
 
-from wsnursery._backend.backend import running_on_trio
+from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.websocket import Handler, WebSocket
 from wsnursery._options import Options, check_options
 from wsnursery._types import Headers
