@@ -31,3 +31,20 @@ async def end_abnormally_during(
     connection_of(ws).lifecycle.end_abnormally(OSError())
     scope.cancel()
     await anyio.sleep_forever()
+
+
+async def be_cancelled_as_it_ends(ws: WebSocket) -> None:
+    """Receive, and be cancelled in the turn in which the connection ends; then ask again.
+
+    The cancelled call has not informed its task of the end, so the next one does.
+    """
+
+    async def both() -> None:
+        scope.cancel()
+        connection_of(ws).lifecycle.end_abnormally(OSError("gone"))
+
+    with anyio.CancelScope() as scope:
+        ws.start_soon(both)
+        await ws.receive()
+    assert scope.cancelled_caught
+    await ws.receive()

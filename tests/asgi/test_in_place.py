@@ -15,6 +15,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from tests._helpers import be_cancelled_as_it_ends
 from wsnursery import (
     Options,
     RemoteProtocolError,
@@ -28,7 +29,7 @@ from wsnursery._backend.queues import AsyncioQueue, TrioQueue
 from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
 from wsnursery._engine.filling import READ_AT_ONCE
-from wsnursery._engine.websocket import make_websocket
+from wsnursery._engine.websocket import connection_of, make_websocket
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, TrioOutgoing
 from wsnursery.asgi._transport import ASGITransport
@@ -400,16 +401,7 @@ async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
         async with server.open() as ws:
             await ws.accept()
             await read(ws, server)
-
-            async def both() -> None:
-                scope.cancel()
-                ws._connection.lifecycle.end_abnormally(OSError("gone"))
-
-            with anyio.CancelScope() as scope:
-                ws.start_soon(both)
-                await ws.receive()
-            assert scope.cancelled_caught
-            await ws.receive()
+            await be_cancelled_as_it_ends(ws)
 
 
 # contract: X3, D3
@@ -425,7 +417,7 @@ async def test_a_reader_that_is_cancelled_natively_in_the_turn_of_the_end() -> N
 
             async def both() -> None:
                 task.cancel()
-                ws._connection.lifecycle.end_abnormally(OSError("gone"))
+                connection_of(ws).lifecycle.end_abnormally(OSError("gone"))
 
             ws.start_soon(both)
             await ws.receive()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -769,21 +770,28 @@ def own_queue() -> tuple[Callable[[Any], None], Any]:
     return queue.put_nowait, queue.get
 
 
-# contract: R1
-@pytest.mark.parametrize("bound", [1, 3, 8])
-async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(bound: int) -> None:
-    """On a server whose queue a reader receives from itself: the one in hand is not lost."""
+@asynccontextmanager
+async def unread(count: int, bound: int) -> AsyncGenerator[tuple[WebSocket, Callable[[Any], None]]]:
+    """A block whose server has a queue of its own, from which no task has read so many messages."""
     server = testing.Server()
     put, receive = own_queue()
     put({"type": "websocket.connect"})
-    got: list[str | bytes] = []
     options = Options(receive_buffer=bound)
     async with open_websocket(server.scope, receive, server.send, options=options) as ws:
         await server.receive()
         await ws.accept()
-        for number in range(50):
+        for number in range(count):
             put({"type": "websocket.receive", "text": str(number)})
         await anyio.sleep(1)  # no task reads: the receiver task does
+        yield ws, put
+
+
+# contract: R1
+@pytest.mark.parametrize("bound", [1, 3, 8])
+async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(bound: int) -> None:
+    """On a server whose queue a reader receives from itself: the one in hand is not lost."""
+    got: list[str | bytes] = []
+    async with unread(50, bound) as (ws, put):
         with anyio.move_on_after(1):
             while len(got) < 50:
                 got.append(await ws.receive())
@@ -797,17 +805,8 @@ async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(
 @pytest.mark.parametrize("bound", [1, 3])
 async def test_receive_nowait_does_not_overtake_a_message_in_hand(bound: int) -> None:
     """The receiver task waits for room with it, while more is in the server's own queue."""
-    server = testing.Server()
-    put, receive = own_queue()
-    put({"type": "websocket.connect"})
     got: list[str | bytes] = []
-    options = Options(receive_buffer=bound)
-    async with open_websocket(server.scope, receive, server.send, options=options) as ws:
-        await server.receive()
-        await ws.accept()
-        for number in range(10):
-            put({"type": "websocket.receive", "text": str(number)})
-        await anyio.sleep(1)
+    async with unread(10, bound) as (ws, put):
         while len(got) < 10:
             try:
                 got.append(ws.receive_nowait())

@@ -786,7 +786,7 @@ async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> No
 
 # contract: D5
 async def test_the_close_timeout_ends_it_for_who_goes_on() -> None:
-    """After the own close the connection is given `close_timeout` seconds to end."""
+    """After its own close the connection is given `close_timeout` seconds to end."""
     server, log = testing.Server(answers_close=False), Log()
 
     async def body(ws: WebSocket) -> None:

@@ -4,10 +4,12 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from tests._helpers import be_cancelled_as_it_ends
 from wsnursery import WebSocketDisconnected, open_websocket, testing
 from wsnursery._engine.outbox import SendTicket
 from wsnursery._engine.outcome import hidden_error
 from wsnursery._engine.sender import Sender
+from wsnursery._engine.websocket import connection_of
 from wsnursery._engine.wire import NO_CONTROL
 
 
@@ -37,7 +39,7 @@ async def test_a_bug_in_a_service_task_leaves_the_block_with_a_note() -> None:
     with pytest.raises(ValueError, match="mine") as caught:
         async with open_websocket(server.scope, server.receive, server.send) as ws:
             await ws.accept()
-            ws._connection.lifecycle.service_ended(ValueError("mine"))
+            connection_of(ws).lifecycle.service_ended(ValueError("mine"))
             await ws.receive()
     assert caught.value.__notes__ == ["this is a bug in wsnursery: please report it"]
 
@@ -63,16 +65,7 @@ async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
     with pytest.raises(WebSocketDisconnected):
         async with open_websocket(server.scope, server.receive, server.send) as ws:
             await ws.accept()
-
-            async def both() -> None:
-                scope.cancel()
-                ws._connection.lifecycle.end_abnormally(OSError("gone"))
-
-            with anyio.CancelScope() as scope:
-                ws.start_soon(both)
-                await ws.receive()
-            assert scope.cancelled_caught
-            await ws.receive()
+            await be_cancelled_as_it_ends(ws)
 
 
 # contract: T5

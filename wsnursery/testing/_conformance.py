@@ -286,7 +286,7 @@ CHECKS: dict[str, Check] = {
     "messages of every kind pass both ways, unchanged (R1, S6)": _messages,
     "the messages of many tasks keep their order (S1)": _many_senders,
     "what came before the peer's close is read, then the loop ends (R5, R6)": _peer_closes,
-    "the own close follows what was queued, with its code and reason (C2, D6)": _own_close,
+    "a close of yours follows what was queued, with its code and reason (C2, D6)": _own_close,
     "the end of the body closes with 1000 (C4)": _normal_end,
     "an error of the body leaves as it is and closes with 1011 (X1)": _failing_body,
     "a cancellation from outside closes with 1001 and goes on (X5)": _cancelled_body,
