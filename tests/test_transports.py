@@ -12,7 +12,7 @@ from tests._pairs import BytePipe, asgi, pipes, sansio, trio_client, trio_server
 from tests.trio_websocket._peers import Peer
 from wsnursery import WebSocket, transports
 from wsnursery.testing import virtual_backend
-from wsnursery.testing._conformance import CHECKS
+from wsnursery.testing._conformance import TRANSPORT_CHECKS
 
 BOTH = ["asyncio", "trio"]
 PAIRS = [
@@ -26,11 +26,11 @@ PAIRS = [
 # ---------------------------------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("rule", CHECKS)
+@pytest.mark.parametrize("rule", TRANSPORT_CHECKS)
 @pytest.mark.parametrize(("pair", "backend"), PAIRS)
 def test_contract(pair: Any, backend: str, rule: str) -> None:
     name, options = virtual_backend(backend)
-    anyio.run(CHECKS[rule], pair, backend=name, backend_options=options)
+    anyio.run(TRANSPORT_CHECKS[rule], pair, backend=name, backend_options=options)
 
 
 # --------------------------------------------------------------------------------- the third one

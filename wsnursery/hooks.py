@@ -270,7 +270,7 @@ class LoggingHook:
         """Handle one event. Not a checkpoint."""
         match event:
             case Opened():
-                facts: dict[str, Any] = _NOTHING | fields_of(event.scope, event.connection)
+                facts: dict[str, Any] = _EMPTY_FIELDS | fields_of(event.scope, event.connection)
                 facts["ws_accepted"] = False
                 self._open[event.connection] = event.time, facts
                 self._logger.info(
@@ -300,7 +300,7 @@ class LoggingHook:
                 pass
 
 
-_NOTHING: dict[str, Any] = dict.fromkeys(
+_EMPTY_FIELDS: dict[str, Any] = dict.fromkeys(
     (
         "ws_id",
         "ws_path",

@@ -32,21 +32,21 @@ from .asgi._open import open_interpreted
 __all__ = ["endpoint", "open_websocket"]
 
 
-Handler = Callable[..., Awaitable[object]]
+AnyHandler = Callable[..., Awaitable[object]]
 Endpoint = Callable[..., Coroutine[Any, Any, None]]
 
 
 @overload
-def endpoint(handler: Handler, /, *, options: Options = ...) -> Endpoint: ...
+def endpoint(handler: AnyHandler, /, *, options: Options = ...) -> Endpoint: ...
 
 
 @overload
-def endpoint(*, options: Options = ...) -> Callable[[Handler], Endpoint]: ...
+def endpoint(*, options: Options = ...) -> Callable[[AnyHandler], Endpoint]: ...
 
 
 def endpoint(
-    handler: Handler | None = None, /, *, options: Options = Options()
-) -> Endpoint | Callable[[Handler], Endpoint]:
+    handler: AnyHandler | None = None, /, *, options: Options = Options()
+) -> Endpoint | Callable[[AnyHandler], Endpoint]:
     """Turn a handler into an endpoint of Starlette or FastAPI.
 
     Use it under the framework's decorator, with or without options::
@@ -74,7 +74,7 @@ def endpoint(
     """
     check_options(options)
 
-    def decorate(handler: Handler) -> Endpoint:
+    def decorate(handler: AnyHandler) -> Endpoint:
         own, starlettes, signature = _parameters(handler)
         whole = inspect.signature(handler)
 
@@ -95,7 +95,7 @@ def endpoint(
     return decorate if handler is None else decorate(handler)
 
 
-def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
+def _parameters(handler: AnyHandler) -> tuple[str, str, inspect.Signature]:
     """Return the parameter for our WebSocket, the one for Starlette's, and the new signature.
 
     The framework fills in the parameters of the new signature. If the handler has no parameter for
@@ -128,7 +128,7 @@ def _parameters(handler: Handler) -> tuple[str, str, inspect.Signature]:
     return own, starlettes, signature.replace(parameters=filled_in)
 
 
-def _resolved(annotation: Any, handler: Handler) -> Any:
+def _resolved(annotation: Any, handler: AnyHandler) -> Any:
     """Resolve an annotation, which may be a string.
 
     Resolve it here, because older releases of FastAPI look for its names in the module of the

@@ -9,7 +9,7 @@ import pytest
 from wsnursery import testing
 from wsnursery.asgi._servers import (
     GONE_SIGNS,
-    GRANIAN,
+    GRANIAN_TRAITS,
     HYPERCORN,
     ORDINARY,
     means_gone,
@@ -105,9 +105,9 @@ def test_what_is_no_refusal_of_a_code(code: int, exc: Exception) -> None:
 
 
 def test_granian_is_known_by_its_scope() -> None:
-    assert traits_of({"extensions": {"http.response.pathsend": {}}}) is GRANIAN
-    assert not GRANIAN.drains
-    assert GRANIAN.receive_blocks_close
+    assert traits_of({"extensions": {"http.response.pathsend": {}}}) is GRANIAN_TRAITS
+    assert not GRANIAN_TRAITS.drains
+    assert GRANIAN_TRAITS.receive_blocks_close
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_servers_in_memory_are_known(
     """An old uvicorn announces the same ASGI as Hypercorn: it is drained for nothing."""
     scope = testing.Server(personality=personality).scope
     if personality.name.startswith("granian"):
-        assert traits_of(scope) is GRANIAN
+        assert traits_of(scope) is GRANIAN_TRAITS
     elif personality.name.startswith("hypercorn") or personality.name == "uvicorn-old":
         assert traits_of(scope) is HYPERCORN
     else:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.asgi._sockets import ASYNCIO, HTTP_1, HTTP_2, TRIO, Socket, send_over, tcp_server
-from wsnursery.asgi._socket import ServerConnection, connection_of, disable_send_eof, drop
+from wsnursery.asgi._socket import ServerConnection, disable_send_eof, drop, server_connection_of
 
 
 @pytest.mark.parametrize("module", [TRIO, ASYNCIO])
@@ -14,7 +14,9 @@ from wsnursery.asgi._socket import ServerConnection, connection_of, disable_send
 def test_it_is_found_below_send(module: str, protocol: str, shared: bool) -> None:
     sock = Socket()
     server = tcp_server(module, sock)
-    assert connection_of(send_over(server, protocol)) == ServerConnection(server, sock, shared)
+    assert server_connection_of(send_over(server, protocol)) == ServerConnection(
+        server, sock, shared
+    )
 
 
 async def send(event: Any) -> None:
@@ -32,12 +34,12 @@ class Middleware:
     "unknown", [send, partial(send), Middleware().send], ids=["function", "partial", "method"]
 )
 def test_nothing_is_found_below_what_is_not_known(unknown: Any) -> None:
-    assert connection_of(unknown) is None
+    assert server_connection_of(unknown) is None
 
 
 def test_it_looks_no_deeper_than_it_has_to() -> None:
     server = tcp_server(TRIO, Socket())
-    assert connection_of(send_over(tcp_server_below(server))) is None
+    assert server_connection_of(send_over(tcp_server_below(server))) is None
 
 
 def tcp_server_below(server: Any) -> Any:
@@ -46,7 +48,7 @@ def tcp_server_below(server: Any) -> Any:
 
 
 def dropped(server: Any) -> None:
-    connection = connection_of(send_over(server))
+    connection = server_connection_of(send_over(server))
     assert connection is not None
     drop(connection.server, connection.socket)
 
@@ -79,11 +81,11 @@ def test_tls_that_is_closed_has_no_socket_on_asyncio() -> None:
         raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
 
     server.writer.get_extra_info = get_extra_info
-    assert connection_of(send_over(server)) is None
+    assert server_connection_of(send_over(server)) is None
 
 
 def made_harmless(server: Any) -> None:
-    connection = connection_of(send_over(server))
+    connection = server_connection_of(send_over(server))
     assert connection is not None
     disable_send_eof(connection)
 

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from wsnursery._doctor._commands import ALIASES, APPLICATION, NAMES, parse
+from wsnursery._doctor._commands import ALIASES, APPLICATION, KNOWN_SERVERS, parse
 
 
-@pytest.mark.parametrize("name", [*NAMES, *ALIASES])
+@pytest.mark.parametrize("name", [*KNOWN_SERVERS, *ALIASES])
 def test_a_known_name_runs_with_this_interpreter(name: str) -> None:
     command = parse(name)
     filled = command.filled("127.0.0.1", 8000)

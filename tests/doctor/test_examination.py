@@ -16,7 +16,9 @@ def scripts(runs: Sequence[_examination.ExaminationRun]) -> list[str]:
     return [script for run in runs for script in run.scripts]
 
 
-@pytest.mark.parametrize(("kind", "table"), [("raw", _raw.SCRIPTS), ("ours", _ours.SCRIPTS)])
+@pytest.mark.parametrize(
+    ("kind", "table"), [("raw", _raw.RAW_SCRIPTS), ("ours", _ours.OUR_SCRIPTS)]
+)
 def test_every_script_runs(kind: str, table: dict[str, Any]) -> None:
     names = {
         script.split("/")[1] for script in scripts((*OURS, *RAW, *SHUTDOWNS)) if kind in script
@@ -63,12 +65,12 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLab], tuple[Findings
 
     def visit(lab: FakeLab) -> tuple[Findings, list[str]]:
         @contextmanager
-        def opened(command: object) -> Iterator[FakeLab]:
+        def opened_lab(command: object) -> Iterator[FakeLab]:
             lab.done.append("start")
             yield lab
 
         progress: list[str] = []
-        monkeypatch.setattr(_examination, "opened", opened)
+        monkeypatch.setattr(_examination, "opened_lab", opened_lab)
         return examine(parse("uvicorn"), progress.append), progress
 
     return visit

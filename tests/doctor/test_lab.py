@@ -13,7 +13,7 @@ import pytest
 from wsnursery._doctor import _lab
 from wsnursery._doctor._bench import ENVIRONMENT_VARIABLE
 from wsnursery._doctor._commands import Command
-from wsnursery._doctor._lab import Lab, opened
+from wsnursery._doctor._lab import Lab, opened_lab
 from wsnursery._doctor._process import HOST
 
 Answer = Callable[[bytes, socket.socket, int], None]
@@ -134,7 +134,7 @@ def test_a_server_that_is_gone() -> None:
         assert subject.run(["raw/hello/"]) == {"raw/hello/": {"over": False, "reached": False}}
 
 
-def test_opened_tells_the_server_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opened_lab_gives_the_server_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     ports: list[int] = []
     process: Any = object()
 
@@ -144,7 +144,7 @@ def test_opened_tells_the_server_the_port(monkeypatch: pytest.MonkeyPatch) -> No
         yield process
 
     monkeypatch.setattr(_lab, "started", started)
-    with opened(Command("shown", ())) as subject:
+    with opened_lab(Command("shown", ())) as subject:
         socket.create_connection((HOST, ports[0])).close()
         assert subject.process is process
     assert ENVIRONMENT_VARIABLE not in os.environ

@@ -7,14 +7,14 @@ import anyio
 import pytest
 
 from tests.doctor._director import Director
-from wsnursery._doctor._ours import CHILDREN, SCRIPTS
+from wsnursery._doctor._ours import CHILDREN, OUR_SCRIPTS
 from wsnursery.testing import GRANIAN, HYPERCORN_TRIO, SILENT, UVICORN, Personality
 
 PERSONALITIES = [HYPERCORN_TRIO, UVICORN, GRANIAN]
 
 
 async def run(script: str, personality: Personality, variant: str = "") -> dict[str, Any]:
-    return await Director(personality, variant).run(SCRIPTS[script])
+    return await Director(personality, variant).run(OUR_SCRIPTS[script])
 
 
 def assert_ended(facts: dict[str, Any], outcome: str | None) -> None:
@@ -69,7 +69,7 @@ async def test_unread() -> None:
         return await ask(action, **arguments)
 
     director.bench.ask = ask_with_flood
-    await director.run(SCRIPTS["unread"])
+    await director.run(OUR_SCRIPTS["unread"])
     assert_ended(director.facts, None)
     assert 0 < director.facts["kept"] <= 64
 
@@ -84,7 +84,7 @@ async def test_cancelled_receive_ends_if_messages_are_lost() -> None:
     director = Director(SILENT)
     order = director.order
     director.bench.order = lambda action, **_: order(action, count=399)
-    await director.run(SCRIPTS["cancelled_receive"])
+    await director.run(OUR_SCRIPTS["cancelled_receive"])
     assert director.facts["lost"] == 1
 
 
@@ -96,13 +96,13 @@ async def test_concurrent_sends() -> None:
 
 async def test_end_by_returning() -> None:
     director = Director(SILENT, "return")
-    await director.run(SCRIPTS["end"])
+    await director.run(OUR_SCRIPTS["end"])
     assert_ended(director.facts, None)
 
 
 async def test_end_by_closing() -> None:
     director = Director(SILENT, "close")
-    await director.run(SCRIPTS["end"])
+    await director.run(OUR_SCRIPTS["end"])
     assert_ended(director.facts, None)
     assert await director.seen_code() == 1001
 
@@ -110,14 +110,14 @@ async def test_end_by_closing() -> None:
 async def test_end_by_raising() -> None:
     director = Director(SILENT, "raise")
     with pytest.raises(LookupError, match="on purpose"):
-        await director.run(SCRIPTS["end"])
+        await director.run(OUR_SCRIPTS["end"])
     assert_ended(director.facts, "LookupError")
 
 
 async def test_early_frame() -> None:
     director = Director(SILENT)
     director.server.peer.send_nowait("early")
-    await director.run(SCRIPTS["early_frame"])
+    await director.run(OUR_SCRIPTS["early_frame"])
     assert director.facts["received"] == "early"
 
 
@@ -130,6 +130,6 @@ async def test_shutdown_by_cancellation() -> None:
     director = Director(SILENT)
     with anyio.CancelScope() as scope:
         director.on_terminate = scope.cancel
-        await director.run(SCRIPTS["shutdown"])
+        await director.run(OUR_SCRIPTS["shutdown"])
     assert scope.cancelled_caught
     assert director.facts["cleaned"] == CHILDREN

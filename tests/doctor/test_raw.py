@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.doctor._director import Director
-from wsnursery._doctor._raw import MOST_BYTES, SCRIPTS, SIZE, versions
+from wsnursery._doctor._raw import MOST_BYTES, RAW_SCRIPTS, SIZE, versions
 from wsnursery.testing import (
     GRANIAN,
     HYPERCORN_TRIO,
@@ -20,7 +20,7 @@ from wsnursery.testing import (
 
 
 async def run(script: str, personality: Personality, variant: str = "") -> dict[str, Any]:
-    return await Director(personality, variant).run(SCRIPTS[script])
+    return await Director(personality, variant).run(RAW_SCRIPTS[script])
 
 
 async def test_hello(anyio_backend_name: str) -> None:
@@ -69,7 +69,7 @@ async def test_send_loop_on_a_server_with_checkpoints() -> None:
         await director.server.send(event)
 
     director.bench.send = send
-    facts = await director.run(SCRIPTS["send_loop"])
+    facts = await director.run(RAW_SCRIPTS["send_loop"])
     assert (facts["outcome"], facts["sent"]) == ("returned", 2000)
     assert facts["ticks"] > 100
 
@@ -101,7 +101,7 @@ async def test_send_that_never_blocks() -> None:
 
 async def test_full_queue() -> None:
     director = Director(replace(HYPERCORN_TRIO, send_waits_for_queue=False))
-    await director.run(SCRIPTS["full_queue"])
+    await director.run(RAW_SCRIPTS["full_queue"])
     assert [send["outcome"] for send in director.facts["sends"]] == ["returned"] * 3
     assert director.facts["receive"]["messages"] == 300
 
@@ -127,7 +127,7 @@ async def test_cancelled_receive_that_loses() -> None:
         return event
 
     director.bench.receive = forgetful
-    await director.run(SCRIPTS["cancelled_receive"])
+    await director.run(RAW_SCRIPTS["cancelled_receive"])
     assert director.facts["lost"] == 1
 
 
@@ -149,7 +149,7 @@ async def test_concurrent_sends_that_fail() -> None:
 
     director.bench.send = assertive
     director.bench.ask = _reads_nothing
-    await director.run(SCRIPTS["concurrent_send"])
+    await director.run(RAW_SCRIPTS["concurrent_send"])
     assert director.facts["failed"]["error"] == "AssertionError"
 
 
@@ -161,7 +161,7 @@ async def _reads_nothing(action: str, **arguments: Any) -> int:
 @pytest.mark.parametrize("variant", ["return", "early-return"])
 async def test_end_by_returning(variant: str) -> None:
     director = Director(SILENT, variant)
-    await director.run(SCRIPTS["end"])
+    await director.run(RAW_SCRIPTS["end"])
     assert director.server.peer.accepted is (variant == "return")
     assert director.facts == {}
 
@@ -169,7 +169,7 @@ async def test_end_by_returning(variant: str) -> None:
 @pytest.mark.parametrize("personality", [SILENT, RAISES_OSERROR])
 async def test_end_with_a_code(personality: Personality) -> None:
     director = Director(personality, "close-1011")
-    await director.run(SCRIPTS["end"])
+    await director.run(RAW_SCRIPTS["end"])
     assert director.facts["outcome"] == "returned"
     assert await director.seen_code() == 1011
 
@@ -178,14 +178,14 @@ async def test_end_with_a_code(personality: Personality) -> None:
 async def test_end_by_raising(variant: str) -> None:
     director = Director(SILENT, variant)
     with pytest.raises(LookupError, match="on purpose"):
-        await director.run(SCRIPTS["end"])
+        await director.run(RAW_SCRIPTS["end"])
     assert director.server.peer.accepted is (variant == "raise")
 
 
 async def test_early_frame() -> None:
     director = Director(SILENT)
     director.server.peer.send_nowait("early")
-    await director.run(SCRIPTS["early_frame"])
+    await director.run(RAW_SCRIPTS["early_frame"])
     assert director.facts["accept"]["outcome"] == "returned"
     assert director.facts["receive"]["event"] == "websocket.receive"
 
@@ -204,6 +204,6 @@ async def test_shutdown_by_cancellation(variant: str) -> None:
     director = Director(SILENT, variant)
     with anyio.CancelScope() as scope:
         director.on_terminate = scope.cancel
-        await director.run(SCRIPTS["shutdown"])
+        await director.run(RAW_SCRIPTS["shutdown"])
     assert scope.cancelled_caught
     assert director.facts["notified"]["outcome"] == "cancelled"

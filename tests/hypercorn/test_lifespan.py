@@ -11,7 +11,7 @@ import trio
 from tests.contract._bench import about
 from wsnursery.hypercorn._backends import wrong_backend
 from wsnursery.hypercorn._config import DeploymentError
-from wsnursery.hypercorn._lifespan import Lifespan
+from wsnursery.hypercorn._lifespan import GuardedLifespan
 
 
 class Wire:
@@ -36,7 +36,7 @@ async def test_what_it_raises_in_its_startup_stops_the_server() -> None:
         await receive()
         raise LookupError("no database")
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     await lifespan({"type": "lifespan"}, wire.receive, wire.send)
     assert wire.sent == ["lifespan.startup.failed"]
     assert lifespan.has_failed
@@ -47,7 +47,7 @@ async def test_one_that_raises_before_does_not_support_it() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise NotImplementedError(scope["type"])
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     with pytest.raises(NotImplementedError):
         await lifespan({"type": "lifespan"}, wire.receive, wire.send)
     assert wire.sent == []
@@ -60,7 +60,7 @@ async def test_what_it_raises_later_is_the_servers_business() -> None:
         await send({"type": "lifespan.startup.complete"})
         raise LookupError
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     with pytest.raises(LookupError):
         await lifespan({"type": "lifespan"}, wire.receive, wire.send)
     assert lifespan.failure is None
@@ -77,7 +77,7 @@ async def test_the_other_backend_in_the_lifespan_is_a_sentence(anyio_backend_nam
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise other_error(anyio_backend_name)
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     await lifespan({"type": "lifespan"}, wire.receive, wire.send)
     assert isinstance(lifespan.failure, DeploymentError)
     assert "start it with `-k " in str(lifespan.failure)
@@ -89,7 +89,7 @@ async def test_the_other_backend_in_a_handler_is_said_once(
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise other_error(anyio_backend_name)
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     for _ in range(2):
         with pytest.raises(RuntimeError):
             await lifespan({"type": "http"}, wire.receive, wire.send)
@@ -106,7 +106,7 @@ async def test_it_is_shut_down_though_the_server_waits(seconds: float) -> None:
             await send({"type": f"{got[-1]}.complete"})
         await anyio.sleep(seconds)
 
-    lifespan, wire = Lifespan(app), Wire()
+    lifespan, wire = GuardedLifespan(app), Wire()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lifespan, {"type": "lifespan"}, wire.receive, wire.send)
         await anyio.sleep(1)
@@ -119,7 +119,7 @@ async def test_it_is_shut_down_though_the_server_waits(seconds: float) -> None:
 
 async def test_where_there_is_none_nothing_is_waited_for() -> None:
     began = anyio.current_time()
-    await Lifespan(anyio.lowlevel.checkpoint).shut_down(3)  # type: ignore[arg-type]
+    await GuardedLifespan(anyio.lowlevel.checkpoint).shut_down(3)  # type: ignore[arg-type]
     assert anyio.current_time() == about(began)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.asgi._sockets import ASYNCIO, TRIO, Socket, tcp_server
 from wsnursery import testing
-from wsnursery.hypercorn._network import HANGUP, LOOK_SECONDS, NetworkConnections
+from wsnursery.hypercorn._network import HANGUP, HANGUP_CHECK_SECONDS, NetworkConnections
 from wsnursery.hypercorn._protocol import rebound
 
 Serve = Callable[[Any], Awaitable[None]]
@@ -144,12 +144,12 @@ async def test_a_peer_that_has_closed_is_noticed(
             theirs.close()
         else:
             theirs.shutdown(socket.SHUT_WR)
-        await anyio.sleep(10 + 2 * LOOK_SECONDS + 0.1)
+        await anyio.sleep(10 + 2 * HANGUP_CHECK_SECONDS + 0.1)
         assert told == [serving]
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(HANGUP_CHECK_SECONDS)
         # Its application did not end: it is cancelled.
         assert serving.ended is not None
-        assert serving.ended <= began + 10 + 3 * LOOK_SECONDS
+        assert serving.ended <= began + 10 + 3 * HANGUP_CHECK_SECONDS
         tasks.cancel_scope.cancel()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
-from wsnursery.timeline._entries import Entry, Message, entry_of
+from wsnursery.timeline._entries import Entry, MessageEntry, entry_of
 
 NAMES = {0: "body", 1: "ticker"}
 
@@ -78,7 +78,7 @@ def test_every_event(event: hooks.Event, kind: str, sentence: str) -> None:
 
 @pytest.mark.parametrize(("kind", "buffer"), [("received", "receive"), ("sent", "send")])
 def test_messages(kind: Any, buffer: str) -> None:
-    made = Message(7, 1.5, kind, 5).entry(ev.ID)
+    made = MessageEntry(7, 1.5, kind, 5).entry(ev.ID)
     assert (made.number, made.connection, made.time) == (7, ev.ID, 1.5)
     assert (made.kind, made.buffer, made.messages, made.size) == (kind, buffer, 1, 5)
     assert str(made) == f"{kind} 5 bytes"

@@ -111,11 +111,16 @@ def announcement(raw: list[Facts]) -> str:
     return f"announces {announced}, denial responses: {'yes' if denial else 'no'}"
 
 
-NAMES = {"close_frame": "close 4001", "reset": "reset", "fin": "FIN", "half_close": "half-close"}
+WAY_NAMES = {
+    "close_frame": "close 4001",
+    "reset": "reset",
+    "fin": "FIN",
+    "half_close": "half-close",
+}
 
 
 def codes(raw: list[Facts]) -> str:
-    return _grouped((NAMES[way], _code(facts)) for way, facts in zip(WAYS, raw, strict=True))
+    return _grouped((WAY_NAMES[way], _code(facts)) for way, facts in zip(WAYS, raw, strict=True))
 
 
 def _code(facts: Facts) -> str:
@@ -132,7 +137,7 @@ def our_codes(ours: list[Facts]) -> Answer:
     if bad:
         return Answer("; ".join(map(_outcome, bad)), Verdict.BROKEN)
     codes = _grouped(
-        (NAMES[way], f"code {f['read_code']}") for way, f in zip(WAYS, readers, strict=True)
+        (WAY_NAMES[way], f"code {f['read_code']}") for way, f in zip(WAYS, readers, strict=True)
     )
     return Answer(
         f"a reading loop ends, a busy handler gets one WebSocketDisconnected ({codes}); "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 APPLICATION = "wsnursery._doctor.application:app"
 """The application that replaces `{app}`."""
 
-NAMES = {
+KNOWN_SERVERS = {
     "hypercorn-trio": "hypercorn -k trio {app} -b {bind}",
     "hypercorn-asyncio": "hypercorn -k asyncio {app} -b {bind}",
     "hypercorn-uvloop": "hypercorn -k uvloop {app} -b {bind}",
@@ -58,18 +58,18 @@ def parse(text: str) -> Command:
         ValueError: It is neither. The message says what to write.
     """
     name = ALIASES.get(text, text)
-    if name in NAMES:
-        shown = NAMES[name]
+    if name in KNOWN_SERVERS:
+        shown = KNOWN_SERVERS[name]
         # Run it with this interpreter, regardless of the search path.
         return Command(shown, (sys.executable, "-m", *shlex.split(shown)))
     if not text.strip() or " " not in text.strip():
         raise ValueError(
             f"the server must be a known name or a command, got {text!r}: choose from "
-            f"{', '.join(NAMES)}"
+            f"{', '.join(KNOWN_SERVERS)}"
         )
     if "{app}" not in text or not ("{bind}" in text or "{port}" in text):
         raise ValueError(
             "the command must contain {app} and {bind} (or {host} and {port}), "
-            f"as in {NAMES['hypercorn-trio']!r}"
+            f"as in {KNOWN_SERVERS['hypercorn-trio']!r}"
         )
     return Command(text, tuple(shlex.split(text, posix=os.name == "posix")))

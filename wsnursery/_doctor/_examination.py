@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ._client import Facts
 from ._commands import Command
-from ._lab import Lab, opened
+from ._lab import Lab, opened_lab
 from ._process import CannotExamine
 
 WAYS = ("close_frame", "reset", "fin", "half_close")
@@ -98,7 +98,7 @@ def examine(command: Command, progress: Callable[[str], None]) -> Findings:
         CannotExamine: The server does not start, or does not serve the probes.
     """
     findings = Findings()
-    with opened(command) as lab:
+    with opened_lab(command) as lab:
         _run(lab, WARM_UP, findings)
         if not findings.facts[WARM_UP.scripts[0]]["reached"]:
             raise CannotExamine(
@@ -113,13 +113,13 @@ def examine(command: Command, progress: Callable[[str], None]) -> Findings:
             _run(lab, run, findings)
         if lab.process.answers():
             findings.left_over = _left_over(lab, before)
-    with opened(command) as lab:
+    with opened_lab(command) as lab:
         for run in RAW:
             progress(run.scripts[0])
             _run(lab, run, findings)
     for run in SHUTDOWNS:
         progress(run.scripts[0])
-        with opened(command) as lab:
+        with opened_lab(command) as lab:
             _run(lab, run, findings)
     return findings
 

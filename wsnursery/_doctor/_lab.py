@@ -105,7 +105,7 @@ class Lab:
 
 
 @contextmanager
-def opened(command: Command) -> Generator[Lab]:
+def opened_lab(command: Command) -> Generator[Lab]:
     """Start the server, and end it afterwards.
 
     Raises:

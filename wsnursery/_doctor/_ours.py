@@ -240,7 +240,7 @@ async def shutdown(bench: Bench) -> None:
     await _run(bench, body, close_timeout=1.0)
 
 
-SCRIPTS: dict[str, Script] = {
+OUR_SCRIPTS: dict[str, Script] = {
     script.__name__: script
     for script in (
         leave,

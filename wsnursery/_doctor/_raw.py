@@ -18,7 +18,7 @@ from ._client import Facts
 
 Script = Callable[[Bench], Awaitable[None]]
 
-SERVERS = ("hypercorn", "anycorn", "uvicorn", "granian", "daphne")
+SERVER_PACKAGES = ("hypercorn", "anycorn", "uvicorn", "granian", "daphne")
 """The packages of servers whose version is reported."""
 LIBRARIES = ("anyio", "trio", "uvloop", "wsproto", "websockets", "autobahn", "wsnursery")
 """Other packages that affect the behaviour, if the process has loaded them."""
@@ -38,7 +38,7 @@ async def hello(bench: Bench) -> None:
         extensions=sorted(bench.scope.get("extensions") or ()),
         backend=backend(),
         python=platform.python_version(),
-        server=versions(SERVERS),
+        server=versions(SERVER_PACKAGES),
         libraries=versions(LIBRARIES),
     )
 
@@ -271,7 +271,7 @@ async def shutdown(bench: Bench) -> None:
 SHUTDOWN_SECONDS = 5.0
 """Seconds to wait for a server to end the application. Hypercorn's default is 3 seconds."""
 
-SCRIPTS: dict[str, Script] = {
+RAW_SCRIPTS: dict[str, Script] = {
     script.__name__: script
     for script in (
         hello,

@@ -12,7 +12,7 @@ from ._commands import Command
 from ._examination import Findings
 from ._questions import Row
 
-MARGIN = 19
+LABEL_WIDTH = 19
 """The width of the column with the names of the rows."""
 
 
@@ -36,7 +36,7 @@ def as_text(command: Command, findings: Findings, rows: Sequence[Row], width: in
         parts = (row.name, row.asks), ("  server", row.server), ("  wsnursery", promised)
         for name, words in (*parts, ("  how", row.does)):
             if words:
-                lines += _wrapped(f"{name:{MARGIN}}", words, width)
+                lines += _wrapped(f"{name:{LABEL_WIDTH}}", words, width)
         lines.append("")
     return "\n".join([*lines, summary(rows)])
 

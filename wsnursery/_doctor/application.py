@@ -18,7 +18,7 @@ from . import _ours, _raw
 from ._bench import Bench, ControlChannel
 from ._client import Facts
 
-SCRIPTS = {"raw": _raw.SCRIPTS, "ours": _ours.SCRIPTS}
+SCRIPTS = {"raw": _raw.RAW_SCRIPTS, "ours": _ours.OUR_SCRIPTS}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import _report
-from ._commands import NAMES, parse
+from ._commands import KNOWN_SERVERS, parse
 from ._examination import examine
 from ._process import CannotExamine
 from ._questions import rows
@@ -66,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         "clients and servers go away, and whether wsnursery keeps its contract there. It takes "
         "half a minute and uses a free port of the loopback interface. The server must run one "
         "worker.",
-        epilog=f"names: {', '.join(NAMES)}",
+        epilog=f"names: {', '.join(KNOWN_SERVERS)}",
     )
     parser.add_argument(
         "server",
         metavar="SERVER",
         help="a name, or the command that starts your server, with places for the application and "
-        f"the address: {NAMES['hypercorn-trio']!r}",
+        f"the address: {KNOWN_SERVERS['hypercorn-trio']!r}",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser

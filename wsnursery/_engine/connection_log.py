@@ -21,7 +21,7 @@ else:
 _ID = "wsnursery.id"
 """The key of the connection's id in its scope."""
 
-_logger = logging.getLogger("wsnursery")
+logger = logging.getLogger("wsnursery")
 
 
 def id_of(scope: Scope) -> UUID:
@@ -41,7 +41,7 @@ class ConnectionLog(_Adapter):
     """
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(_logger, {})
+        super().__init__(logger, {})
         self._scope = scope
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 
 from wsnursery._types import Message
 
-_NOTHING: deque[tuple[Message, int]] = deque()
+_NO_MESSAGES: deque[tuple[Message, int]] = deque()
 """What an inbox holds that nothing was put into: an empty queue of its own takes 600 bytes, and
 most messages are received by the reader itself. Never changed."""
 
@@ -17,7 +17,7 @@ class Inbox:
     __slots__ = ("_bytes", "_max_bytes", "_max_messages", "high_water", "messages")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self.messages: deque[tuple[Message, int]] = _NOTHING
+        self.messages: deque[tuple[Message, int]] = _NO_MESSAGES
         """What waits, oldest first, with its size in bytes."""
         self._bytes: int = 0
         self._max_messages = max_messages
@@ -56,7 +56,7 @@ class Inbox:
 
     def put(self, message: Message, size: int) -> None:
         """Add a message; the caller has asked `has_room` where a limit holds."""
-        if self.messages is _NOTHING:
+        if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append((message, size))
         self._bytes += size
@@ -70,5 +70,5 @@ class Inbox:
 
     def clear(self) -> None:
         """Drop everything."""
-        self.messages = _NOTHING
+        self.messages = _NO_MESSAGES
         self._bytes = 0

@@ -18,7 +18,7 @@ from .connection import THROUGH_TASKS
 from .events import Disconnect, Outgoing
 from .websocket import WebSocket, make_websocket
 
-_logger = logging.getLogger("wsnursery")
+logger = logging.getLogger("wsnursery")
 
 BATCH_SECONDS = 0.1
 """Seconds between two batches of closes."""
@@ -32,7 +32,7 @@ RETRY_BODY = b"This server is being restarted: try again.\n"
 
 C = TypeVar("C", bound=Hashable)
 
-End = Callable[[C, int, str], Awaitable[None]]
+EndConnection = Callable[[C, int, str], Awaitable[None]]
 """An async function that ends one connection with a close code and a reason."""
 
 
@@ -126,7 +126,7 @@ class OpenConnections(Generic[C]):
         cancel: Cancels the handler of one connection that has not ended in time.
     """
 
-    def __init__(self, close: End[C], cancel: End[C]) -> None:
+    def __init__(self, close: EndConnection[C], cancel: EndConnection[C]) -> None:
         self._close = close
         self._cancel = cancel
         self._open: dict[C, None] = {}
@@ -205,13 +205,13 @@ class OpenConnections(Generic[C]):
                 if connection in left:
                     start_soon(self._guarded, self._close, connection, code, reason)
 
-    async def _guarded(self, end: End[C], connection: C, code: int, reason: str) -> None:
+    async def _guarded(self, end: EndConnection[C], connection: C, code: int, reason: str) -> None:
         """End one connection. Whatever happens to it, the others are ended too."""
         try:
             with suppress(anyio.ClosedResourceError, LocalProtocolError):  # it has ended meanwhile
                 await end(connection, code, reason)
         except Exception:
-            _logger.warning("could not close %r", connection, exc_info=True)
+            logger.warning("could not close %r", connection, exc_info=True)
 
     async def until_empty(self) -> None:
         """Wait until everything that is open now has ended."""

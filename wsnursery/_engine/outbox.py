@@ -66,7 +66,7 @@ class SendTicket:
         self.finish()
 
 
-_NOTHING: deque[SendTicket] = deque()
+_NO_TICKETS: deque[SendTicket] = deque()
 """The queue of an outbox into which nothing was put; see `inbox`. Never changed."""
 
 
@@ -84,7 +84,7 @@ class Outbox:
     )
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self.queue: deque[SendTicket] = _NOTHING
+        self.queue: deque[SendTicket] = _NO_TICKETS
         """What waits, oldest first, markers and closes too."""
         self._tombstones = 0
         self._messages = 0
@@ -113,7 +113,7 @@ class Outbox:
 
     def put(self, ticket: SendTicket) -> None:
         """Add to the end of the queue."""
-        if self.queue is _NOTHING:
+        if self.queue is _NO_TICKETS:
             self.queue = deque()
         self.queue.append(ticket)
         if ticket.is_message:
@@ -168,7 +168,7 @@ class Outbox:
     def drop(self) -> list[SendTicket]:
         """Give up everything that is queued and return it, oldest first."""
         dropped = [ticket for ticket in self.queue if not ticket.done]
-        self.queue = _NOTHING
+        self.queue = _NO_TICKETS
         self._tombstones = self._messages = self._bytes = 0
         return dropped
 

@@ -43,7 +43,7 @@ from wsnursery._types import Receive, Send
 
 from ._receiving import AsyncioIncoming, Parse, TrioIncoming
 from ._sending import AsyncioOutgoing, RawSend, TrioOutgoing
-from ._socket import connection_of
+from ._socket import server_connection_of
 
 UVICORN_RECEIVE = {
     ("uvicorn.protocols.websockets.websockets_sansio_impl", "receive"),
@@ -103,7 +103,7 @@ def _queue_of(receive: Receive) -> EventQueue | None:
 def _capacity_below(send: Send) -> SocketCapacity | None:
     """The capacity of the socket below Hypercorn's own ``send``, on trio and over HTTP/1."""
     # Over HTTP/2 many streams share the socket, so its capacity says nothing about one of them.
-    connection = connection_of(send) if _place(send) == HYPERCORN_SEND else None
+    connection = server_connection_of(send) if _place(send) == HYPERCORN_SEND else None
     stream = getattr(send, "__self__", None)
     lock = getattr(None if connection is None else connection.server, "send_lock", None)
     if connection is None or connection.shared or lock is None or not hasattr(stream, "closed"):

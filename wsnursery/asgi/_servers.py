@@ -85,7 +85,7 @@ class Traits:
 
 
 ORDINARY = Traits()
-GRANIAN = Traits(receive_blocks_close=True)
+GRANIAN_TRAITS = Traits(receive_blocks_close=True)
 HYPERCORN = Traits(drains=True)
 
 
@@ -96,6 +96,6 @@ def traits_of(scope: Scope) -> Traits:
     Hypercorn (0.16 to 0.18) announces ASGI 2.3, as other servers do, but runs only if imported.
     """
     if "http.response.pathsend" in (scope.get("extensions") or ()):
-        return GRANIAN
+        return GRANIAN_TRAITS
     is_hypercorn = "hypercorn" in sys.modules and scope.get("asgi", {}).get("spec_version") == "2.3"
     return HYPERCORN if is_hypercorn else ORDINARY

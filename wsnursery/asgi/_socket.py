@@ -40,7 +40,7 @@ class ServerConnection:
     """Other streams (HTTP/2) use it too, and a reset would end them as well."""
 
 
-def connection_of(send: Send) -> ServerConnection | None:
+def server_connection_of(send: Send) -> ServerConnection | None:
     """Find the connection below a known server's own ``send``; `None` below any other."""
     owner, shared = getattr(send, "__self__", None), False
     for _ in range(STEPS):

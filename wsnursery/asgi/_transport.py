@@ -14,7 +14,7 @@ from wsnursery._types import Receive, Scope, Send
 
 from ._extension import extension_of
 from ._servers import means_gone, substitute_code, traits_of
-from ._socket import connection_of, disable_send_eof, drop
+from ._socket import disable_send_eof, drop, server_connection_of
 
 
 class ASGITransport:
@@ -28,7 +28,7 @@ class ASGITransport:
         self.receive_blocks_close = traits.receive_blocks_close
         self._receive = receive
         self._send = send
-        connection = connection_of(send)
+        connection = server_connection_of(send)
         if connection is not None:
             disable_send_eof(connection)
         self._strict = options.strict
@@ -135,7 +135,7 @@ class ASGITransport:
 
     def abort(self) -> bool:
         extension = extension_of(self.scope)
-        connection = connection_of(self._send if extension is None else extension.send)
+        connection = server_connection_of(self._send if extension is None else extension.send)
         if connection is None or connection.shared:
             return False
         drop(connection.server, connection.socket)

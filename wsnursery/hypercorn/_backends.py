@@ -5,7 +5,7 @@ from __future__ import annotations
 from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.outcome import leaves
 
-BACKENDS = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
+WORKER_CLASSES = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
 """The worker classes, and the backends on which they run."""
 
 

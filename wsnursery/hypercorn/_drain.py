@@ -27,7 +27,7 @@ from wsnursery._errors import WebSocketDisconnected, shown
 from wsnursery._types import Receive, Scope, Send
 from wsnursery.asgi._extension import EXTENSION, ServerExtension
 from wsnursery.asgi._open import open_websocket
-from wsnursery.asgi._socket import connection_of, drop
+from wsnursery.asgi._socket import drop, server_connection_of
 
 from ._logs import logger
 
@@ -186,7 +186,7 @@ class Drain:
             server: The server's object for it.
         """
         for extension in self._open:
-            connection = connection_of(extension.send)
+            connection = server_connection_of(extension.send)
             ws = extension.websocket
             if connection is not None and connection.server is server and ws is not None:
                 break_websocket(ws, ConnectionAbortedError("the peer has closed"))
@@ -217,7 +217,7 @@ async def _close_raw(extension: ServerExtension, code: int, reason: str) -> None
 
 async def _cancel(extension: ServerExtension, code: int, reason: str) -> None:
     """Cancel the handler, or at least free what waits for the network."""
-    connection = connection_of(extension.send)
+    connection = server_connection_of(extension.send)
     if extension.websocket is not None and is_entered(extension.websocket):
         await cancel_websocket(extension.websocket, code, reason)
     elif connection is not None and not connection.shared:

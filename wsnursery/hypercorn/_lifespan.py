@@ -16,7 +16,7 @@ from ._drain import ASGIApp
 from ._logs import logger
 
 
-class Lifespan:
+class GuardedLifespan:
     """An application around another one, which sees to its lifespan.
 
     - It may return as early as it likes. The ASGI specification wants an exception of an

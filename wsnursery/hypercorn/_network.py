@@ -21,7 +21,7 @@ from ._drain import ASGIApp
 from ._logs import logger
 from ._protocol import Protocol, rebound
 
-LOOK_SECONDS = 5.0
+HANGUP_CHECK_SECONDS = 5.0
 """Seconds between two looks for peers that have closed."""
 
 HANGUP: int | None = getattr(select, "POLLRDHUP", None)
@@ -121,7 +121,7 @@ class NetworkConnections:
         if HANGUP is None or self._hangup_timeout is None:
             return
         while True:
-            await anyio.sleep(min(LOOK_SECONDS, self._hangup_timeout))
+            await anyio.sleep(min(HANGUP_CHECK_SECONDS, self._hangup_timeout))
             now = anyio.current_time()
             for server in self._hung_up():
                 connection = self._open[server]

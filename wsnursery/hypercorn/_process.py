@@ -18,7 +18,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from wsnursery._backend.running import running_on_trio
 
-from ._backends import BACKENDS
+from ._backends import WORKER_CLASSES
 from ._config import DeploymentError, check_tls
 from ._drain import ASGIApp
 from ._listening import Exhaustion
@@ -39,8 +39,10 @@ def check(app: ASGIApp | str, config: hypercorn.config.Config) -> None:
         DeploymentError: The reason.
     """
     worker = config.worker_class
-    if worker not in BACKENDS:
-        raise DeploymentError(f"there is no worker class {worker!r}: it is one of {[*BACKENDS]}")
+    if worker not in WORKER_CLASSES:
+        raise DeploymentError(
+            f"there is no worker class {worker!r}: it is one of {[*WORKER_CLASSES]}"
+        )
     if worker in REMEDIES and find_spec(worker) is None:
         raise DeploymentError(f"the {worker} worker needs {worker}: {REMEDIES[worker]}")
     if config.workers > 1 and not isinstance(app, str):
@@ -72,7 +74,7 @@ def serve_process(
     """
     loaded = load(app, factory=factory) if isinstance(app, str) else check_app(app)
     show_log(config)
-    backend = BACKENDS[config.worker_class]
+    backend = WORKER_CLASSES[config.worker_class]
     options = {"use_uvloop": config.worker_class == "uvloop"} if backend == "asyncio" else {}
 
     policy = drain_policy(config)

@@ -18,7 +18,7 @@ from wsnursery._backend.running import running_on_trio
 
 from ._config import Config
 from ._drain import CUT_SECONDS, ASGIApp, Drain, DrainPolicy
-from ._lifespan import Lifespan
+from ._lifespan import GuardedLifespan
 from ._listening import ACCEPT_BATCH, addresses, make_patient
 from ._logs import log_start, logger
 from ._network import NetworkConnections
@@ -60,7 +60,7 @@ class ServeRun:
         policy: DrainPolicy,
         report: Callable[[list[str]], None],
     ) -> None:
-        self._lifespan = Lifespan(app)
+        self._lifespan = GuardedLifespan(app)
         self._drain = Drain(self._lifespan, policy)
         self._network = NetworkConnections(
             getattr(config, "hangup_timeout", Config.hangup_timeout), self._drain.peer_has_gone

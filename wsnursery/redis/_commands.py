@@ -8,7 +8,7 @@ from . import _scripts
 from ._connection import Argument, RedisConnection, RedisError, Reply
 from ._scripts import Keys
 
-SCRIPTS = (
+ALL_SCRIPTS = (
     _scripts.PUBLISH,
     _scripts.SYNCHRONIZE,
     _scripts.ANNOUNCE,
@@ -39,7 +39,7 @@ class Commands:
 
     async def load(self) -> None:
         """Give Redis the scripts."""
-        for script in SCRIPTS:
+        for script in ALL_SCRIPTS:
             self._hashes[script] = await self.connection.call("SCRIPT", "LOAD", script)
 
     def run(

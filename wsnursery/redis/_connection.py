@@ -25,7 +25,7 @@ Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | float
 """What a command is made of."""
 
-READ_AT_ONCE = 64 * 1024
+READ_BYTES = 64 * 1024
 """Bytes. What the parser holds of a message that is not complete yet is in addition to this."""
 
 
@@ -110,7 +110,7 @@ class RedisConnection:
         """
         try:
             while True:
-                self._parser.feed(await self._stream.receive(READ_AT_ONCE))
+                self._parser.feed(await self._stream.receive(READ_BYTES))
                 while (message := self._parser.gets()) is not False:
                     self._take(message)
         except anyio.EndOfStream:

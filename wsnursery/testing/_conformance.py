@@ -58,7 +58,7 @@ async def check_transport(pair: PairFactory) -> None:
 
     *Checkpoint*: yes. *Cancellation*: ends the current check, with its connection.
     """
-    await run_checks("transport", CHECKS, pair)
+    await run_checks("transport", TRANSPORT_CHECKS, pair)
 
 
 async def run_checks(
@@ -194,7 +194,7 @@ async def _vanished_peer(pair: PairFactory) -> None:
     except WebSocketDisconnected:
         cleaned.append("body")
     assert cleaned == ["child", "body"]
-    assert anyio.current_time() < CHECK_SECONDS * len(CHECKS)
+    assert anyio.current_time() < CHECK_SECONDS * len(TRANSPORT_CHECKS)
 
 
 async def _calls_after_the_end(pair: PairFactory) -> None:
@@ -282,7 +282,7 @@ async def _full_inbox(pair: PairFactory) -> None:
         assert ws.statistics().receive_buffer_high_water <= 4
 
 
-CHECKS: dict[str, Check] = {
+TRANSPORT_CHECKS: dict[str, Check] = {
     "messages of every kind pass both ways, unchanged (R1, S6)": _messages,
     "the messages of many tasks keep their order (S1)": _many_senders,
     "what came before the peer's close is read, then the loop ends (R5, R6)": _peer_closes,

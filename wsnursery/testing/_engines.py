@@ -65,7 +65,7 @@ async def check_engine(make: Callable[[], Engine], *, interrupt: Interrupt | Non
 
     *Checkpoint*: yes. *Cancellation*: ends the current check, with its engines.
     """
-    await run_checks("engine", CHECKS, Setting(make, interrupt))
+    await run_checks("engine", ENGINE_CHECKS, Setting(make, interrupt))
 
 
 class Recipient:
@@ -350,7 +350,7 @@ async def _interrupted(setting: Setting) -> None:
         await until(lambda: len(one.present(world.room)) == 2)
 
 
-CHECKS: dict[str, Callable[[Setting], Awaitable[None]]] = {
+ENGINE_CHECKS: dict[str, Callable[[Setting], Awaitable[None]]] = {
     "all members on all workers see one order, and no number twice (1)": _one_order,
     "a publish needs no member on its worker, and its position is the message's (4, 5)": (
         _no_member_here

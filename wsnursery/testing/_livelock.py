@@ -82,10 +82,10 @@ class TurnLimit:
         self.reset()
         stood = f"livelock: the clock stood still for {self._limit} turns of the event loop"
         said = f"{stood}, because a task was always runnable"
-        return sentence(said, sample), sample.busiest
+        return livelock_text(said, sample), sample.busiest
 
 
-def sentence(said: str, sample: Sample) -> str:
+def livelock_text(said: str, sample: Sample) -> str:
     """Return the text of a :class:`Livelock`, or of an :class:`ApplicationStuck` due to one."""
     where = str(sample)
     return (

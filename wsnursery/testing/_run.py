@@ -12,7 +12,7 @@ from wsnursery.timeline import Recorder
 
 from ._errors import Livelock
 from ._faults import Fault, pause
-from ._livelock import SAMPLE, Sample, sentence
+from ._livelock import SAMPLE, Sample, livelock_text
 from ._peer import Peer
 from ._plan import RECEIVE_FAULTS, SEND_FAULTS, TARGET_ACTIONS, FaultKind, Plan, Tape
 from ._server import Server
@@ -112,7 +112,9 @@ class Run:
         if self._all_steps > MAX_STEPS - SAMPLE and coroutine is not None:
             self._sample.note(coroutine, name)
         if self._all_steps == MAX_STEPS and self.guard is not None:
-            self.circle = sentence(f"the run did not end within {MAX_STEPS} steps", self._sample)
+            self.circle = livelock_text(
+                f"the run did not end within {MAX_STEPS} steps", self._sample
+            )
             self.guard.cancel()
         if self._open:
             self.steps += 1

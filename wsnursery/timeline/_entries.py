@@ -121,7 +121,7 @@ _REASONS = {
 }
 
 
-class Message(NamedTuple):
+class MessageEntry(NamedTuple):
     """A message in a compact form, because there may be many, and an `Entry` is slow to make."""
 
     number: int

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from wsnursery import hooks
 
-from ._entries import BODY, Entry, Message, entry_of
+from ._entries import BODY, Entry, MessageEntry, entry_of
 from ._words import short_name
 
 _FREQUENT = {"buffer_full", "dropped"}
@@ -63,7 +63,7 @@ class _Track:
         self._max_entries = max_entries
         self._opened = opened
         self._facts: deque[Entry] = deque()
-        self._frequent: deque[Entry | Message] = deque()
+        self._frequent: deque[Entry | MessageEntry] = deque()
 
     def add(self, entry: Entry) -> None:
         if entry.kind in _FREQUENT:
@@ -74,7 +74,7 @@ class _Track:
             self.names.pop(entry.task, None)
         self._keep_bound()
 
-    def add_frequent(self, entry: Entry | Message) -> None:
+    def add_frequent(self, entry: Entry | MessageEntry) -> None:
         self._frequent.append(entry)
         self._keep_bound()
 
@@ -90,7 +90,7 @@ class _Track:
     def entries(self) -> Iterator[Entry]:
         yield self._opened
         for entry in merge(self._facts, self._frequent, key=_by_number):
-            yield entry.entry(self._opened.connection) if isinstance(entry, Message) else entry
+            yield entry.entry(self._opened.connection) if isinstance(entry, MessageEntry) else entry
 
     def timeline(self) -> Timeline:
         opened = self._opened
@@ -167,7 +167,7 @@ class Recorder:
     ) -> None:
         track = self._tracks.get(event.connection)
         if track is not None:
-            track.add_frequent(Message(self._number, event.time, kind, event.size))
+            track.add_frequent(MessageEntry(self._number, event.time, kind, event.size))
             self._number += 1
 
     def _add(self, event: hooks.Event) -> None:

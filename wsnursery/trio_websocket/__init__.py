@@ -27,7 +27,7 @@ from ._client import CLOSE_SECONDS, HandshakeRejected, client_over, dial
 from ._reader import BackgroundTasks, shielded_nursery
 from ._request import check_offer, check_request_headers
 from ._scope import connection_scope
-from ._server import Listener, Listening, TrioServer, listening
+from ._server import Listening, TCPListener, TrioServer, listening
 from ._transport import TrioTransport, opened
 from ._url import parse_url
 
@@ -184,7 +184,7 @@ async def serve(
     check_options(options)
     # Listening and serving are two steps, so that a server on port 0 can report its port.
     if ssl_context is None:
-        listeners: Sequence[Listener] = await trio.open_tcp_listeners(port, host=host)
+        listeners: Sequence[TCPListener] = await trio.open_tcp_listeners(port, host=host)
     else:
         listeners = await trio.open_ssl_over_tcp_listeners(
             port, ssl_context, host=host, https_compatible=True

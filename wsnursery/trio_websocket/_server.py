@@ -33,7 +33,7 @@ logger = logging.getLogger("wsnursery")
 
 """What `serve` runs for every connection: an async function of one `WebSocket`."""
 
-Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+TCPListener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 BAD_HOST = (
     b"HTTP/1.1 400 Bad Request\r\n"
@@ -44,7 +44,7 @@ BAD_HOST = (
 )
 """The answer to a request whose ``Host`` header cannot be a host name."""
 
-SHUTDOWN_SECONDS = 10.0
+HANDLER_SECONDS = 10.0
 """Seconds between the closes of a cancelled server and the cancellation of the handlers that still
 run: the default of `WebSocketApp.close_all`."""
 
@@ -77,7 +77,7 @@ class TrioServer:
         self._open = OpenConnections(close_websocket, cancel_websocket)
         self._draining = False
 
-    async def run(self, listeners: Sequence[Listener]) -> None:
+    async def run(self, listeners: Sequence[TCPListener]) -> None:
         """Serve until cancelled, then drain."""
         async with shielded_nursery() as handlers:
             try:
@@ -92,7 +92,7 @@ class TrioServer:
     async def _drain(self, handlers: trio.Nursery) -> None:
         """Close every connection with 1001 and wait until the handlers have ended."""
         self._draining = True
-        limit = anyio.CancelScope(deadline=trio.current_time() + SHUTDOWN_SECONDS)
+        limit = anyio.CancelScope(deadline=trio.current_time() + HANDLER_SECONDS)
         await self._open.end_all(handlers.start_soon, CloseCode.GOING_AWAY, "", limit=limit)
 
     async def serve_stream(self, raw: trio.abc.Stream) -> None:
@@ -151,12 +151,12 @@ async def _refuse_host(stream: WatchedStream) -> None:
         await stream.send_all(BAD_HOST)
 
 
-def listening(listeners: Sequence[Listener]) -> Listening:
+def listening(listeners: Sequence[TCPListener]) -> Listening:
     """The addresses of the listeners."""
     return Listening(tuple(_address(listener) for listener in listeners))
 
 
-def _address(listener: Listener) -> tuple[str, int]:
+def _address(listener: TCPListener) -> tuple[str, int]:
     below = listener if isinstance(listener, trio.SocketListener) else listener.transport_listener
     assert isinstance(below, trio.SocketListener)
     host, port, *_ = below.socket.getsockname()
