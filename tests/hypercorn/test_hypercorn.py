@@ -95,7 +95,7 @@ def test_run_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app, config(worker_class="gevent")) == 1
     assert capsys.readouterr().err == (
-        "there is no worker class 'gevent': it is one of ['asyncio', 'trio', 'uvloop']\n"
+        "worker_class must be one of asyncio, trio, uvloop, got 'gevent'\n"
     )
 
 

@@ -118,7 +118,7 @@ def test_a_factory_makes_it() -> None:
 
 @pytest.mark.parametrize("factory", [False, True])
 def test_what_cannot_be_called_makes_nothing(factory: bool) -> None:
-    with pytest.raises(DeploymentError, match="must be a function that makes the application, not"):
+    with pytest.raises(DeploymentError, match="must be a function that makes the application, got"):
         load(f"{HERE}:settings{'' if factory else '()'}", factory=factory)
 
 

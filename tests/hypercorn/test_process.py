@@ -31,8 +31,11 @@ def test_nothing_is_wrong(worker: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"worker_class": "gevent"}, "there is no worker class 'gevent'"),
-        ({"workers": 2}, "give it as 'module:name'"),
+        (
+            {"worker_class": "gevent"},
+            "worker_class must be one of asyncio, trio, uvloop, got 'gevent'",
+        ),
+        ({"workers": 2}, "the application must be 'module:name' with several workers"),
         ({"drain_code": 1005}, "cannot drain so"),
         ({"certfile": "/nowhere.pem", "keyfile": "/nowhere.pem"}, "cannot read /nowhere.pem"),
     ],

@@ -1,1 +1,1 @@
-"""One connection, from its handshake to its end. It knows no ASGI and no server."""
+"""One connection, from its handshake to its end. It does not depend on ASGI or on a server."""

@@ -1,8 +1,9 @@
-"""What a server has still to deliver when its connection is over.
+"""Draining: taking what a server still delivers after the end of its connection.
 
-A task of Hypercorn waits for room in the application's queue, for ever if nothing takes from it,
-and keeps its descriptor. So the queue is emptied for a moment after the end, in the block by the
-receiver task, or after the block by the timer where the queue can be reached without a task.
+A task of Hypercorn waits for room in the application's queue. If nothing takes an event, the task
+waits for ever and its file descriptor stays open. So the queue is emptied for a moment after the
+end: by the receiver task while the block is being left, or by the timer after the block, where the
+queue can be reached without a task.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from .filling import READ_AT_ONCE
 from .transport import Transport
 
 SILENCES = (0.01, 0.001, 0.001)
-"""Waits in seconds, one after the other without an event, after which a server's queue counts as
-empty. Servers put what they have without waiting for anything but room in the queue, so one pass
-of the loop would nearly do. On a busy machine a pass takes longer than the first wait, and the
-server gets its turn only when that wait is over: hence the other two."""
+"""Seconds of three consecutive waits. If no event comes during all of them, the server's queue
+counts as empty. A server waits for nothing but room in the queue, so one pass of the event loop
+would usually be enough. On a busy machine one pass takes longer than the first wait, and the server
+runs only after it, so there are two more."""
 
 DRAIN_SECONDS = 30.0
-"""Upper bound for one drain. Each event needs a pass of the server's loop: a good part of a second
-when a thousand clients leave at the same moment on a busy machine."""
+"""Upper bound for one drain, in seconds. Each event needs one pass of the event loop, which can
+take most of a second when a thousand clients leave at the same moment on a busy machine."""
 
 
 async def drain(transport: Transport, backend: Backend) -> None:
-    """Receive and drop, until the server is silent. A flooding peer cannot extend it for ever."""
+    """Receive and drop events until the server is silent. A flooding peer cannot prolong this."""
     silences, late = 0, backend.now() + DRAIN_SECONDS
     for _ in range(READ_AT_ONCE):
         event: Incoming | None = None
         with anyio.move_on_after(SILENCES[silences]):
             try:
                 event = await transport.receive()
-            except Exception as exc:  # noqa: BLE001 - nothing is wanted from it any more
+            except Exception as exc:  # noqa: BLE001 - the connection is over
                 ConnectionLog(transport.scope).debug("receive() after the end raised %r", exc)
                 return
         silences = silences + 1 if event is None else 0
@@ -73,6 +74,6 @@ class Aftercare:
 
     def _look_again(self) -> None:
         if self._silences < len(SILENCES):
-            # After events at once: the server puts the next ones as soon as it runs.
+            # Events came, so look again soon: the server puts the next ones as soon as it runs.
             wait = SILENCES[self._silences] if self._silences or not self._taken else 0.0
             self._backend.timer.at(self._backend.now() + wait, self._look)

@@ -1,6 +1,6 @@
-"""What the server delivers, before a reader sees it: counted, checked against the limits, judged.
+"""Checks and counts what the server delivers, before a reader gets it.
 
-Both ways of receiving go through here: the receiver task, and a reader that receives for itself.
+Both ways of receiving use it: the receiver task, and a reader that receives in its own task.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .wire import CHECKPOINTS_FOR_CAUSE
 
 
 class Arrivals:
-    """Takes note of every event of the server, and of the failure of its ``receive``.
+    """Handles every event of the server, and a failure of its ``receive``.
 
     Args:
         lifecycle: Notified of the handshake and of the disconnect.
-        transport: Judges exceptions.
+        transport: Decides what an exception means.
         options: The limits.
         observers: Notified of messages.
         backend: The event loop.
@@ -64,11 +64,11 @@ class Arrivals:
         self.messages: int = 0
         self.bytes: int = 0
         self.disconnected: bool = False
-        """Nothing more can come: the disconnect was delivered, or ``receive`` has failed."""
+        """No more events can come: the disconnect was delivered, or ``receive`` has failed."""
         self.bucket: TokenBucket | None = bucket_of(options, backend.now)
-        """How many messages the peer may still send at once, if that is limited."""
+        """The rate limit for messages of the peer; `None` if there is none."""
         self.idle: IdleTimeout | None = None
-        """How long the peer has been silent, from the accept on and if that is limited."""
+        """The limit for a silent peer, from the accept on; `None` if there is none."""
 
     def on_message(self, message: Message) -> int | None:
         """Count a message; return its size, or `None` if it is dropped."""
@@ -90,7 +90,7 @@ class Arrivals:
             return None
         if self.idle is not None:
             self.idle.heard_at = self._backend.now()
-        # A hook that was given the message may have ended the connection.
+        # A hook that received the message may have ended the connection.
         return None if self._lifecycle.over else size
 
     async def on_signal(self, event: Connect | Disconnect) -> None:
@@ -101,7 +101,7 @@ class Arrivals:
             self._lifecycle.on_connect()
 
     async def _on_disconnect(self, event: Disconnect) -> None:
-        """Give a raw send under way the chance to raise first: then it has the cause."""
+        """Let a raw send in flight raise first, because its exception is the cause."""
         wire = self._wire
         self.disconnected = True
         wire.held, wire.clear = True, False
@@ -111,12 +111,12 @@ class Arrivals:
                     break
                 await self._backend.checkpoint()
         finally:
-            # Also when the task is being cancelled: what was heard was heard.
+            # Also if this task is being cancelled, because the server delivers the event only once.
             wire.held = False
             self._lifecycle.on_disconnect(event.code, event.reason, wire.pending_error)
 
     def receive_failed(self, exc: Exception) -> None:
-        """The raw receive has raised: a departed client, or an error of what is around it."""
+        """Handle an exception of the raw receive: the peer is gone, or there is an error."""
         self.disconnected = True
         certain = isinstance(exc, OSError) and not _is_plain_timeout(exc)
         if certain or (not self._options.strict and self._transport.says_gone(exc)):
@@ -125,12 +125,12 @@ class Arrivals:
             self.protocol_violated(exc)
 
     def protocol_violated(self, exc: Exception) -> None:
-        """The server cannot be relied on any more: the error leaves through the block."""
+        """End the connection with an error of the server, which leaves through the block."""
         self.disconnected = True
         self._lifecycle.fail(Raiser.CONNECTION, exc)
         self._lifecycle.close_for_a_limit(CloseCode.INTERNAL_ERROR, "", exc)
 
 
 def _is_plain_timeout(exc: OSError) -> bool:
-    """Whether it is a timeout of code around ``receive``, and not one that the kernel reported."""
+    """Whether code around ``receive`` raised this timeout, and not the kernel."""
     return isinstance(exc, TimeoutError) and exc.errno is None

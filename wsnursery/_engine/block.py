@@ -1,8 +1,8 @@
-"""Entering and leaving: the life of one ``async with`` block around a connection.
+"""Entering and leaving the ``async with`` block of a connection.
 
 One task group has the body and the children; its cancel scope is ``ws.cancel_scope``. The receiver
-and the sender, where there are any, are outside of it: they serve the flush and the close after
-everything else has ended, and the block waits for them last.
+task and the sender task are outside of that group, because the flush and the close need them after
+body and children have ended. The block waits for them last.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from .user_task import set_enclosing_tasks
 async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYNC900
     """Run a connection while the body of the block runs: the body is where this yields.
 
-    Entering is no checkpoint and cannot fail half-way. Nothing is raised: what the block is to
-    raise is in ``connection.outcome``, so that the exception of the body can go on untouched.
+    Entering is not a checkpoint and cannot fail half-way. This function raises nothing: it puts
+    what the block must raise into ``connection.outcome``, so that an exception of the body can
+    leave unchanged.
     """
     tasks = connection.tasks
     ledger, body_scope = tasks.ledger, tasks.body.scope
@@ -46,20 +47,21 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                     error = exc
                 set_enclosing_tasks(tasks.outer)
                 if tasks.group.cancel_scope.cancel_called:
-                    # An `asyncio.timeout` or a group of asyncio's that meets this cancellation
-                    # replaces it by one of its own, which anyio does not recognise.
+                    # An `asyncio.timeout` or an `asyncio.TaskGroup` in the body replaces this
+                    # cancellation with its own, which anyio does not recognise.
                     ledger.note_cancelled()
                 stopped = body_scope.cancelled_caught
                 if error is not None and ledger.is_our_cancellation(error):
                     error, stopped = None, True
                 tasks.finish_body(error, stopped=stopped)
-                # A cancellation goes on, through the children's group to wherever it is meant.
+                # Pass a cancellation on, through the children's group, to the scope that requested
+                # it.
                 error = _cancellation_in(error)
                 if error is None:
                     ledger.settle()
                 else:
                     raise error
-            # The children keep to themselves that they were cancelled from outside.
+            # A task group does not report that its children were cancelled from outside.
             await anyio.lowlevel.checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is raised below
             if ledger.is_our_cancellation(exc):
@@ -72,21 +74,21 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
     except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - `decide` sorts them
         cancellation = exc
     except BaseException as exc:  # noqa: ASYNC103, BLE001 - as above
-        # Only an interrupt that hit the group while it was being left comes this way.
+        # Only an interrupt (Ctrl-C, SystemExit) during the exit of the group gets here.
         tasks.failures.append(Raised(Raiser.CONNECTION, exc))
     finally:
         connection.stop()
         cancellation = await _wait_until_stopped(  # noqa: ASYNC102 - it is shielded
             connection, cancellation
         )
-    # A body that was stopped and ended by a cancellation never ends in silence.
+    # If the connection stopped the body, and that ended it, the block must raise.
     stopped = stopped or (cancellation is None and error is not None and body_scope.cancel_called)
     connection.outcome = await _outcome(connection, cancellation, meaning, stopped=stopped)
     del cancellation, error, ledger, meaning  # this frame is in their tracebacks
 
 
 def _meaning(connection: Connection) -> Meaning | None:
-    """What the failure of the application means to a framework around it, if it is one alone."""
+    """What the failure of the application means to a framework, if there is exactly one."""
     tasks = connection.tasks
     failed = [
         leaf
@@ -100,7 +102,7 @@ def _meaning(connection: Connection) -> Meaning | None:
 
 
 async def _leave(connection: Connection, meaning: Meaning | None, *, from_outside: bool) -> None:
-    """Flush and close, unless a framework answers. Body and children have ended."""
+    """Flush and close, unless a framework answers the handshake. Body and children have ended."""
     close = None if meaning is None else meaning.close
     if meaning is not None and close is None:
         return
@@ -110,8 +112,8 @@ async def _leave(connection: Connection, meaning: Meaning | None, *, from_outsid
         if not from_outside:
             await connection.incoming.receiver.drained()
     except anyio.get_cancelled_exc_class():
-        # Under a shield it is one of asyncio's own. The first drops what is queued, as it does
-        # in the body; the second ends everything.
+        # A shield keeps out every cancellation but asyncio's native ones. The first of these drops
+        # the queue, as in the body. The second one ends everything.
         if not from_outside:
             await _close(connection, close, deadline, from_outside=True)  # noqa: ASYNC102
         raise
@@ -120,7 +122,7 @@ async def _leave(connection: Connection, meaning: Meaning | None, *, from_outsid
 async def _close(
     connection: Connection, close: Close | None, deadline: float, *, from_outside: bool
 ) -> None:
-    """Flush, close and wait for the peer's answer, all of it before the deadline."""
+    """Flush, close and wait for the peer's answer, all before the deadline."""
     lifecycle, receiver = connection.lifecycle, connection.incoming.receiver
     if lifecycle.end is None:
         if connection.tasks.has_failed:
@@ -134,7 +136,7 @@ async def _close(
         close = Close(code, "") if close is None else close
         lifecycle.begin_close(close.code, close.reason)
     elif connection.outgoing.sender.is_stopped and receiver.service is None:
-        return  # nothing can be sent, and nothing can come any more
+        return  # no more messages can be exchanged
     closed = False
     with anyio.CancelScope(deadline=deadline, shield=True):
         await connection.outgoing.close_taken()
@@ -150,10 +152,11 @@ async def _close(
 async def _wait_until_stopped(
     connection: Connection, cancellation: BaseException | None
 ) -> BaseException | None:
-    """Wait until nothing of the connection runs; return the cancellation that is to go on.
+    """Wait until no task of the connection runs. Return the cancellation that must continue.
 
-    Under a shield it is one of asyncio's own. The first one is kept until then, because no task may
-    be left behind. The second one ends the wait for a server that does not give a raw call back.
+    Under a shield it can only be a native one of asyncio. The first one is kept until the wait is
+    over, because no task may be left behind. The second one ends the wait for a server whose raw
+    call does not return.
     """
     patience = 1 if cancellation is not None and is_native(cancellation) else 2
     for _ in range(patience):
@@ -190,7 +193,7 @@ async def _outcome(
     if outcome is not None and meaning is not None and leaves(outcome) == [meaning.failure]:
         return meaning.error
     if outcome is not None and tasks.is_own(outcome):
-        # A cancellation from outside that the body has not met yet comes first.
+        # A cancellation from outside takes precedence, even if the body has not met it yet.
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is what is raised
@@ -199,7 +202,7 @@ async def _outcome(
 
 
 def _cancellation_in(error: BaseException | None) -> BaseException | None:
-    """The cancellation that left the body, bare or in a group (trio puts it beside errors)."""
+    """The cancellation that left the body, bare or in a group (trio groups it with errors)."""
     for leaf in [] if error is None else leaves(error):
         if is_cancellation(leaf):
             return leaf

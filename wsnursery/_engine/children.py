@@ -1,8 +1,8 @@
-"""A child that has not begun: what `WebSocket.start_soon` and `WebSocket.start` check and return.
+"""A child that has not started: what `WebSocket.start_soon` and `WebSocket.start` check and return.
 
-The handle is anyio's. anyio makes one for each task that it starts, but such a task is the engine's
-own: it notes what the child raises and ends without an exception, because the block raises that. So
-a child gets a handle of its own, which says what became of the child.
+The handle is anyio's class. anyio makes a handle for each task that it starts, but that task is the
+engine's: it records what the child raises and ends without an exception, because the block raises
+it. So each child gets a separate handle, which reports the outcome of the child itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Child:
     """A child that is started with `WebSocket.start_soon`.
 
-    The function is called at once, because a call that does not fit is best seen where it stands;
-    nothing of an async function runs before its task does.
+    The function is called at once, so that the traceback of a wrong call shows the user's line.
+    The code of an async function does not run before its task does.
 
     Args:
         func: The user's function.
@@ -51,7 +51,7 @@ class Child:
         return _run(handle)
 
     def drop(self) -> None:
-        """The child will not begin: Python warns of coroutines that are not awaited."""
+        """Close the coroutine of a child that will not start; Python would warn about it."""
         self.handle.coro.close()
         self._coroutine.close()
 
@@ -90,7 +90,7 @@ class StartingChild:
 
 
 def _check_function(call: str, func: Any) -> None:
-    """Refuse what cannot be called, above all a coroutine.
+    """Refuse what cannot be called, for instance a coroutine.
 
     Raises:
         TypeError: It cannot be called.
@@ -109,7 +109,7 @@ def _check_function(call: str, func: Any) -> None:
 def _called(
     call: str, func: Callable[..., Any], args: tuple[Any, ...], **status: Any
 ) -> Coroutine[Any, Any, Any]:
-    """Call an async function, or say why the function is none."""
+    """Call an async function, or raise an error that says why the function is not async."""
     made = func(*args, **status)
     if isinstance(made, Coroutine):
         return made  # pyright: ignore[reportUnknownVariableType]
@@ -129,11 +129,11 @@ def _handle_of(coroutine: Coroutine[Any, Any, T], name: object) -> TaskHandle[T,
 
 
 async def _sealed(coroutine: Coroutine[Any, Any, T], scope: anyio.CancelScope) -> T:
-    """Await it inside of the handle's own scope, which `TaskHandle.cancel` may cancel."""
+    """Await the child inside the handle's scope, which `TaskHandle.cancel` cancels."""
     with sealed(scope):
         return await coroutine
 
 
 def _run(handle: TaskHandle[Any, Any]) -> Coroutine[Any, Any, None]:
-    # anyio has no public way to run what a handle is about.
+    # anyio has no public way to run the coroutine of a handle.
     return handle._run_coro()  # pyright: ignore[reportPrivateUsage]

@@ -27,14 +27,14 @@ from .transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """How messages come in and go out: through the receiver and the sender task, or in place."""
+    """How messages are received and sent: by the receiver and the sender task, or in place."""
 
     incoming: Callable[..., IncomingSide] = IncomingSide
     outgoing: Callable[..., OutgoingSide] = OutgoingSide
 
 
 THROUGH_TASKS = Sides()
-"""Right for every server."""
+"""Works with every server."""
 
 
 @final
@@ -44,7 +44,7 @@ class Connection:
     Args:
         transport: The server.
         options: The limits.
-        sides: How messages come in and go out.
+        sides: How messages are received and sent.
     """
 
     __slots__ = (
@@ -93,12 +93,12 @@ class Connection:
         self.handshaking: Handshaking = Handshaking(lifecycle, self.outgoing, options, backend)
         lifecycle.listeners = (self.outgoing, self.incoming, self.handshaking)
         self.outcome: BaseException | None = None
-        """What the block is to raise, once it has been left."""
+        """What the block must raise, once it has been left."""
         self.interpret: Interpreter = meaningless
 
     @property
     def id(self) -> UUID:
-        """A name for it, made when it is asked for: mostly it is not."""
+        """A random identifier, made at the first access, because most connections never need it."""
         return id_of(self.transport.scope)
 
     def statistics(self) -> WebSocketStatistics:
@@ -120,12 +120,12 @@ class Connection:
         )
 
     def start(self) -> None:
-        """Start what runs from the beginning."""
+        """Start the tasks and timers that run from the beginning."""
         self.observers.opened()
         self.incoming.start()
 
     def stop(self) -> None:
-        """End what still runs."""
+        """Cancel the tasks of the connection that still run."""
         lifecycle = self.lifecycle
         lifecycle.leave()
         lifecycle.abandon()
@@ -133,13 +133,13 @@ class Connection:
         self.outgoing.stop()
 
     async def stopped(self) -> None:
-        """Wait for the end of what still runs. Cancelled natively, it can be called again."""
+        """Wait until those tasks have ended. It can be called again after a native cancellation."""
         with anyio.CancelScope(shield=True):
             await self.outgoing.sender.stopped()
             await self.incoming.receiver.stopped()
 
     def release(self) -> None:
-        """The block has been left: keep the facts, let go of everything else."""
+        """Release everything but the facts, after the block."""
         states = self.lifecycle.states
         self.incoming.release()
         self.outgoing.release()

@@ -1,6 +1,6 @@
 """The log lines about one connection: each ends with its path, the client's address and its id.
 
-The id is in the scope, which is what all parts of a connection share: the transport, the engine and
+The id is in the scope, because all parts of a connection share it: the transport, the engine and
 the application around it.
 """
 
@@ -36,8 +36,9 @@ def id_of(scope: Scope) -> UUID:
 class ConnectionLog(_Adapter):
     """Logs lines that name one connection, in the text and in the record's fields.
 
-    It is made for each line, because lines are rare and connections are many. A line that is not
-    logged costs next to nothing: every client that leaves has one for debugging.
+    A new object is made for each line, because there are few lines and many connections. A line
+    that is not logged costs almost nothing, because every client that leaves causes one at debug
+    level.
     """
 
     def __init__(self, scope: Scope) -> None:

@@ -1,4 +1,4 @@
-"""What a transport delivers, and what it is given to send."""
+"""The events that a transport delivers, and those that it sends."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Close:
 
 
 Incoming: TypeAlias = Connect | Disconnect | str | bytes
-"""What a transport delivers. A message is its own event: one object a message is enough."""
+"""What a transport delivers. A message is an event by itself, to save an object per message."""
 
 Outgoing: TypeAlias = Accept | Reject | Close | str | bytes
-"""What a transport is given to send."""
+"""What a transport sends."""

@@ -1,7 +1,7 @@
-"""A full inbox: when the receiver may put the message in its hand.
+"""A full inbox: when the receiver may put the message that it holds.
 
-The server is not read meanwhile, which is what slows the peer down. While a raw send is under way
-the limits are higher, because the server may need to be read before it can finish that send.
+The server is not read meanwhile, which slows the peer down (backpressure). While a raw send is in
+flight the limits are higher, because the server may need to be read before it can finish that send.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
     from wsnursery._backend.timer import Alarm
 
 OVERFLOW = 2
-"""The limits are multiplied by this while a raw send is under way.
+"""The limits are multiplied by this while a raw send is in flight.
 
 Hypercorn's ``send`` to a peer that has reset waits until the application's queue has room for the
 disconnect: the receiver and the send would deadlock."""
 
 RELIEF_AFTER = 0.25
-"""Seconds after which a raw send that has not come back may be waiting for the receiver. One that
-takes a moment must not fill the inbox more and more."""
+"""Seconds after which a raw send that has not returned may be waiting for the receiver. A raw send
+that takes only a moment must not let the inbox grow."""
 
 READ_AT_ONCE = 11_000
-"""Messages that Hypercorn can read at once and then delivers, also after the disconnect: 64 KiB, in
-messages of 6 bytes. The inbox may hold that many more for a raw send that does not come back,
-because one to a peer that has reset waits until the asyncio worker has delivered them all."""
+"""Messages that Hypercorn can get from one read of 64 KiB, with frames of 6 bytes. It delivers all
+of them, even after the disconnect. The inbox may hold that many more while a raw send does not
+return, because on Hypercorn's asyncio worker a send to a peer that has reset waits until they have
+all been taken."""
 
 PATIENCE = 0.005
-"""Seconds for which the receiver waits for room for several messages: a switch of tasks for each
-one that is read would cost more than the message. After that, room for one is enough, so that a
-slow reader cannot hold back a queued disconnect."""
+"""Seconds for which the receiver waits for room for several messages, because a task switch for
+each message would cost more than the message. After that, room for one is enough, so that a slow
+reader cannot hold back a queued disconnect."""
 
 
 class Filling:
@@ -49,10 +50,10 @@ class Filling:
         self._backend = backend
         self._room = backend.wakeup()
         self._patience: Alarm | None = None
-        """Room for one message is going to be used a little later."""
+        """The alarm after which room for one message is used."""
         self._relief: Alarm | None = None
         self._is_relieving = False
-        """The raw send under way has taken so long that it may be waiting for the receiver."""
+        """The raw send in flight has taken so long that it may be waiting for the receiver."""
 
     @property
     def has_room(self) -> bool:
@@ -70,7 +71,7 @@ class Filling:
         await self._room.wait()
 
     def begin(self) -> None:
-        """A message in hand finds no room."""
+        """The receiver holds a message for which there is no room."""
         self._is_relieving = False
 
     def wake(self) -> None:
@@ -78,7 +79,7 @@ class Filling:
         self._room.wake()
 
     def look(self) -> None:
-        """There may be room for the message in hand."""
+        """Wake the receiver, because there may be room for the message that it holds."""
         if not self._room.is_asleep:
             return
         if self.has_room:
@@ -87,7 +88,7 @@ class Filling:
             self._relieve_later()
 
     def on_read(self) -> None:
-        """A message was read: go on now if there is room for several, else in a moment."""
+        """A message was read: continue now if there is room for several, otherwise in a moment."""
         if not self._room.is_asleep:
             return
         if self._inbox.is_worth_filling:
@@ -108,7 +109,7 @@ class Filling:
         self._relief = self._after(RELIEF_AFTER, self._relieve)
 
     def _relieve(self) -> None:
-        """Take more for a raw send that may be waiting for just that."""
+        """Take more messages, because a raw send may be waiting for that."""
         self._relief = None
         self._is_relieving = self._wire.sending
         if self._room.is_asleep and self.has_room:

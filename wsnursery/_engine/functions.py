@@ -1,4 +1,4 @@
-"""The functions that users hand in: their names, and what is said of those that cannot work."""
+"""The functions of users: their names, their signatures, and errors for those that cannot work."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wsnursery._options import Options
 
 
 def shown_name(function: Any) -> str:
-    """The name of a function or a coroutine, as it is shown; a string stays what it is."""
+    """The name of a function or a coroutine, for display; a string is returned unchanged."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__qualname__", function))
 
 
 def check_handler(handler: Any) -> None:
-    """Refuse what cannot handle a connection, where it is decorated.
+    """Refuse what cannot handle a connection, at the decorator.
 
     Raises:
         TypeError: It is not a function of one argument.
@@ -52,7 +52,7 @@ def refusing_signature(function: Any, *arguments: object) -> inspect.Signature |
     """The signature of a function that cannot be called with these arguments.
 
     Returns:
-        `None` if it can be called so. A function in C that has no signature passes.
+        `None` if it can be called with them, or if it is a function in C without a signature.
     """
     signature = _signature_of(function)
     try:
@@ -66,19 +66,19 @@ def refusing_signature(function: Any, *arguments: object) -> inspect.Signature |
 def _signature_of(function: Any) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
-    except ValueError:  # some functions in C have none
+    except ValueError:  # some functions in C have no signature
         return None
 
 
 def typed_signature(handler: Any, kind: type) -> inspect.Signature | None:
-    """The signature of a handler, with the type of its first argument where that has none.
+    """The signature of a handler. The first argument gets a type if it has none.
 
     Args:
-        handler: What `check_handler` has let through.
-        kind: The type.
+        handler: A handler that `check_handler` has accepted.
+        kind: The type for the first argument.
 
     Returns:
-        `None` for a function in C that has none.
+        `None` for a function in C without a signature.
     """
     signature = _signature_of(handler)
     if signature is None:
@@ -90,7 +90,7 @@ def typed_signature(handler: Any, kind: type) -> inspect.Signature | None:
 
 
 def called(handler: Callable[[Any], Any], ws: object) -> Awaitable[object]:
-    """Call a handler with a WebSocket, and give what is to be awaited.
+    """Call a handler with a WebSocket, and return its awaitable.
 
     Raises:
         TypeError: It is not an async function.

@@ -1,4 +1,4 @@
-"""What the application says of the connection itself: accept, reject, close."""
+"""The calls of the application about the connection itself: accept, reject, close."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Handshaking:
         """The user's task that waits in `accept` for the server."""
 
     async def accept(self, event: Accept) -> None:
-        """Complete the handshake, once the server has announced it."""
+        """Complete the handshake, after the server has announced it."""
         self._lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
         if self._accepting:
@@ -79,13 +79,13 @@ class Handshaking:
         if lifecycle.over:
             await self._backend.checkpoint()
             raise lifecycle.closed_error()
-        # No checkpoint before it is queued: in a cancelled scope it goes out all the same.
+        # No checkpoint before it is queued, so that it is sent even in a cancelled scope.
         lifecycle.begin_reject()
         lifecycle.note_closer()
         await self._outgoing.reject(event)
 
     async def close(self, code: int, reason: str) -> None:
-        """Flush, close, and return when the server has taken it or ``close_timeout`` is over."""
+        """Flush, close, and return when the server has taken the close, or after the timeout."""
         lifecycle = self._lifecycle
         lifecycle.check_place()
         if lifecycle.left:

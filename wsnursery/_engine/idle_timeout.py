@@ -1,4 +1,4 @@
-"""`IdleTimeout`: the end of a connection whose peer sends nothing for too long."""
+"""`IdleTimeout`: ends a connection whose peer sends nothing for too long."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class IdleTimeout:
-    """Ends the connection when the peer has sent no message for so many seconds.
+    """Ends the connection when the peer has sent no message for a number of seconds.
 
-    One alarm serves all messages: it is set again only when it goes off, because to set it for
-    every message would cost more than to note the time.
+    The alarm is set again only when it goes off, because setting it for every message would cost
+    more than storing the time of the message.
 
     Args:
         seconds: ``Options.idle_timeout``.
-        is_held_up: Returns whether the server is not read because the inbox is full. The silence is
-            then ours and not the peer's.
+        is_held_up: Returns whether the inbox is full, so that the server is not read. Then the peer
+            is not the cause of the silence.
         lifecycle: Notified of the end.
         backend: Its timer calls.
     """
@@ -42,7 +42,7 @@ class IdleTimeout:
         self._lifecycle = lifecycle
         self._backend = backend
         self.heard_at: float = backend.now()
-        """When the peer was last heard."""
+        """When the last message of the peer was received."""
         self._alarm: Alarm = backend.timer.at(self.heard_at + seconds, self._look)
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""The inbox: what the peer sent, until the application reads it. Nothing here waits."""
+"""The inbox: what the peer sent, until the application reads it. No call here waits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import deque
 from wsnursery._types import Message
 
 _NO_MESSAGES: deque[tuple[Message, int]] = deque()
-"""What an inbox holds that nothing was put into: an empty queue of its own takes 600 bytes, and
-most messages are received by the reader itself. Never changed."""
+"""The queue of every inbox into which no message was put. An empty deque takes 600 bytes, and most
+connections never need one, because the reader itself receives. It is never changed."""
 
 
 class Inbox:
@@ -18,7 +18,7 @@ class Inbox:
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.messages: deque[tuple[Message, int]] = _NO_MESSAGES
-        """What waits, oldest first, with its size in bytes."""
+        """The messages that wait, oldest first, with their sizes in bytes."""
         self._bytes: int = 0
         self._max_messages = max_messages
         self._max_bytes = max_bytes
@@ -34,7 +34,7 @@ class Inbox:
 
     @property
     def bytes(self) -> int:
-        """The payload bytes that wait."""
+        """The payload of the messages that wait, in bytes."""
         return self._bytes
 
     def has_room(self, factor: int = 1, more: int = 0) -> bool:

@@ -1,7 +1,7 @@
 """The incoming side: which task is inside the server's ``receive``, a reader or the receiver task.
 
-A reader receives for itself where a cancelled raw receive loses nothing: that saves a switch of
-tasks for every message. Everywhere else, and while no task reads, the receiver task does it.
+Where a cancelled raw receive loses nothing, the reader itself receives, which saves a task switch
+for every message. Everywhere else, and while no task reads, the receiver task receives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .wire import BUDGET
 
 
 class IncomingSide:
-    """Takes what the server delivers, and gives it to the reader.
+    """Receives from the server, and returns messages to the reader.
 
     Args:
         lifecycle: Notified of the disconnect.
@@ -103,7 +103,7 @@ class IncomingSide:
         finally:
             self._reader = None
             self._reader_left(reader)
-        # From here to the return nothing may be awaited: a cancellation would lose the message.
+        # Do not await anything from here to the return: a cancellation would lose the message.
         if inbox.messages:
             message = inbox.take()
             if self.receiver.filling is not None:
@@ -113,11 +113,11 @@ class IncomingSide:
             lifecycle.note_notified()
             raise StopAsyncIteration
         if self._reader_notified:
-            reader.retract()  # it says so itself now
+            reader.retract()  # this call itself notifies the reader now
         raise lifecycle.closed_error()
 
     def next_message_nowait(self) -> Message:
-        """Take the next message if it has come in."""
+        """Return the next message if it has arrived."""
         lifecycle, inbox = self._lifecycle, self.inbox
         lifecycle.check_place()
         self._refuse_to_receive()
@@ -125,7 +125,7 @@ class IncomingSide:
         if not reader.reads:
             lifecycle.tasks.note_reader(reader)
         if not inbox.messages:
-            self.look_for_disconnect()  # and for the messages in front of it
+            self.look_for_disconnect()  # this also takes the messages in front of it
         self._reader_left(reader)
         if inbox.messages:
             message = inbox.take()
@@ -137,7 +137,7 @@ class IncomingSide:
         raise anyio.WouldBlock("no message is waiting: use `await ws.receive()` to wait for one")
 
     async def _receive_more(self) -> None:
-        """Let the receiver task put something into the inbox."""
+        """Wait until the receiver task puts something into the inbox."""
         wakeup = self.receiver.reader
         if wakeup is None:
             wakeup = self.receiver.reader = self._backend.wakeup()
@@ -145,7 +145,7 @@ class IncomingSide:
         await wakeup.wait()
 
     def _reader_left(self, reader: UserTask) -> None:
-        """A call that reads has ended."""
+        """Note that a call that reads has ended."""
 
     @property
     def _ended_abnormally(self) -> bool:
@@ -153,7 +153,7 @@ class IncomingSide:
         return end is not None and end.abnormal and not self._lifecycle.own_close
 
     async def _check_can_receive(self) -> None:
-        """Refuse a read that cannot be, having let others run: a loop of reads must not freeze."""
+        """Refuse an illegal read, after a checkpoint, so that a loop of reads cannot freeze."""
         lifecycle = self._lifecycle
         if lifecycle.over and not lifecycle.left and self._reader is None:
             return
@@ -161,7 +161,7 @@ class IncomingSide:
         self._refuse_to_receive()
 
     def _refuse_to_receive(self) -> None:
-        """Raise if a read cannot be."""
+        """Raise if a read is illegal now."""
         self._lifecycle.refuse_after_block()
         if self._reader is not None:
             raise second_reader()
@@ -169,7 +169,7 @@ class IncomingSide:
             self._lifecycle.states.check(Transition.RECEIVE)
 
     async def _let_others_run(self) -> None:
-        """On trio every call is a checkpoint; on asyncio one in so many that need not wait."""
+        """Make every call a checkpoint on trio; on asyncio, every 16th call that need not wait."""
         wire = self._wire
         if self._on_trio or self._lifecycle.over or wire.budget <= 0:
             wire.budget = BUDGET
@@ -177,7 +177,7 @@ class IncomingSide:
         else:
             wire.budget -= 1
 
-    # ------------------------------------------------------------------- what the sender asks for
+    # ------------------------------------------------------------------- calls of the outgoing side
 
     @property
     def is_receiving(self) -> bool:
@@ -185,7 +185,7 @@ class IncomingSide:
         return self.receiver.service is not None
 
     def look_for_disconnect(self) -> None:
-        """As `ReceiveControl.look_for_disconnect`: only the receiver task can know."""
+        """As `ReceiveControl.look_for_disconnect`: only the receiver task can find out."""
 
     def make_room(self) -> None:
         """As `ReceiveControl.make_room`."""
@@ -199,7 +199,7 @@ class IncomingSide:
     # ---------------------------------------------------------------- the close, the end, the exit
 
     def start(self) -> None:
-        """Receive from the beginning: no task has read yet."""
+        """Start the receiver task, because no task has read yet."""
         self.receiver.start()
 
     def on_accepted(self) -> None:
@@ -223,8 +223,8 @@ class IncomingSide:
         if end.abnormal and end is self._lifecycle.end:
             self._forget_received()
             if self._reader is not None:
-                # After a clean end a reader keeps every task alive until it has heard of it
-                # itself. Here it must count as notified before the others are cancelled.
+                # After a clean end, a reader that is not notified keeps the other tasks alive.
+                # So notify it here, before it is decided which tasks are cancelled.
                 self._reader_notified = True
                 self._lifecycle.tasks.notify(self._reader, provisionally=True)
         self._interrupt_reader()
@@ -241,7 +241,7 @@ class IncomingSide:
         self.inbox.clear()
 
     def release(self) -> None:
-        """The block has been left: let go of the server."""
+        """Release the server, after the block."""
         self._forget_received()
         if self.arrivals.idle is not None:
             self.arrivals.idle.release()

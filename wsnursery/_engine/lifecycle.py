@@ -1,7 +1,7 @@
-"""The life of one connection, and the only code that writes its end.
+"""The life of one connection, and the only code that sets its end.
 
-Every event of the handshake, the close and the end passes through here. There is one end: the first
-one counts. The listeners are notified once, then the tasks that must stop are cancelled.
+Every event of the handshake, the close and the end passes through here. A connection has one end:
+the first one counts. The listeners are notified once, then the tasks that must stop are cancelled.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How the connection ended. Code and reason are with the states: who spoke first decides."""
+    """How the connection ended. Code and reason are in `StateMachine`: the first ones count."""
 
     abnormal: bool
-    """A raw call failed or took too long, so what was buffered is worth nothing. Otherwise the
-    server delivered the disconnect: what the peer sent before it is still good."""
+    """Whether a raw call failed or took too long; then both buffers are dropped. Otherwise the
+    server delivered the disconnect, and everything that the peer sent before it can still be
+    read."""
     cause: BaseException | None
-    """The server's exception, where it gave one."""
+    """The server's exception, if there was one."""
 
 
 class Listener(Protocol):
-    """A part of the connection that hears how it goes on."""
+    """A part of the connection that is notified of its events."""
 
     def on_accepted(self) -> None:
         """The server has taken the accept."""
         ...
 
     def on_closing(self, close: Close | None) -> None:
-        """This side closes, or rejects: nothing may be received or sent any more but that."""
+        """This side closes or rejects: no more messages may be received or sent."""
         ...
 
     def on_end(self, end: End, close: Close | None) -> None:
-        """The connection has ended; ``close`` may still go out, if there is one."""
+        """The connection has ended. If ``close`` is given, it may still be sent."""
         ...
 
 
@@ -89,23 +90,23 @@ class Lifecycle:
         self.states: StateMachine = StateMachine()
         self.tasks: UserTasks = tasks
         self.token: object = tasks.token
-        """Which connection this is, in exceptions and contexts."""
+        """Identifies the connection in exceptions and contexts."""
         self.wire: Wire = Wire()
         self.listeners: Sequence[Listener] = ()
-        """Hear of the close and of the end, in this order."""
+        """The parts that are notified of the accept, the close and the end, in this order."""
         self.over: bool = False
-        """Nothing can be sent or received any more: it ended, was closed or has been left."""
+        """No more messages can be exchanged, after an end, a close or the exit of the block."""
         self.end: End | None = None
         self.own_close: bool = False
         """The application has closed or rejected."""
         self.left: bool = False
-        """The block has been left, or is past the point where anything may be started."""
+        """The block has been left, or no more tasks may be started in it."""
         self.undelivered: int = 0
-        """Messages that were queued here and that the server never took."""
+        """The number of queued messages that the server never took."""
         self.lost_unnoticed: bool = False
-        """A message was lost for which no call was waiting."""
+        """Whether a message was lost for which no call was waiting."""
         self.informed: bool = False
-        """Some call has said that the connection ended."""
+        """Whether some call has reported the end of the connection."""
         self.subprotocol: str | None = None
         self.requested: Wakeup = backend.wakeup()
         """Wakes `accept`, which waits until the server has announced the handshake."""
@@ -137,7 +138,7 @@ class Lifecycle:
     # ---------------------------------------------------------------------------- your own close
 
     def begin_close(self, code: int, reason: str) -> None:
-        """Close behind what is queued. The first call counts."""
+        """Close after the queued messages. Only the first call counts."""
         if self.own_close:
             return
         self.states.apply(Transition.CLOSE)
@@ -147,7 +148,7 @@ class Lifecycle:
         """Deny the handshake; the caller sends the denial.
 
         Raises:
-            LocalProtocolError: It was accepted or rejected already.
+            LocalProtocolError: It was already accepted or rejected.
         """
         self.states.apply(Transition.REJECT)
         self._say_closing(None)
@@ -166,7 +167,7 @@ class Lifecycle:
 
     @property
     def is_closing(self) -> bool:
-        """This side has closed, and the end has not been heard."""
+        """Whether this side has closed and the end has not come yet."""
         return self.states.state is State.CLOSING
 
     # ----------------------------------------------------------------------------------- the end
@@ -177,20 +178,20 @@ class Lifecycle:
         Args:
             code: The close code.
             reason: The close reason.
-            cause: What a raw send has raised at the same moment: the disconnect explains it.
+            cause: The exception that a raw send has raised at the same moment.
         """
         self.states.apply(Transition.DISCONNECT, (code, reason) if self.end is None else None)
         self._finish(End(abnormal=False, cause=cause), None)
 
     def end_abnormally(self, cause: BaseException | None) -> None:
-        """End it abnormally: nothing is sent any more, not even a close."""
+        """End the connection abnormally: nothing more is sent, not even a close."""
         self.states.apply(Transition.END)
         if self.end is None and not self.states.close_taken:
-            self.states.facts = None  # a code that never reached the peer is none
+            self.states.facts = None  # a code that was never sent does not count
         self._finish(End(abnormal=True, cause=cause), None)
 
     def close_for_a_limit(self, code: int, reason: str, cause: BaseException | None) -> None:
-        """End it because the peer or the server broke a rule: what came before is still good."""
+        """End the connection because a limit was exceeded. Earlier messages can still be read."""
         if self.own_close or self.end is not None:
             return
         self.states.apply(Transition.CLOSE)
@@ -199,7 +200,7 @@ class Lifecycle:
         self._finish(End(abnormal=False, cause=cause), Close(code, reason))
 
     def on_close_taken(self) -> None:
-        """The server has taken the close or the denial: the rest is up to the peer, for a while."""
+        """The server has taken the close or the denial: wait for the peer, for a limited time."""
         self.states.close_taken = True
         if self.end is not None:
             return
@@ -210,20 +211,20 @@ class Lifecycle:
             self._late = self._backend.timer.at(late, self.close_is_done)
 
     def close_is_done(self) -> None:
-        """End it: your own close went out and nothing more can come."""
+        """End the connection: your own close was sent, and no more events can come."""
         self.states.apply(Transition.END)
         self._finish(End(abnormal=False, cause=None), None)
 
     def abandon(self) -> None:
-        """End it, because no task is left to use it."""
+        """End the connection, because no task is left that could use it."""
         if self.end is None and not self.states.close_taken:
             self.end_abnormally(None)
         else:
-            # After an end of ours, the close that goes with it may not have been taken.
+            # After an end that this side caused, the server may not have taken the close yet.
             self.close_is_done()
 
     def _finish(self, end: End, close: Close | None) -> None:
-        """The end. Tell the listeners, then cancel the tasks that must stop. The first counts."""
+        """Set the end, notify the listeners, then cancel the tasks that must stop. Once only."""
         if self.end is not None:
             for listener in self.listeners:
                 listener.on_end(end, close)
@@ -247,11 +248,11 @@ class Lifecycle:
         self.lost_unnoticed |= unnoticed
 
     def fail(self, source: Raiser, error: BaseException) -> None:
-        """Something failed that ends the application."""
+        """Record a failure, which ends the application."""
         self.tasks.fail(source, error)
 
     def service_ended(self, error: BaseException | None) -> None:
-        """A task of the connection's own has ended; an error is not its normal end."""
+        """A service task has ended. If it raised, that is a bug or an interrupt."""
         if error is None:
             return
         if is_cancellation(error):
@@ -264,30 +265,30 @@ class Lifecycle:
     # ---------------------------------------------------------------------------- being notified
 
     def own_exception(self) -> WebSocketDisconnected:
-        """The facts of the end, as a new exception chained to the server's own."""
+        """A new exception with the facts of the end, chained to the server's exception."""
         own = WebSocketDisconnected(self.states.code, self.states.reason, self.undelivered)
         if self.end is not None and self.end.cause is not None:
-            own.__cause__ = self.end.cause  # setting it, even to `None`, would hide the context
+            own.__cause__ = self.end.cause  # setting it, even to `None`, hides the context
         return attribute(own, self.token)
 
     def disconnected(self) -> WebSocketDisconnected:
-        """The exception for the calling task, which is notified by it."""
+        """The exception for the calling task, which it notifies."""
         self.note_notified()
         return self.own_exception()
 
     def note_notified(self) -> None:
-        """The running task is about to hear of the end."""
+        """Note that the running task is notified of the end."""
         self.informed |= self.end is not None
         self.tasks.notify(self.tasks.current())
 
     def closed_error(self) -> Exception:
-        """Why nothing can be sent or received any more."""
+        """The exception for a call that comes after the end or the close."""
         self.refuse_after_block()
         if self.own_close:
             self.note_notified()
             if self.tasks.current() in self._closers:
                 return anyio.ClosedResourceError(
-                    "this task has closed the WebSocket: nothing can follow"
+                    "this task has closed the WebSocket: no call can follow"
                 )
             # For every other task it is a disconnect: a child that lets it escape simply ends.
             closed = anyio.ClosedResourceError("another task has closed the WebSocket")
@@ -298,7 +299,7 @@ class Lifecycle:
         """Raise if the block has been left.
 
         Raises:
-            anyio.ClosedResourceError: It has.
+            anyio.ClosedResourceError: It has been left.
         """
         if self.left:
             raise anyio.ClosedResourceError(
@@ -309,12 +310,12 @@ class Lifecycle:
         """Refuse a call from another thread or event loop, before it changes anything.
 
         Raises:
-            RuntimeError: It is one.
+            RuntimeError: The call comes from another thread or event loop.
         """
         self._backend.home.check()
 
     def check_can_send(self) -> None:
-        """Raise what a call that sends raises now, if it does."""
+        """Raise if a message may not be sent now."""
         if self.over:
             raise self.closed_error()
         self.states.check(Transition.MESSAGE_OUT)
@@ -322,11 +323,11 @@ class Lifecycle:
     # ------------------------------------------------------------------------------- after the end
 
     def leave(self) -> None:
-        """The block is left: nothing may be called any more."""
+        """The block is being left: from now on every call is refused."""
         self.left = self.over = True
 
     def release(self) -> None:
-        """Keep the facts, let go of everything else."""
+        """Release everything but the facts."""
         self.listeners = ()
         self.wire.control = NO_CONTROL
         self._closers.clear()
@@ -341,7 +342,7 @@ class Lifecycle:
 
 
 def second_reader() -> anyio.BusyResourceError:
-    """What a task gets that reads while another one does."""
+    """The exception for a task that reads while another task is reading."""
     exc = anyio.BusyResourceError("receiving from")
     advice = (
         "another task is reading this WebSocket: let one task read, and let it hand messages to "

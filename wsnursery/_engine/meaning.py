@@ -12,10 +12,10 @@ from .states import State
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """How the block is left because of one failure."""
+    """How the block is left after one failure."""
 
     failure: BaseException
-    """What failed: one exception of the body or of a child."""
+    """The failure: one exception of the body or of a child."""
     close: Close | None
     """What is sent to the peer. `None` leaves a handshake unanswered: the framework denies it."""
     error: Exception
@@ -23,9 +23,9 @@ class Meaning:
 
 
 Interpreter: TypeAlias = Callable[[BaseException, State], Meaning | None]
-"""Is given the only failure of an application and the state in which it left the connection.
-`None`: the failure means nothing special."""
+"""Called with the only failure of an application and the state of the connection at that moment.
+Returns `None` if the failure has no special meaning."""
 
 
 def meaningless(_error: BaseException, _state: State) -> None:
-    """Interpret nothing: without a framework a failure is a failure."""
+    """Give no special meaning to any failure, because there is no framework."""

@@ -1,4 +1,4 @@
-"""The calls of a `WebSocket` that look into messages: text, bytes, JSON and types."""
+"""The calls of a `WebSocket` that depend on the content of messages: text, bytes, JSON, types."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OnInvalid = Callable[[InvalidPayload], Awaitable[object]]
-"""What `WebSocket.iter_as` calls with a message that is not what was asked for."""
+"""What `WebSocket.iter_as` calls for a message that is not of the required type."""
 
 
 class Messages:
-    """What `WebSocket` does on top of `send`, `receive` and iteration."""
+    """The methods of `WebSocket` that are built on `send`, `receive` and iteration."""
 
     __slots__ = ()
 
@@ -36,8 +36,8 @@ class Messages:
         """Send an object as JSON text. As `send` otherwise.
 
         Args:
-            obj: What ``Options.codec`` can write. The default is the standard library's
-                `json.dumps`; NaN and infinity are refused, because JSON has none.
+            obj: An object that ``Options.codec`` can write. The default codec is `json.dumps`, and
+                refuses NaN and infinity, because JSON does not have them.
 
         Raises:
             TypeError, ValueError: It cannot be written as JSON. Nothing was queued.
@@ -48,7 +48,8 @@ class Messages:
         """Wait for the next message, which must be text. As `receive` otherwise.
 
         Raises:
-            UnexpectedMessage: It was binary; it is on the exception, the connection stays usable.
+            UnexpectedMessage: It was binary. The exception has the message; the connection stays
+                usable.
         """
         message = await self.receive()
         if not isinstance(message, str):
@@ -59,7 +60,8 @@ class Messages:
         """Wait for the next message, which must be binary. As `receive` otherwise.
 
         Raises:
-            UnexpectedMessage: It was text; it is on the exception, the connection stays usable.
+            UnexpectedMessage: It was text. The exception has the message; the connection stays
+                usable.
         """
         message = await self.receive()
         if not isinstance(message, bytes):
@@ -70,7 +72,8 @@ class Messages:
         """Wait for the next message and read it as JSON. As `receive` otherwise.
 
         Raises:
-            InvalidPayload: It was not JSON; it is on the exception, the connection stays usable.
+            InvalidPayload: It was not JSON. The exception has the message; the connection stays
+                usable.
         """
         return decoded(self._options.codec.decode, await self.receive())
 
@@ -84,15 +87,15 @@ class Messages:
         """Wait for the next message and read it as JSON of a type. As `receive` otherwise.
 
         Args:
-            wanted: A pydantic model or ``TypeAdapter``, or whatever ``Options.codec`` takes as a
-                type: with ``msgspec.json`` a struct, a dataclass, a ``TypedDict`` or a union.
+            wanted: A pydantic model or ``TypeAdapter``, or any type that ``Options.codec`` accepts.
+                With ``msgspec.json`` that is a struct, a dataclass, a ``TypedDict`` or a union.
 
         Returns:
             An object of that type.
 
         Raises:
-            InvalidPayload: It was something else. The text says what is wrong with it, the message
-                is on the exception, and the connection stays usable.
+            InvalidPayload: It was something else. The exception says what is wrong and has the
+                message; the connection stays usable.
             TypeError: Neither the type nor the codec can read JSON as it. Nothing was received.
         """
         read = reader(self._options.codec, wanted)
@@ -121,14 +124,14 @@ class Messages:
 
         Args:
             wanted: As for `receive_as`.
-            on_invalid: An async function that is called with the `InvalidPayload` of a message that
-                is something else; the loop goes on. Without it the loop raises, and another
-                ``async for`` over the same object goes on.
+            on_invalid: An async function that is called with the `InvalidPayload` of each message
+                that does not fit. Then the loop continues. Without it the loop raises, and another
+                ``async for`` over the same object continues.
 
         Raises:
             TypeError: As for `receive_as`.
 
-        *Checkpoint*: no; each turn of the loop is one.
+        *Checkpoint*: no, but each turn of the loop is one.
         """
         read = reader(self._options.codec, wanted)
         return TypedMessages(self, read, kind_of(wanted), on_invalid)
@@ -161,4 +164,4 @@ class TypedMessages(AsyncIterator[T]):
                     raise
                 invalid = exc
             await self._on_invalid(invalid)
-            del invalid  # it holds this frame
+            del invalid  # its traceback has this frame, which would be a reference cycle

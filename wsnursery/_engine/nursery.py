@@ -49,7 +49,7 @@ class Nursery:
         """Start a child: a task that ends with this connection.
 
         As in any task group, a child that fails cancels the others, and the block raises an
-        `ExceptionGroup`. A child that lets this connection's `WebSocketDisconnected` escape has
+        `ExceptionGroup`. A child from which this connection's `WebSocketDisconnected` escapes has
         simply ended.
 
         Args:
@@ -58,8 +58,8 @@ class Nursery:
             name: The task's name, for debuggers.
 
         Returns:
-            A handle of anyio's. ``await handle`` waits for what the function returns, and
-            ``handle.cancel()`` cancels this child alone, which is not a failure.
+            anyio's `TaskHandle`. ``await handle`` waits for the function's return value, and
+            ``handle.cancel()`` cancels this child alone, which does not count as a failure.
 
         Raises:
             TypeError: It is not an async function, or the arguments do not fit. Nothing was
@@ -104,10 +104,11 @@ class Nursery:
 
         Args:
             func: An async function that takes a keyword argument ``task_status``.
-            *args: Its positional arguments. Python's types cannot say what a function takes in
-                addition to a keyword argument, so type checkers accept any, as with anyio.
+            *args: Its positional arguments. Python's types cannot describe the parameters that a
+                function has in addition to a keyword argument, so type checkers accept any
+                arguments, as with anyio.
             name: The task's name, for debuggers.
-            return_handle: Return a handle, as `start_soon` does, in place of the value.
+            return_handle: Return a handle, as `start_soon` does, instead of the value.
 
         Returns:
             The value passed to ``started``, or anyio's handle, whose ``start_value`` it is.

@@ -1,7 +1,7 @@
-"""Calls the hooks of one connection; a hook that fails costs the connection nothing.
+"""Calls the hooks of one connection. A hook that fails does not affect the connection.
 
-Every event is made here, so that the engine says in one line what happened, and nothing is made
-when there are no hooks.
+Every event object is made here, so that the engine needs one line to report an event, and no object
+is made when there are no hooks.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Observers:
     def __init__(self, observers: Sequence[Hook], scope: Scope, now: Callable[[], float]) -> None:
         self._hooks = list(observers)
         self.messages: list[Hook] = [hook for hook in observers if _wants_messages(hook)]
-        """Those of them that want to hear of every message: the engine asks first whether there are
-        any, because it alone happens often."""
+        """The hooks that receive an event for every message. The engine first checks whether there
+        are any, because only these events are frequent."""
         self._scope = scope
         self._now = now
 
@@ -64,12 +64,12 @@ class Observers:
         self._tell(hooks.MessageSent(*self._stamp(), message, size), self.messages)
 
     def buffer_full(self, buffer: Literal["receive", "send"]) -> None:
-        """A message found no room."""
+        """There was no room for a message."""
         if self._hooks:
             self._tell(hooks.BufferFull(*self._stamp(), buffer))
 
     def dropped(self, buffer: Literal["receive", "send"], messages: int) -> None:
-        """So many messages were given up, which may be none."""
+        """Messages were dropped. The number may be 0; then no event is made."""
         if self._hooks and messages:
             self._tell(hooks.Dropped(*self._stamp(), buffer, messages))
 
@@ -90,7 +90,7 @@ class Observers:
         reason: Literal["disconnected", "failed", "grace_period", "outside"],
         tasks: Iterable[int],
     ) -> None:
-        """Tasks of the application were told to stop."""
+        """Tasks of the application were cancelled."""
         if self._hooks:
             self._tell(hooks.Cancelled(*self._stamp(), reason, tuple(tasks)))
 
@@ -118,7 +118,7 @@ class Observers:
             try:
                 hook(event)
             except Exception:  # noqa: BLE001 - it is logged
-                # New lists: this very loop, or one around it, is going over an old one.
+                # Make new lists, because this loop, or one around it, iterates over an old one.
                 self._hooks = [other for other in self._hooks if other is not hook]
                 self.messages = [other for other in self.messages if other is not hook]
                 ConnectionLog(self._scope).exception(

@@ -10,8 +10,8 @@ from wsnursery._types import Scope
 from .connection import Connection
 
 _CLAIMED = "wsnursery.entered"
-"""The key in the scope of a connection whose block has been entered. A scope is what all objects
-of one connection share: two calls of ``open_websocket`` know nothing of each other."""
+"""The key in the scope of a connection whose block has been entered. It is in the scope because two
+calls of ``open_websocket`` for one connection share nothing else."""
 
 
 def claim(scope: Scope) -> None:
@@ -35,7 +35,7 @@ def check_leaver(connection: Connection) -> None:
     would wait for that task for ever.
 
     Raises:
-        LocalProtocolError: Another task runs.
+        LocalProtocolError: The running task is another one.
         anyio.ClosedResourceError: The block has been left.
     """
     connection.lifecycle.refuse_after_block()

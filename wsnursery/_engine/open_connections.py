@@ -1,4 +1,4 @@
-"""The open connections of a server or an application, and the one way to end all of them."""
+"""The open connections of a server or an application, and how to end all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_SECONDS = 0.1
 """Seconds between two batches of closes."""
 
 SMALLEST_BATCH = 10
-"""The fewest connections that a batch closes: clients that return ten at a time do no harm."""
+"""The least number of closes in a batch, because ten clients that reconnect at once do no harm."""
 
 RETRY_STATUS = 503
 RETRY_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
@@ -39,8 +39,8 @@ EndConnection = Callable[[C, int, str], Awaitable[None]]
 async def close_websocket(ws: WebSocket, code: int, reason: str) -> None:
     """Close a connection; deny its handshake with 503 if it has not been accepted.
 
-    *Checkpoint*: yes, bounded by ``Options.close_timeout``. *Cancellation*: the close goes out all
-    the same.
+    *Checkpoint*: yes, bounded by ``Options.close_timeout``. *Cancellation*: the close is sent
+    anyway.
 
     Raises:
         LocalProtocolError: The block has not been entered; see `deny_before_entry`.
@@ -53,10 +53,10 @@ async def close_websocket(ws: WebSocket, code: int, reason: str) -> None:
 
 
 async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
-    """Cancel the handler of a connection, which may not have been closed yet."""
+    """Cancel the handler of a connection, even if the connection has not been closed yet."""
     scope = ws.cancel_scope
-    # A cancelled block closes with 1000 unless the close has begun. A close goes out although the
-    # scope around the call is cancelled, so this does not wait for the peer.
+    # A cancelled block would close with 1000, so begin the right close first. The scope around the
+    # call is already cancelled, so the call queues the close and does not wait for the peer.
     with anyio.CancelScope() as at_once:
         at_once.cancel()
         await close_websocket(ws, code, reason)
@@ -64,7 +64,7 @@ async def cancel_websocket(ws: WebSocket, code: int, reason: str) -> None:
 
 
 def break_websocket(ws: WebSocket, cause: Exception) -> None:
-    """End a connection abnormally, if its block is open: the server knows that its peer is gone."""
+    """End a connection abnormally, if its block is open, because its peer is gone."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
     if connection is not None and connection.tasks.group is not None:
         connection.lifecycle.end_abnormally(cause)
@@ -73,15 +73,15 @@ def break_websocket(ws: WebSocket, cause: Exception) -> None:
 async def deny_before_entry(ws: WebSocket) -> None:
     """Deny the handshake of a WebSocket that was opened but not entered yet, with 503.
 
-    Its block can still be entered: it then meets a client that has gone.
+    Its block can still be entered. To the block, the client has then gone.
 
     *Checkpoint*: yes.
     """
     transport = ws._transport  # pyright: ignore[reportPrivateUsage]
-    # With a scope of its own, because the block that denies takes this one.
+    # Copy the scope, because the block that denies claims the original one.
     ws._transport = Gone(dict(transport.scope))  # pyright: ignore[reportPrivateUsage]
     ws._sides = THROUGH_TASKS  # pyright: ignore[reportPrivateUsage]
-    # Without the hooks and the limits of the application, which knows nothing of this one.
+    # Use no hooks and default limits, because the application is not involved in this block.
     async with make_websocket(transport, Options()) as denied:
         await denied.reject(RETRY_STATUS, RETRY_HEADERS, RETRY_BODY)
 
@@ -106,15 +106,15 @@ class Gone:
         return Disconnect(None, "")
 
     async def send(self, event: Outgoing) -> None:
-        """Fail as a server does whose client has gone."""
+        """Raise as a server does whose client has gone."""
         raise BrokenPipeError("the handshake was denied because the server stops")
 
     def says_gone(self, exc: Exception) -> bool:
-        """Always: there is no other exception."""
+        """Return true, because `send` raises no other exception."""
         return True
 
     def abort(self) -> bool:
-        """There is nothing to drop."""
+        """Return false, because there is no connection to drop."""
         return False
 
 
@@ -122,7 +122,7 @@ class OpenConnections(Generic[C]):
     """The connections that are open, oldest first.
 
     Args:
-        close: Closes one connection. An exception is logged, and the others are closed.
+        close: Closes one connection. If it raises, that is logged, and the others are closed.
         cancel: Cancels the handler of one connection that has not ended in time.
     """
 
@@ -139,11 +139,11 @@ class OpenConnections(Generic[C]):
         return iter(tuple(self._open))
 
     def add(self, connection: C) -> None:
-        """A connection has opened."""
+        """Add a connection that has opened."""
         self._open[connection] = None
 
     def discard(self, connection: C) -> None:
-        """A connection has ended, or it never opened."""
+        """Remove a connection that has ended, or that never opened."""
         self._open.pop(connection, None)
         for wait in self._waits:
             wait.ended(connection)
@@ -157,24 +157,24 @@ class OpenConnections(Generic[C]):
         limit: anyio.CancelScope,
         spread: float = 0.0,
     ) -> int:
-        """Close what is open now, wait until it has ended, and cancel what has not in time.
+        """Close the open connections, wait for their end, and cancel those that do not end in time.
 
-        Connections that open later are left alone.
+        Connections that open later are not affected.
 
         Args:
-            start_soon: That of a task group or nursery. It runs the closes, each of which may
-                outlast this call by its own time limit.
+            start_soon: The method of a task group or nursery. It runs the closes, each of which may
+                outlast this call, up to its own time limit.
             code: The close code.
             reason: The close reason.
-            limit: Ends the wait: by its deadline, or when it is cancelled. It is entered here.
-            spread: Seconds over which the closes are spread. It takes less where that makes fewer
-                than `SMALLEST_BATCH` in `BATCH_SECONDS`.
+            limit: Its deadline or its cancellation ends the wait. It is entered here.
+            spread: Seconds over which the closes are spread. The spread is shorter if there would
+                be fewer than `SMALLEST_BATCH` closes in `BATCH_SECONDS`.
 
         Returns:
-            How many connections had to be cancelled.
+            The number of connections that had to be cancelled.
 
-        *Checkpoint*: yes, if there are any. *Cancellation*: the closes that have begun go out all
-        the same; nothing is cancelled.
+        *Checkpoint*: yes, if there are any. *Cancellation*: the closes that have begun are sent
+        anyway, and no handler is cancelled.
         """
         with _Wait(self._open, self._waits) as wait:
             with limit:
@@ -196,7 +196,7 @@ class OpenConnections(Generic[C]):
     ) -> None:
         waiting = tuple(left)
         batches = max(1, math.floor(spread / BATCH_SECONDS))
-        # Without a spread everything is closed before the first checkpoint of this call.
+        # Without a spread, every close is started before the first checkpoint of this call.
         size = max(SMALLEST_BATCH if spread else 1, math.ceil(len(waiting) / batches))
         for start in range(0, len(waiting), size):
             if start:
@@ -206,7 +206,7 @@ class OpenConnections(Generic[C]):
                     start_soon(self._guarded, self._close, connection, code, reason)
 
     async def _guarded(self, end: EndConnection[C], connection: C, code: int, reason: str) -> None:
-        """End one connection. Whatever happens to it, the others are ended too."""
+        """End one connection. A failure must not keep the others from being ended."""
         try:
             with suppress(anyio.ClosedResourceError, LocalProtocolError):  # it has ended meanwhile
                 await end(connection, code, reason)
@@ -214,13 +214,13 @@ class OpenConnections(Generic[C]):
             logger.warning("could not close %r", connection, exc_info=True)
 
     async def until_empty(self) -> None:
-        """Wait until everything that is open now has ended."""
+        """Wait until every connection that is open now has ended."""
         with _Wait(self._open, self._waits) as wait:
             await wait.over()
 
 
 class _Wait(Generic[C]):
-    """The connections that one caller waits for."""
+    """The connections for which one caller waits."""
 
     def __init__(self, connections: Iterable[C], waits: dict[_Wait[C], None]) -> None:
         self.left = dict.fromkeys(connections)

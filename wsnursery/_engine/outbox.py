@@ -1,4 +1,4 @@
-"""The outbox: what the application sends, until the server takes it. Nothing here waits."""
+"""The outbox: what the application sends, until the server takes it. No call here waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class SendTicket:
     """One event on its way to the server, and the call that may be waiting for it.
 
-    Without an event it is a flush marker: it is done when everything queued before it is.
+    Without an event it is a flush marker, which is done when all events before it are done.
     """
 
     __slots__ = (
@@ -37,21 +37,21 @@ class SendTicket:
         self.event: Outgoing | None = event
         self.size: int = size
         self.is_message: bool = isinstance(event, (str, bytes))
-        """Whether this is payload, which can be lost, and no handshake, close or marker."""
+        """Whether this is a message, which can be lost, and not a handshake, close or marker."""
         self.tag: object = tag
-        """By what a room finds its message; `None` for everything else."""
+        """A room finds its messages by this; `None` for everything else."""
         self.done: bool = False
-        """Nothing more will become of it."""
+        """Whether the outcome is known."""
         self.lost: bool = False
-        """The connection ended before the server had taken it."""
+        """Whether the connection ended before the server had taken it."""
         self.withdrawn: bool = False
-        """Its call was cancelled before it began."""
+        """Whether its call was cancelled before the raw send began."""
         self.error: BaseException | None = None
-        """What the raw send of this very event has raised."""
+        """The exception of the raw send of this event."""
         self.waiter: Wakeup | None = None
-        """Wakes the call that waits; `None` if none does."""
+        """Wakes the call that waits for it; `None` if no call does."""
         self.caller: UserTask | None = None
-        """The user's task whose call waits; `None` if none does."""
+        """The user's task whose call waits for it; `None` if no call does."""
 
     def finish(self, error: BaseException | None = None) -> None:
         """The server has taken or refused it: wake the waiting call."""
@@ -67,7 +67,7 @@ class SendTicket:
 
 
 _NO_TICKETS: deque[SendTicket] = deque()
-"""The queue of an outbox into which nothing was put; see `inbox`. Never changed."""
+"""The queue of every outbox into which no event was put; see `inbox`. It is never changed."""
 
 
 class Outbox:
@@ -85,7 +85,7 @@ class Outbox:
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.queue: deque[SendTicket] = _NO_TICKETS
-        """What waits, oldest first, markers and closes too."""
+        """The events that wait, oldest first, including markers and closes."""
         self._tombstones = 0
         self._messages = 0
         self._bytes = 0
@@ -99,12 +99,12 @@ class Outbox:
 
     @property
     def bytes(self) -> int:
-        """The payload bytes that wait."""
+        """The payload of the messages that wait, in bytes."""
         return self._bytes
 
     @property
     def waiting_calls(self) -> int:
-        """How many calls wait for something that is queued."""
+        """The number of calls that wait for a queued event."""
         return sum(ticket.waiter is not None for ticket in self.queue)
 
     def has_room(self, size: int) -> bool:
@@ -122,7 +122,7 @@ class Outbox:
             self.high_water = max(self.high_water, self._messages)
 
     def take(self) -> SendTicket | None:
-        """Remove and return the oldest event, or `None` if nothing waits."""
+        """Remove and return the oldest event, or `None` if the queue is empty."""
         while self.queue:
             ticket = self.queue.popleft()
             if ticket.withdrawn:
@@ -134,11 +134,11 @@ class Outbox:
         return None
 
     def withdraw(self, ticket: SendTicket) -> None:
-        """Take an event back whose call was cancelled before it began.
+        """Withdraw an event whose call was cancelled before the raw send began.
 
-        It stays in the queue as a tombstone, because removing it there would need a linear search;
-        when most of the queue is tombstones, all of them are removed at once. A close or a denial
-        is never taken back: the connection owes it.
+        It stays in the queue as a tombstone, because removing it would need a linear search. When
+        most of the queue is tombstones, all of them are removed at once. A close or a denial is
+        never withdrawn, because every connection must send one.
         """
         if isinstance(ticket.event, Close | Reject):
             return
@@ -151,9 +151,10 @@ class Outbox:
             self._tombstones = 0
 
     def discard_oldest(self, matches: Callable[[object], bool]) -> bool:
-        """Remove the oldest queued message whose tag matches; no call ever waits for a tagged one.
+        """Remove the oldest queued message whose tag matches. No call ever waits for a tagged one.
 
-        Unlike `withdraw` it leaves no tombstone: a room may do this for as long as a peer stalls.
+        Unlike `withdraw` it leaves no tombstone, because a room may do this any number of times
+        while a peer does not read.
 
         Returns:
             Whether there was one.
@@ -166,14 +167,14 @@ class Outbox:
         return False
 
     def drop(self) -> list[SendTicket]:
-        """Give up everything that is queued and return it, oldest first."""
+        """Drop everything that is queued, and return it, oldest first."""
         dropped = [ticket for ticket in self.queue if not ticket.done]
         self.queue = _NO_TICKETS
         self._tombstones = self._messages = self._bytes = 0
         return dropped
 
     def drop_messages(self) -> list[SendTicket]:
-        """Give up the messages that are queued and return them, oldest first."""
+        """Drop the messages that are queued, and return them, oldest first."""
         waiting = self.drop()
         for ticket in waiting:
             if not ticket.is_message:

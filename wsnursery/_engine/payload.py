@@ -1,4 +1,4 @@
-"""What may be sent, and how large it is. Text is looked at once: to be measured and checked."""
+"""What may be sent, and how large it is. One pass over a text both measures and checks it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sized(message: Any) -> tuple[Message, int]:
     if isinstance(message, bytes):
         return message, len(message)
     if isinstance(message, bytearray) or type(message) is memoryview:
-        copy = bytes(message)  # the caller may go on writing into its own
+        copy = bytes(message)  # because the caller may change its own
         return copy, len(copy)
     raise TypeError(
         "a message must be str, bytes, bytearray or memoryview, got "

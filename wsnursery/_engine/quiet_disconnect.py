@@ -1,4 +1,4 @@
-"""The disconnect that ends a handler, where a handler runs as a program of its own."""
+"""Treats the disconnect that ends a handler as a normal end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .websocket import WebSocket, is_about
 
 
 class QuietDisconnect:
-    """A context around the block of a WebSocket: it logs this client's disconnect and ends it.
+    """A context around the block of a WebSocket, which logs this client's disconnect and ends it.
 
-    Servers log what leaves an application as an error, and a client that leaves is none. The end of
-    another connection, a client's for instance, is an error of the handler and goes on. An error
-    that the handler was handling when it met the disconnect would vanish with it, so it is logged.
+    Servers log every exception that leaves an application as an error, but a client that leaves is
+    not an error. The end of another connection is an error of the handler, and leaves. An error
+    that the handler was handling when it met the disconnect would be lost, so it is logged.
     """
 
     __slots__ = ("_ws",)
@@ -41,7 +41,7 @@ class QuietDisconnect:
             ConnectionLog(self._ws.scope).warning(
                 "a handler had this error when it met the disconnect, which hides it: %s",
                 exc,
-                # Not `exc`, whose traceback shows only the server's exception if it has one.
+                # Do not log `exc`: if the server raised, its traceback shows only that exception.
                 exc_info=hidden,
             )
         return True

@@ -1,8 +1,8 @@
 """The receiver task: it receives while no task of the application does.
 
 It exists on servers where only it may receive, for a connection that only pushes, and whenever no
-reader has come back for a while, because on Hypercorn, granian and daphne a send to a vanished peer
-never fails: only the disconnect event tells.
+reader has come back for a while. It is needed because on Hypercorn, granian and daphne a send to a
+vanished peer never fails: only the disconnect event reports that the peer is gone.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Receiver:
     """Receives from the server into the inbox.
 
     Args:
-        arrivals: Takes note of what comes.
-        lifecycle: Knows whether it is still needed.
+        arrivals: Handles every event.
+        lifecycle: Knows whether the task is still needed.
         transport: The server.
         options: The limits.
         observers: Notified when the inbox is full.
@@ -81,23 +81,23 @@ class Receiver:
         self._backend = backend
         self.inbox: Inbox = inbox
         self.drains: bool = transport.drains
-        """Whether it empties the server's queue after the disconnect."""
+        """Whether the task empties the server's queue after the disconnect."""
         self.service: ServiceTask | None = None
         """The task, while there is one."""
         self.filling: Filling | None = None
-        """The wait for room in the inbox; made with the first message."""
+        """Waits for room in the inbox; made with the first message."""
         self.has_message_in_hand: bool = False
-        """It holds a message for which the inbox has no room."""
+        """Whether the task holds a message for which the inbox has no room."""
         self.reader: Wakeup | None = None
         """Wakes a reader that waits for this task; the reader makes it."""
         self._taken = 0
-        """Events taken from the server, also those that were dropped."""
+        """The number of events taken from the server, including those that were dropped."""
         self._change: Wakeup | None = None
         """Wakes the block, which waits for this task; made when it does."""
         self._warned = False
 
     def start(self) -> None:
-        """Start the task, unless there is one or nothing more can come."""
+        """Start the task, unless there is one or no more events can come."""
         if self.service is None and not self._arrivals.disconnected and not self._lifecycle.left:
             self.service = ServiceTask(
                 self._backend, "wsnursery receiver", self._receive_all, self._ended
@@ -142,8 +142,8 @@ class Receiver:
                 self.has_message_in_hand = True
                 is_wanted = await self._wait_for_room(self.filling)
         except BaseException:
-            # A reader takes over, and this task has been cancelled. `asyncio.Queue.get` is no
-            # checkpoint when there is an event, so the inbox may have been filled since.
+            # A reader takes over, and this task has been cancelled. `asyncio.Queue.get` is not a
+            # checkpoint if there is an event, so the inbox may have been filled meanwhile.
             is_wanted = not self._lifecycle.over
             raise
         finally:
@@ -153,7 +153,7 @@ class Receiver:
                 self.wake_reader()
 
     async def _wait_for_room(self, filling: Filling) -> bool:
-        """Wait until the message in hand fits; `False` if it is not wanted any more."""
+        """Wait until the message in hand fits. Return `False` if it is no longer needed."""
         self._observers.buffer_full("receive")
         filling.begin()
         while not filling.has_room:
@@ -168,7 +168,7 @@ class Receiver:
                 self._observers.dropped("receive", 1)
                 return False
         if self._arrivals.idle is not None:
-            # While a message waited for room, the peer was not the one who was idle.
+            # While a message waited for room, the peer was not idle: the reader was slow.
             self._arrivals.idle.heard_at = self._backend.now()
         return True
 
@@ -183,12 +183,12 @@ class Receiver:
         self.wake_block()
 
     def wake_reader(self) -> None:
-        """A message has come in, or nothing more can come."""
+        """A message has arrived, or no more events can come: wake the reader."""
         if self.reader is not None:
             self.reader.wake()
 
     def wake_block(self) -> None:
-        """What the block waits for may have happened."""
+        """Wake the block, because the event for which it waits may have happened."""
         if self._change is not None:
             self._change.wake()
 
@@ -200,7 +200,7 @@ class Receiver:
             await self._changed()
 
     async def quiet(self) -> None:
-        """Let the server deliver what it still has, until it has been silent for a moment."""
+        """Receive what the server still has, until it has been silent for a moment."""
         silences = 0
         while self._must_drain and silences < len(SILENCES):
             if self._arrivals.disconnected:
@@ -212,7 +212,7 @@ class Receiver:
             silences = silences + 1 if self._taken == before else 0
 
     async def drained(self) -> None:
-        """Wait until nothing is left to take from a server that has told of the disconnect."""
+        """Wait until the queue of a server that has delivered the disconnect is empty."""
         while self._must_drain and self._arrivals.disconnected:
             await self._changed()
 

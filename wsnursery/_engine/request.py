@@ -1,4 +1,4 @@
-"""What the client asked for: the facts of the handshake that a `WebSocket` gives."""
+"""The client's request: the facts of the handshake that a `WebSocket` provides."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 _QUOTED = re.compile(r"\\([0-3][0-7]{2}|.)")
-"""What Python's `http.cookies` puts for a character that a cookie may not hold."""
+"""How Python's `http.cookies` writes a character that a cookie may not contain."""
 
 
 class Request:
-    """The part of `WebSocket` that may be read before the block is entered, and after it."""
+    """The attributes of `WebSocket` that can also be read before and after the block."""
 
     __slots__ = ()
 
@@ -26,7 +26,7 @@ class Request:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
-        # FastAPI asks pydantic about the parameters that it does not know.
+        # FastAPI passes the types that it does not know to pydantic, which calls this method.
         raise TypeError(
             "FastAPI cannot fill in a parameter of the type wsnursery.WebSocket: write "
             "@wsnursery.starlette.endpoint between @app.websocket(...) and the function, without "
@@ -49,9 +49,8 @@ class Request:
         Args:
             name: The name, in any case.
 
-        Returns:
-            The value as text, decoded as ISO-8859-1, which fits every byte. Several of one name are
-            joined with a comma (RFC 9110 §5.3).
+        Returns: The value as text, decoded as ISO-8859-1, which can decode every byte. Several
+            values of one name are joined with a comma (RFC 9110 §5.3).
         """
         values = _values(self.headers, name.lower().encode("latin-1", "replace"))
         return b", ".join(values).decode("latin-1") if values else None
@@ -60,22 +59,22 @@ class Request:
     def cookies(self) -> Mapping[str, str]:
         """The request's cookies by name, read at each access.
 
-        Of several with one name the first counts, because browsers send the one with the more
-        specific path first (RFC 6265 §5.4). What is not a cookie is left out. A page of any origin
-        can make a browser send them: see ``Options.allowed_origins``.
+        If several have one name, the first counts, because browsers send the one with the more
+        specific path first (RFC 6265 §5.4). Text that is not a cookie is ignored. A page of any
+        origin can make a browser send cookies: see ``Options.allowed_origins``.
         """
         return cookies(self.headers)
 
     @property
     def query_params(self) -> QueryParams:
-        """The parameters in the URL behind the question mark, read at each access."""
+        """The parameters after the question mark in the URL, read at each access."""
         return QueryParams(self.scope.get("query_string", b""))
 
     @property
     def path_params(self) -> Mapping[str, Any]:
-        """What a router has taken out of the path; empty without one.
+        """The parameters that a router has found in the path; empty without a router.
 
-        Routers of Starlette, FastAPI, Litestar and Channels put it into the scope.
+        Routers of Starlette, FastAPI, Litestar and Channels put them into the scope.
         """
         found = self.scope.get("path_params")
         if found is None:
@@ -90,12 +89,12 @@ class Request:
 
 @final
 class QueryParams(Mapping[str, str]):
-    """Query parameters by name; of several with one name the last counts, as in most frameworks.
+    """Query parameters by name. If several have one name, the last counts, as in most frameworks.
 
-    Nothing in a URL makes it raise: a byte that is not UTF-8 becomes U+FFFD.
+    No URL makes it raise: a byte that is not UTF-8 becomes U+FFFD.
 
     Args:
-        query: The part of the URL behind the question mark, as in the ASGI scope.
+        query: The part of the URL after the question mark, as in the ASGI scope.
     """
 
     __slots__ = ("_pairs", "_values")
@@ -134,7 +133,7 @@ def _unquoted(text: bytes) -> str:
 
 
 def cookies(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The cookies in a request's headers; HTTP/2 may spread them over several (RFC 9113 §8.2.3)."""
+    """The cookies in a request's headers. HTTP/2 allows several such headers (RFC 9113 §8.2.3)."""
     found: dict[str, str] = {}
     for pair in b";".join(_values(headers, b"cookie")).split(b";"):
         name, is_pair, value = pair.decode(errors="replace").partition("=")

@@ -1,8 +1,8 @@
-"""A task of the connection's own, for as long as it is needed.
+"""A service task: a task of the connection itself, which runs while it is needed.
 
-It outlives the user's tasks: no cancel scope around the block reaches it, and only the connection
-cancels it. It never raises. The connection is notified when it has ended, and waits for that
-before its block is left.
+It outlives the user's tasks: no cancel scope around the block affects it, and only the connection
+cancels it. It never raises. The connection is notified of its end, and waits for that before the
+block is left.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ServiceTask:
         backend: Starts it.
         name: Its name, for debuggers.
         work: What it does.
-        ended: Called when it has ended, with what it raised: a bug, an interrupt, or a cancellation
-            of the whole event loop.
+        ended: Called when it has ended, with its exception if there was one: a bug, an interrupt,
+            or a cancellation of the whole event loop.
     """
 
     __slots__ = ("_ended", "_scope", "_task", "_work")
@@ -38,11 +38,11 @@ class ServiceTask:
         self._scope = backend.cancel_scope()
         self._work = work
         self._ended: Callable[[BaseException | None], None] | None = ended
-        # asyncio itself keeps no reference to a task that waits.
+        # Keep a reference, because asyncio keeps none to a task that waits.
         self._task = backend.spawn(self._run, name, self._tell)
 
     def cancel(self) -> None:
-        """Cancel it; it ends soon, if the call that it is in can be cancelled."""
+        """Cancel it. It ends soon if its current call can be cancelled."""
         self._scope.cancel()
 
     async def _run(self) -> None:
@@ -51,16 +51,16 @@ class ServiceTask:
             with self._scope:
                 await self._work()
         except anyio.get_cancelled_exc_class() as exc:
-            error = exc  # not ours: the whole event loop is being cancelled
+            error = exc  # the whole event loop is being cancelled
             raise
         except BaseException as exc:  # noqa: BLE001 - the connection decides
             error = exc
         finally:
             self._tell(error)
-            del error  # this frame is in its traceback
+            del error  # its traceback has this frame, which would be a reference cycle
 
     def _tell(self, error: BaseException | None) -> None:
-        """Say once that it has ended. A task that never began has not said so itself."""
+        """Notify the connection once of the end, even if the task never made its first step."""
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(error)

@@ -1,7 +1,8 @@
 """The states of one WebSocket, and the only place where they change. No I/O here.
 
-Every event of a connection passes through `StateMachine.apply`. What is legal when is the table
-`TRANSITIONS`: a pair that is missing there is illegal, and an illegal event changes nothing.
+Every event of a connection passes through `StateMachine.apply`. The table `TRANSITIONS` lists the
+legal events of each state. A pair that is not in the table is illegal, and an illegal event changes
+nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from wsnursery._errors import LocalProtocolError, RemoteProtocolError
 
 
 class _Word(Enum):
-    """An enumeration whose members are looked up for every message: that must be no Python call."""
+    """An enumeration whose members are hashed for every message, without a Python call."""
 
     if TYPE_CHECKING:
 
@@ -34,15 +35,15 @@ class State(_Word):
     OPEN = "open"
     """Messages flow."""
     CLOSING = "closing"
-    """This side said close; the peer may still answer."""
+    """This side has closed; the peer may still answer."""
     REJECTED = "rejected"
     """This side denied the handshake."""
     CLOSED = "closed"
-    """The end: nothing more can be exchanged."""
+    """The end: no more messages can be exchanged."""
 
 
 class Transition(_Word):
-    """What can happen to a WebSocket. The value reads as "cannot ... now"."""
+    """The events of a WebSocket. The value completes "cannot ... while the WebSocket is ..."."""
 
     CONNECT = "connect"
     MESSAGE_IN = "deliver a message"
@@ -58,7 +59,7 @@ class Transition(_Word):
 
 
 _REMOTE = {Transition.CONNECT, Transition.MESSAGE_IN, Transition.DISCONNECT}
-"""The events that the server causes: an illegal one is its fault."""
+"""The events that the server causes. An illegal one is an error of the server."""
 
 TRANSITIONS: Final[dict[State, dict[Transition, State]]] = {
     State.CONNECTING: {
@@ -78,7 +79,7 @@ TRANSITIONS: Final[dict[State, dict[Transition, State]]] = {
     State.ACCEPTING: {
         Transition.ACCEPTED: State.OPEN,
         Transition.WITHDRAWN: State.REQUESTED,
-        # A server may deliver before its accept call has returned.
+        # A server may deliver messages before its send of the accept has returned.
         Transition.MESSAGE_IN: State.ACCEPTING,
         Transition.DISCONNECT: State.CLOSED,
         Transition.CLOSE: State.CLOSING,
@@ -93,7 +94,8 @@ TRANSITIONS: Final[dict[State, dict[Transition, State]]] = {
         Transition.END: State.CLOSED,
     },
     State.CLOSING: {
-        # The peer's messages may cross our close; they are dropped. So may our own accept.
+        # Messages of the peer may cross our close, and are dropped. Our own accept may cross it,
+        # too.
         Transition.MESSAGE_IN: State.CLOSING,
         Transition.ACCEPTED: State.CLOSING,
         Transition.CLOSE: State.CLOSING,
@@ -108,7 +110,7 @@ TRANSITIONS: Final[dict[State, dict[Transition, State]]] = {
         Transition.END: State.CLOSED,
     },
     State.CLOSED: {
-        # Some servers repeat the disconnect, and a close of ours may cross it: both change nothing.
+        # Some servers repeat the disconnect, and our close may cross it. Neither changes anything.
         Transition.CONNECT: State.CLOSED,
         Transition.MESSAGE_IN: State.CLOSED,
         Transition.DISCONNECT: State.CLOSED,
@@ -146,40 +148,40 @@ class StateMachine:
     def __init__(self) -> None:
         self.state: State = State.CONNECTING
         self.facts: tuple[int | None, str] | None = None
-        """The close code and reason that were said first, by either side."""
+        """The first close code and reason, from either side."""
         self.close_taken: bool = False
         """The server has taken a close or a denial."""
 
     @property
     def code(self) -> int | None:
-        """The close code that was said first; `None` if none was."""
+        """The first close code; `None` if there was none."""
         return None if self.facts is None else self.facts[0]
 
     @property
     def reason(self) -> str:
-        """The close reason that was said first; empty if none was."""
+        """The first close reason; empty if there was none."""
         return "" if self.facts is None else self.facts[1]
 
     def allows(self, event: Transition) -> bool:
-        """Whether `apply` would take this event now."""
+        """Whether this event is legal now."""
         return event in TRANSITIONS[self.state]
 
     def check(self, event: Transition) -> None:
-        """Raise what `apply` would raise now, and change nothing."""
+        """Raise as `apply` does if this event is illegal now; change nothing."""
         if event not in TRANSITIONS[self.state]:
             raise _refusal(event, self.state)
 
     def apply(self, event: Transition, facts: tuple[int | None, str] | None = None) -> None:
-        """Take one event, or refuse it and change nothing.
+        """Apply one event, or refuse it and change nothing.
 
         Args:
-            event: What happened or is about to be sent.
-            facts: With a close that is being sent, or a disconnect: its code and reason. The first
-                are kept, because the echo of a close adds nothing.
+            event: The event that has happened, or that is about to be sent.
+            facts: The code and the reason of a disconnect, or of a close that is being sent. The
+                first ones are kept, because the echo of a close adds no information.
 
         Raises:
-            LocalProtocolError: The application may not do this now.
-            RemoteProtocolError: The server may not do this now.
+            LocalProtocolError: An event of the application is illegal now.
+            RemoteProtocolError: An event of the server is illegal now.
         """
         before = self.state
         after = TRANSITIONS[before].get(event)

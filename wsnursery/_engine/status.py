@@ -1,4 +1,4 @@
-"""What a `WebSocket` tells of its connection: the state, the close code, the counters."""
+"""The status of a `WebSocket`: the state, the close code, the counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WebSocketState = Literal[
 
 
 class Status:
-    """The part of `WebSocket` that stays readable after the block."""
+    """The attributes of `WebSocket` that stay readable after the block."""
 
     __slots__ = ()
 
@@ -28,12 +28,12 @@ class Status:
 
     @property
     def id(self) -> UUID:
-        """A random UUID (version 4) for this connection, for logs; hooks are given the same."""
+        """A random UUID (version 4) of this connection, for logs. Hooks receive the same one."""
         return self._connection.id
 
     @property
     def state(self) -> WebSocketState:
-        """Where the connection is.
+        """The state of the connection.
 
         ``"connecting"`` and ``"requested"`` before `accept`, then ``"accepting"`` and ``"open"``;
         ``"closing"`` or ``"rejected"`` after your own close, and ``"closed"`` at the end.
@@ -42,17 +42,17 @@ class Status:
 
     @property
     def close_code(self) -> int | None:
-        """The close code that was said first, by either side.
+        """The first close code, from either side.
 
-        `None` while open, or if the server gave none. Hypercorn says 1006 whatever the client sent.
+        `None` while open, or if the server gave none. Hypercorn reports 1006 for every client.
         """
         return self._connection.lifecycle.states.code
 
     @property
     def close_reason(self) -> str:
-        """The close reason that was said first, by either side; it may be the peer's text."""
+        """The first close reason, from either side. It may be text from the peer."""
         return self._connection.lifecycle.states.reason
 
     def statistics(self) -> WebSocketStatistics:
-        """A snapshot of the counters. Cheap; not a checkpoint."""
+        """Return a snapshot of the counters. Not a checkpoint."""
         return self._connection.statistics()

@@ -1,4 +1,4 @@
-"""What the log says of the user's tasks that do not stop after the end of the connection."""
+"""Warnings about the user's tasks that do not stop after the end of the connection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from wsnursery._types import Scope
 from .connection_log import ConnectionLog
 
 CALLS_AFTER_END = 1000
-"""Calls of one task that end because the connection did, after which the log names the task. It
-catches the exception and asks again and again. A loop over a queue may make some of them."""
+"""After this many calls that end because of the end of the connection, the log names the task,
+because it catches the exception and calls again and again. A loop over a queue may make a few such
+calls before it stops."""
 
 
 def warn_of_calls(scope: Scope, task: str) -> None:
@@ -24,7 +25,7 @@ def warn_of_calls(scope: Scope, task: str) -> None:
 
 
 def warn_of_grace(scope: Scope, tasks: Sequence[str]) -> None:
-    """The grace period has ended, and these tasks, if any, had not finished."""
+    """The grace period has ended, and these tasks, if there are any, have not finished."""
     if tasks:
         names = ", ".join(map(repr, tasks))
         ConnectionLog(scope).warning("cancelled when the grace period was over: %s", names)

@@ -1,6 +1,6 @@
-"""The user's tasks of one connection: who was notified of the end, and who must stop.
+"""The user's tasks of one connection: which are notified of the end, and which must stop.
 
-`stopping` decides; here the decision is applied.
+`stopping` has the rule; this module applies it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class UserTasks:
     """The body of the block and the children.
 
     Args:
-        token: Which connection this is, in exceptions and contexts.
-        scope: Which connection this is, in the log.
-        backend: Says which task runs.
+        token: Identifies the connection in exceptions and contexts.
+        scope: Identifies the connection in the log.
+        backend: Knows which task runs.
         observers: Notified of the tasks.
         unread: Returns whether messages wait to be read.
     """
@@ -81,7 +81,7 @@ class UserTasks:
         """The task group of body and children; `None` when it has been left."""
         self.ledger: CancellationLedger = current_ledger()
         self.outer: tuple[UserTask, ...] = enclosing_tasks()
-        """What the block is part of; its children are part of that too."""
+        """The user's tasks of which the block is part. Its children are part of them, too."""
         self.body: UserTask = UserTask(token, backend.cancel_scope())
         self.body.task = backend.current_task()
         self.failures: list[Raised] = []
@@ -90,21 +90,21 @@ class UserTasks:
         self._running: list[UserTask] = [self.body]
         """The body and the children that have not finished, in the order of their start."""
         self._children = 0
-        """How many were ever started."""
+        """The number of tasks that were ever started."""
         self._outsider: UserTask | None = None
         self._notified: list[tuple[UserTask, Any]] = []
-        """Notifications that went to another task than the user's task itself: one of a group
-        that it opened. They hold until that task has ended."""
+        """Notifications that reached a task of a group that the user's task has opened, instead of
+        the user's task itself. Each is valid until the task that it reached has ended."""
         self._body_finished = False
         self._abnormal: bool | None = None
         """How the connection ended; `None` until it has."""
         self._level = CancelLevel.NONE
         self._cancelled = False
-        """All of it was cancelled: because something failed, or from outside."""
+        """Whether all tasks were cancelled, because of a failure or from outside."""
 
     @property
     def is_running(self) -> bool:
-        """A task has not finished."""
+        """Whether a task has not finished."""
         return bool(self._running)
 
     @property
@@ -119,11 +119,11 @@ class UserTasks:
         return self.group.cancel_scope
 
     def current(self) -> UserTask:
-        """The user's task that the running task is part of."""
+        """The user's task of which the running task is part."""
         return enclosing_task(self.token) or self.outsider()
 
     def outsider(self) -> UserTask:
-        """Stands for the tasks of other connections and of the application at large.
+        """Represents the tasks of other connections and of the rest of the application.
 
         They are never cancelled from here, but one of them may read.
         """
@@ -134,20 +134,20 @@ class UserTasks:
     # ------------------------------------------------------------------------- being notified
 
     def note_reader(self, reader: UserTask) -> None:
-        """A task asks for a message for the first time."""
+        """A task reads for the first time."""
         self.ever_read = reader.reads = True
         self.stop_who_must()
 
     def notify(self, task: UserTask, *, provisionally: bool = False) -> None:
-        """One of its calls is ending because the connection did.
+        """Notify a task: one of its calls ends because of the end of the connection.
 
         Args:
             task: The user's task.
-            provisionally: Another task says so, before the call itself can.
+            provisionally: Another task reports this, before the call itself can.
         """
         task.notify()
         running = self._backend.current_task()
-        # An outsider, which is never cancelled, has no task here.
+        # A task outside this connection has no backend task here, because it is never cancelled.
         is_group = task.task is not None and task.task is not running
         if self._abnormal is not None and not provisionally and is_group:
             if not self._notified:
@@ -158,12 +158,12 @@ class UserTasks:
         self.stop_who_must()
 
     def retract(self, task: UserTask) -> None:
-        """That call was cancelled before it could say so."""
+        """Retract a provisional notification, because the call was cancelled before it ended."""
         task.retract()
         self._stop(task)
 
     def _follow_notified(self) -> bool:
-        """Take a notification back when the task that got it has ended.
+        """Retract a notification when the task that it reached has ended.
 
         The siblings of that task, in a group that the user's task opened, were never notified.
         """
@@ -177,7 +177,7 @@ class UserTasks:
     # -------------------------------------------------------------------------- having to stop
 
     def end(self, *, abnormal: bool) -> None:
-        """The connection has ended: cancel who must stop."""
+        """The connection has ended: cancel the tasks that must stop."""
         self._abnormal = abnormal
         self.stop_who_must()
 
@@ -256,7 +256,7 @@ class UserTasks:
         return await group.start(self._run_started_child, task, func, args, disconnected, name=name)
 
     def _open_group(self) -> TaskGroup:
-        # With no task left in it, the group is just being left, and takes no other any more.
+        # Without a task in it, the group is being left, and no task may be started in it.
         if self.group is None or (self._body_finished and not self._running):
             raise _left()
         return self.group
@@ -267,7 +267,7 @@ class UserTasks:
         func: Callable[..., Awaitable[object]],
         args: tuple[Any, ...],
     ) -> None:
-        """Run a child; whatever it raises is noted and leaves through the block."""
+        """Run a child. Its exception is recorded and leaves through the block."""
         task.task = self._backend.current_task()
         set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
@@ -288,7 +288,7 @@ class UserTasks:
         *,
         task_status: TaskStatus[Any],
     ) -> None:
-        """Run a child whose starter waits; until it has started, errors are the starter's."""
+        """Run a child whose starter waits. Until it has started, its errors go to the starter."""
         status = _Started(task_status)
         task.task = self._backend.current_task()
         set_enclosing_tasks((*self.outer, task))
@@ -313,7 +313,7 @@ class UserTasks:
             if self.is_failure(error):
                 self.fail(Raiser.CHILD, error)
             elif self.is_own(error):
-                # It has simply ended; only what its exception hides is of interest.
+                # The child has simply ended. Only an error that its exception hides is recorded.
                 self.failures.append(Raised(Raiser.CHILD, error))
         self.stop_who_must()
 
@@ -322,7 +322,7 @@ class UserTasks:
 
         Args:
             error: What it raised.
-            stopped: The connection has cancelled it, and that ended it.
+            stopped: Whether the connection has cancelled it, and the cancellation ended it.
         """
         self._body_finished = True
         self._part(self.body, error, stopped=stopped)
@@ -334,7 +334,7 @@ class UserTasks:
                 self._cancel()
 
     def _part(self, task: UserTask, error: BaseException | None, *, stopped: bool) -> None:
-        """One of them has ended, stopped by the connection, cancelled by another or by itself."""
+        """A task has ended: stopped by the connection, cancelled by other code, or by itself."""
         self._running.remove(task)
         task.task = None
         is_cancelled = error is not None and is_cancellation(error)
@@ -347,20 +347,20 @@ class UserTasks:
     # -------------------------------------------------------------------------------- failures
 
     def is_own(self, exc: BaseException) -> bool:
-        """Whether an exception speaks of this connection's end."""
+        """Whether an exception is about the end of this connection."""
         return is_attributed(exc, self.token)
 
     def is_failure(self, error: BaseException) -> bool:
-        """Whether there is more in an error than this connection's end and cancellations."""
+        """Whether an error contains more than this connection's end and cancellations."""
         return without(error, lambda exc: self.is_own(exc) or is_cancellation(exc)) is not None
 
     @property
     def has_failed(self) -> bool:
-        """Something failed, and not only because the connection ended."""
+        """Record a failure that is not only the end of the connection."""
         return any(self.is_failure(failure.error) for failure in self.failures)
 
     def fail(self, source: Raiser, error: BaseException) -> None:
-        """Something failed that ends the application: cancel it, as a nursery does."""
+        """Record a failure and cancel all tasks, as a nursery does."""
         self.failures.append(Raised(source, error))
         self._cancel()
 
@@ -373,7 +373,7 @@ class UserTasks:
                 self._observers.cancelled("failed", [task.number for task in self._running])
 
     def release(self) -> None:
-        """Every task has finished: let go of everything that leads to them."""
+        """Drop all references to the tasks, because every task has finished."""
         self.group = None
         self.outer = ()
         self.ledger = NO_LEDGER

@@ -1,4 +1,4 @@
-"""How many messages a peer may send: a token bucket. Pure; the caller has the clock."""
+"""A token bucket, which limits how many messages a peer may send. The caller has the clock."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from wsnursery._options import Options
 
 
 class TokenBucket:
-    """Allows a rate in the long run, and so many at once.
+    """Limits the rate in the long run, and allows a burst.
 
-    It begins full. Each message takes a token; tokens come back at the rate, up to the burst.
+    It starts full. Each message takes a token. Tokens are added at the rate, up to the burst.
 
     Args:
-        rate: Tokens that come back, per second.
-        burst: The most tokens that it holds.
+        rate: Tokens that are added per second.
+        burst: The capacity, in tokens.
         now: The time, in seconds.
     """
 
@@ -30,7 +30,7 @@ class TokenBucket:
         """Take a token. Return whether there was one.
 
         Args:
-            now: The time, in seconds; it does not run backwards.
+            now: The time in seconds, which never decreases.
         """
         self._tokens = min(self._burst, self._tokens + (now - self._time) * self._rate)
         self._time = now
@@ -41,6 +41,6 @@ class TokenBucket:
 
 
 def bucket_of(options: Options, now: Callable[[], float]) -> TokenBucket | None:
-    """What limits the messages of a peer, or `None` if nothing does."""
+    """The limit for the messages of a peer, or `None` if there is none."""
     rate = options.max_messages_per_second
     return None if rate is None else TokenBucket(rate, options.message_burst, now())

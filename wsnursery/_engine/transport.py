@@ -1,4 +1,4 @@
-"""The seam between the engine and whatever carries the WebSocket."""
+"""The interface between the engine and the server or library that carries the WebSocket."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .events import Incoming, Outgoing
 class Transport(Protocol):
     """What the engine needs from a server or a WebSocket library.
 
-    The engine calls ``receive`` from one task at a time, and ``send`` from one at a time. Both may
-    be cancelled, but only together with the connection: a cancelled raw call is never followed by
-    another one of its kind, save ``send(Close)`` after a cancelled ``receive``.
+    One task at a time calls ``receive``, and one at a time calls ``send``. Both may be cancelled,
+    but only together with the connection: after a cancelled call the engine makes no other call of
+    that kind. ``send(Close)`` may still follow a cancelled ``receive``.
     """
 
     scope: Scope
-    """The handshake: path, headers, offered subprotocols. An ASGI scope or of the same form."""
+    """The handshake: path, headers, offered subprotocols. An ASGI scope, or of the same form."""
 
     drains: bool
     """Whether ``receive`` should be called for a moment after the end, so that the server can
-    deliver what is stuck in its queue and let go of its own tasks."""
+    deliver what is stuck in its queue, and end its own tasks."""
 
     receive_blocks_close: bool
-    """Whether a pending ``receive`` must be cancelled before a close can go out (granian)."""
+    """Whether a pending ``receive`` must be cancelled before a close can be sent (granian)."""
 
     round_trip_time: float | None
     """Seconds that the last ping took to be answered, where the transport sends pings."""
@@ -34,14 +34,14 @@ class Transport(Protocol):
         """Return the next event.
 
         Raises:
-            RemoteProtocolError: The server said something that has no meaning here.
+            RemoteProtocolError: The server delivered an event that is not valid.
             OSError: The connection is broken.
-            Exception: Anything else is an error of the server, or of what is around it.
+            Exception: Any other exception is an error of the server, or of middleware.
         """
         ...
 
     async def send(self, event: Outgoing) -> None:
-        """Give one event to the server; return when the server has taken it."""
+        """Give one event to the server, and return when the server has taken it."""
         ...
 
     def says_gone(self, exc: Exception) -> bool:

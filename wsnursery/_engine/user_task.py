@@ -1,7 +1,7 @@
-"""`UserTask`: the body of a block or a child of it, and which of them the running task is part of.
+"""`UserTask`: the body of a block or a child, and how to find the one that the running task is in.
 
-Tasks in groups that a user's task opens count as part of it: they inherit `ENCLOSING` through the
-context, as every task inherits its starter's context.
+Tasks in groups that a user's task opens count as part of it. They inherit `ENCLOSING`, because
+every task inherits the context of the task that starts it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ class UserTask:
 
     def __init__(self, token: object, scope: anyio.CancelScope, number: int = 0) -> None:
         self.token: object = token
-        """Which connection it belongs to."""
+        """The token of its connection."""
         self.number: int = number
-        """Its number in this connection; 0 is the body."""
+        """Its number in the connection; 0 is the body."""
         self.scope: anyio.CancelScope = scope
-        """Around everything it does; only the connection cancels it."""
+        """The cancel scope around all of its code, which only the connection cancels."""
         self.reads: bool = False
-        """It has asked for a message at least once."""
+        """Whether it has ever read."""
         self.task: object = None
-        """The backend's task that runs it, while it runs."""
+        """The task of the backend that runs it, while it runs."""
         self.notifications: int = 0
-        """How many of its calls have ended because the connection did."""
+        """The number of its calls that ended because of the end of the connection."""
 
     @property
     def notified(self) -> bool:
-        """One of its own calls ended because the connection did: it knows, and may unwind."""
+        """Whether one of its own calls ended because of the end: it may unwind by itself."""
         return self.notifications > 0
 
     @property
@@ -47,23 +47,23 @@ class UserTask:
         return CancelLevel.NOT_NOTIFIED if self.reads else CancelLevel.BYSTANDERS
 
     def notify(self) -> None:
-        """One of its calls is ending because the connection did."""
+        """Notify it: one of its calls ends because of the end of the connection."""
         self.notifications += 1
 
     def retract(self) -> None:
-        """That call was cancelled before it could say so, or the task that made it has ended."""
+        """Retract a notification: the call was cancelled, or the task that made it has ended."""
         self.notifications -= 1
 
 
 ENCLOSING: ContextVar[tuple[UserTask, ...]] = ContextVar("wsnursery_enclosing", default=())
-"""The user's tasks that the running task is part of, innermost last, one per connection."""
+"""The user's tasks of which the running task is part, one per connection, innermost last."""
 
 
 def enclosing_task(token: object) -> UserTask | None:
-    """The user's task of this connection that the running task is part of, if any."""
+    """The user's task of this connection of which the running task is part, if there is one."""
     enclosing = ENCLOSING.get()
     if enclosing and enclosing[-1].token is token:
-        return enclosing[-1]  # as nearly always
+        return enclosing[-1]  # nearly always
     for task in reversed(enclosing):
         if task.token is token:
             return task
@@ -71,10 +71,10 @@ def enclosing_task(token: object) -> UserTask | None:
 
 
 def enclosing_tasks() -> tuple[UserTask, ...]:
-    """What the running task is part of."""
+    """The user's tasks of which the running task is part."""
     return ENCLOSING.get()
 
 
 def set_enclosing_tasks(tasks: tuple[UserTask, ...]) -> None:
-    """Say what the running task, and what it starts from now on, is part of."""
+    """Set the user's tasks of the running task, and of the tasks that it starts from now on."""
     ENCLOSING.set(tasks)

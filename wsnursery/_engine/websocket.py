@@ -1,4 +1,4 @@
-"""`WebSocket`: what the application holds. It checks its arguments, the engine does the rest."""
+"""`WebSocket`: the object of the application. It checks arguments, and the engine does the rest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_websocket(
     Args:
         transport: The server.
         options: The limits.
-        sides: How messages come in and go out.
+        sides: How messages are received and sent.
         interpret: What a failure of the application means.
     """
     ws = WebSocket.__new__(WebSocket)
@@ -64,13 +64,13 @@ def make_websocket(
 
 @final
 class WebSocket(Request, Messages, Nursery, Status):
-    """One WebSocket connection with a task group of its own.
+    """One WebSocket connection with its own task group.
 
     ``open_websocket``, ``websocket_app`` and the other transports make it.
-    All its tasks - the body of the ``async with`` block, the children started with `start_soon` and
-    `start`, the tasks that talk to the server - end together.
+    All its tasks end together: the body of the ``async with`` block, the children started with
+    `start_soon` and `start`, and the tasks that call the server.
 
-    Any task of the event loop may call its methods; only reading is for one task at a time. A call
+    Any task of the event loop may call its methods, but only one task at a time may read. A call
     from another thread or event loop raises `RuntimeError` and changes nothing.
 
     After the block, methods raise ``anyio.ClosedResourceError``; the facts (`close_code`,
@@ -144,7 +144,7 @@ class WebSocket(Request, Messages, Nursery, Status):
         block = self._block
         del self._block
         try:
-            # By hand, because contextlib's frames would form a cycle with the exception.
+            # Do it by hand, because contextlib's frames would form a cycle with the exception.
             with suppress(StopAsyncIteration):
                 await (anext(block) if exc is None else block.athrow(exc))  # noqa: ASYNC102
             if exc is not None:
@@ -161,7 +161,7 @@ class WebSocket(Request, Messages, Nursery, Status):
             outcome = None
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Explain what is missing: the parts of the engine are there once it has been entered."""
+        """Explain the error: the attributes of the engine exist only once it has been entered."""
         if name in ("_incoming", "_outgoing"):
             raise self._not_entered()
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -201,18 +201,18 @@ class WebSocket(Request, Messages, Nursery, Status):
 
         Args:
             subprotocol: One of `subprotocols`, or `None` for none (RFC 6455 §4.2.2).
-            headers: More response headers, pairs of bytes. Those of the handshake and of the
-                connection, such as ``upgrade`` and ``content-length``, are the server's.
+            headers: More response headers, pairs of bytes. The server writes those of the handshake
+                and of the connection, such as ``upgrade`` and ``content-length``.
 
         Raises:
             ValueError: The subprotocol was not offered, or a header may not be sent. Nothing has
                 changed.
             TypeError: The headers are not pairs of bytes.
-            LocalProtocolError: It was accepted or rejected already.
-            WebSocketDisconnected: The client has gone before it was done.
+            LocalProtocolError: It was already accepted or rejected.
+            WebSocketDisconnected: The client left before the handshake was complete.
 
-        *Checkpoint*: yes. *Cancellation*: an accept that the server has not been given is withdrawn
-        and may be called again; one that it has completes all the same.
+        *Checkpoint*: yes. *Cancellation*: an accept that has not been given to the server is
+        withdrawn, and may be called again. One that the server has is completed anyway.
         """
         check_subprotocol(subprotocol, self.subprotocols)
         checked = tuple(check_accept_headers(headers))
@@ -221,8 +221,8 @@ class WebSocket(Request, Messages, Nursery, Status):
     async def reject(self, status: int = 403, headers: Headers = (), body: bytes = b"") -> None:
         """Deny the handshake with an HTTP response. Afterwards nothing can be sent.
 
-        Where the server does not announce the extension ``websocket.http.response`` (ASGI spec,
-        "WebSocket Denial Response") the client gets a plain 403, and the log says so.
+        If the server does not announce the extension ``websocket.http.response`` (ASGI spec,
+        "WebSocket Denial Response"), the client gets a plain 403, and a line is logged.
 
         Args:
             status: The HTTP status, from 300 to 599.
@@ -232,10 +232,10 @@ class WebSocket(Request, Messages, Nursery, Status):
         Raises:
             ValueError: The status or a header may not be sent. Nothing has changed.
             TypeError: An argument has the wrong type.
-            LocalProtocolError: It was accepted or rejected already.
+            LocalProtocolError: It was already accepted or rejected.
             WebSocketDisconnected: The client has gone.
 
-        *Checkpoint*: yes. *Cancellation*: the denial goes out all the same.
+        *Checkpoint*: yes. *Cancellation*: the denial is sent anyway.
         """
         check_status(status)
         check_body(body)
@@ -259,10 +259,11 @@ class WebSocket(Request, Messages, Nursery, Status):
             LocalProtocolError: `accept` has not been called.
             WebSocketDisconnected: The connection has ended; the message was not delivered.
             anyio.ClosedResourceError: After your own `close`, or after the block.
-            Exception: What the server raised about this very message; the connection goes on.
+            Exception: The server raised it about this message. The connection stays open.
 
-        *Checkpoint*: always, also when it raises. *Cancellation*: a message that the server has not
-        been given is withdrawn; one that it has goes out whole. Never in between.
+        *Checkpoint*: always, also when it raises. *Cancellation*: a message that has not been given
+        to the server is withdrawn. One that the server has is sent whole. A partial message is
+        never sent.
         """
         return self._outgoing.send(message)
 
@@ -303,25 +304,25 @@ class WebSocket(Request, Messages, Nursery, Status):
         Raises:
             WebSocketDisconnected: The connection has ended and nothing is left to read.
             LocalProtocolError: `accept` has not been called.
-            anyio.BusyResourceError: Another task is reading. That one is unharmed.
+            anyio.BusyResourceError: Another task is reading. That task is not affected.
             anyio.ClosedResourceError: After your own `close`, or after the block.
 
-        *Checkpoint*: always; before `accept`, next to another reader and after the block, where
-        it refuses, it only looks for a cancellation. *Cancellation*: loses nothing; the next call
-        gets the message.
+        *Checkpoint*: always. If the call is refused (before `accept`, while another task reads,
+        after the block), it only checks for a cancellation. *Cancellation*: loses nothing; the next
+        call gets the message.
         """
         return await self._incoming.next_message(False)
 
     def receive_nowait(self) -> str | bytes:
-        """Take the next message if one has arrived already. As `receive` otherwise.
+        """Return the next message if one has already arrived. As `receive` otherwise.
 
         Raises:
             anyio.WouldBlock: No message is waiting. Nothing has changed.
             WebSocketDisconnected, LocalProtocolError, anyio.BusyResourceError,
             anyio.ClosedResourceError: As for `receive`.
 
-        *Checkpoint*: no. A loop that calls nothing else must have one, because messages arrive only
-        while other tasks run.
+        *Checkpoint*: no. A loop that calls nothing else needs a checkpoint, because messages arrive
+        only while other tasks run.
         """
         return self._incoming.next_message_nowait()
 
@@ -343,9 +344,10 @@ class WebSocket(Request, Messages, Nursery, Status):
         """Flush what is queued, then close; return when the server has taken the close.
 
         Idempotent: only the first call counts. Before `accept` it denies the handshake (403).
-        Messages that still arrive are dropped. It does not wait for the peer's answer; leaving the
-        block does. Other tasks are notified: a loop that reads ends, a call that sends raises
-        ``anyio.ClosedResourceError``, and a child that lets it escape has simply ended.
+        Messages that still arrive are dropped. This call does not wait for the peer's answer, but
+        leaving the block does. Other tasks are notified: a loop that reads ends, and a call that
+        sends raises ``anyio.ClosedResourceError``. A child from which that escapes has simply
+        ended.
 
         Args:
             code: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 §7.4).
@@ -356,15 +358,15 @@ class WebSocket(Request, Messages, Nursery, Status):
             TypeError: The code is not an `int` or the reason not a `str`.
             anyio.ClosedResourceError: After the block.
 
-        *Checkpoint*: yes; bounded by ``Options.close_timeout``, after which the connection ends
-        abnormally. *Cancellation*: the close goes out all the same.
+        *Checkpoint*: yes, bounded by ``Options.close_timeout``, after which the connection ends
+        abnormally. *Cancellation*: the close is sent anyway.
         """
         check_close(code, reason)
         await self._connection.handshaking.close(code, reason)
 
 
 def _raise_without_context(outcome: BaseException) -> NoReturn:
-    """Raise: what the body raised is being handled around us, but it is not the context of this."""
+    """Raise without a context, because the exception of the body is not the reason."""
     context = outcome.__context__
     try:
         raise outcome
@@ -374,11 +376,11 @@ def _raise_without_context(outcome: BaseException) -> NoReturn:
 
 
 def connection_of(ws: WebSocket) -> Connection:
-    """The engine behind a WebSocket, for the library's own modules."""
+    """The engine of a WebSocket, for the library's own modules."""
     return ws._connection  # pyright: ignore[reportPrivateUsage]
 
 
 def is_about(exc: BaseException, ws: WebSocket) -> bool:
-    """Whether an exception speaks of the end of this very connection."""
+    """Whether an exception is about the end of this connection."""
     connection = ws._connection_or_none  # pyright: ignore[reportPrivateUsage]
     return connection is not None and connection.tasks.is_own(exc)

@@ -1,6 +1,6 @@
 """Which task is inside the server's ``receive`` and ``send``, and what is pending between the two.
 
-The incoming and the outgoing side both look here, and never at one another.
+The incoming and the outgoing side both use this module, and never import each other.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import Protocol
 
 BUDGET = 16
-"""Calls in a row that may end without letting other tasks run, on asyncio. A turn of the loop for
-every message would cost more than the message; without any, a busy connection would starve the
+"""Consecutive calls that may end without letting other tasks run, on asyncio. A turn of the loop
+for every message would cost more than the message. Without any, a busy connection would starve the
 others."""
 
 CHECKPOINTS_FOR_CAUSE = 5
-"""Checkpoints in which the other side may say what a failure means: the receiver may hear of a
-disconnect when a raw send has raised, and a raw send may raise when the receiver has heard of a
-disconnect. On trio, their order is chance."""
+"""Checkpoints in which the other side may report what a failure means: the receiver may get the
+disconnect after a raw send has raised, and a raw send may raise after the receiver has got the
+disconnect. On trio their order is random."""
 
 
 class ReceiveControl(Protocol):
-    """What the outgoing side asks of the incoming one."""
+    """The calls that the outgoing side makes on the incoming side."""
 
     @property
     def is_receiving(self) -> bool:
-        """The receiver task is there: it will hear what the peer answers."""
+        """Make sure that the receiver task runs, because it receives the peer's answer."""
         ...
 
     def look_for_disconnect(self) -> None:
@@ -31,7 +31,7 @@ class ReceiveControl(Protocol):
         ...
 
     def make_room(self) -> None:
-        """A raw send waits for the server: the inbox may hold more meanwhile."""
+        """A raw send waits for the server, so the inbox may hold more meanwhile."""
         ...
 
     def stop(self) -> None:
@@ -49,11 +49,11 @@ class _NoControl:
 
 
 NO_CONTROL: ReceiveControl = _NoControl()
-"""Before there is an incoming side, and after the block."""
+"""Used before there is an incoming side, and after the block."""
 
 
 class Wire:
-    """What the two sides of one connection must know of one another."""
+    """The state that the two sides of one connection share."""
 
     __slots__ = (
         "budget",
@@ -68,19 +68,19 @@ class Wire:
 
     def __init__(self) -> None:
         self.receiving: bool = False
-        """A task is inside the raw receive."""
+        """Whether a task is inside the raw receive."""
         self.sending: bool = False
-        """A raw send is under way: from before its first step, because what it does may lead back
-        to this very connection."""
+        """Whether a raw send is in flight. Set before its first step, because the server may call
+        code that uses this connection."""
         self.in_place: bool = False
-        """The server allows that callers send for themselves."""
+        """Whether callers may send in place on this server."""
         self.clear: bool = False
-        """Nothing is in the way of a raw send in place: the connection is open, nothing is queued,
-        none is under way, and none is held."""
+        """Whether a raw send in place may begin now: the connection is open, the queue is empty, no
+        raw send is in flight, and new raw sends are not held."""
         self.held: bool = False
-        """A disconnect is being heard: no new raw send may begin."""
+        """Whether new raw sends are held, because a disconnect is being received."""
         self.pending_error: Exception | None = None
-        """What a raw send has just raised, as long as it is not clear what it means."""
+        """The exception of a raw send, while it is not yet known what it means."""
         self.budget: int = BUDGET
-        """Calls that may still end without letting others run."""
+        """The number of calls that may still end without letting other tasks run."""
         self.control: ReceiveControl = NO_CONTROL

@@ -104,7 +104,7 @@ class WebSocketApp:
         Raises:
             LocalProtocolError: The code or the reason may not be sent.
 
-        *Checkpoint*: yes. *Cancellation*: the closes go out all the same. Call it in the event loop
+        *Checkpoint*: yes. *Cancellation*: the closes are sent anyway. Call it in the event loop
         that serves the application.
         """
         check_close(code, reason)
@@ -112,7 +112,7 @@ class WebSocketApp:
         limit = anyio.CancelScope(deadline=deadline)
         async with anyio.create_task_group() as closing:
             await self._open.end_all(closing.start_soon, code, reason, limit=limit)
-            # What is still being closed goes out without this call.
+            # The closes that have begun are sent even without this call.
             closing.cancel_scope.cancel()
 
 
@@ -159,10 +159,10 @@ def websocket_app(
             async for message in ws:
                 await ws.send(message)
 
-    A handler that ends because the client left is a normal end: the connection's own
-    `WebSocketDisconnected` is logged at debug level and goes no further. An error that it hides,
-    because a call in ``except`` or ``finally`` met it, is logged as a warning. Everything else goes
-    to the server.
+    A handler that ends because the client left is a normal end: the `WebSocketDisconnected` of this
+    connection is logged at debug level and is not raised to the server. If it hides an error of the
+    handler, because a call in ``except`` or ``finally`` raised it, the error is logged as a
+    warning. Every other exception goes to the server.
 
     Args:
         handler: An async function of one `WebSocket`; a bound method, a ``functools.partial`` or an

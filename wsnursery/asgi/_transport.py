@@ -1,4 +1,4 @@
-"""An ASGI triple as the engine wants it."""
+"""The transport for ASGI: ``(scope, receive, send)`` as the engine's interface."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._socket import disable_send_eof, drop, server_connection_of
 
 
 class ASGITransport:
-    """An ASGI ``(scope, receive, send)`` behind the engine's seam."""
+    """An ASGI ``(scope, receive, send)`` as a `Transport`."""
 
     round_trip_time: float | None = None
 
@@ -34,7 +34,7 @@ class ASGITransport:
         self._strict = options.strict
         self._connected = False
         self._is_open = False
-        """Accepted, not closed by us, and nothing on its way to the server."""
+        """Accepted, not closed by this side, and no raw send is in flight."""
         self._refuses_late_sends = options.strict and _announces_late_errors(scope)
         # The probe for late sends waits for the next call of `receive`.
         self.drains: bool = traits.drains or self._refuses_late_sends
@@ -50,13 +50,13 @@ class ASGITransport:
                 return event
 
     def parse(self, raw: Any) -> Incoming | None:
-        """What the server has delivered; `None` for an event that is ignored.
+        """Convert an event of the server; `None` for an event that is ignored.
 
         Raises:
-            RemoteProtocolError: It has no meaning here.
+            RemoteProtocolError: The event is not valid.
         """
         event = _parse(raw)
-        if isinstance(event, (str, bytes)):  # first: it is nearly always one
+        if isinstance(event, (str, bytes)):  # first, because most events are messages
             return event
         if isinstance(event, _Unknown):
             self._meet_unknown(event)
@@ -79,7 +79,7 @@ class ASGITransport:
             )
 
     async def send(self, event: Outgoing) -> None:
-        self._is_open = False  # for a probe: not while a raw send is under way
+        self._is_open = False  # no probe for late sends while a raw send is in flight
         if isinstance(event, str):
             await self._send({"type": "websocket.send", "text": event})
         elif isinstance(event, bytes):
@@ -144,14 +144,14 @@ class ASGITransport:
     async def _check_late_send(self) -> None:
         """Strict mode: a server that announces ASGI 2.4 must refuse a send after the disconnect.
 
-        The engine sends nothing any more by now: it calls ``receive`` only to drain the server.
+        At this point the engine no longer sends. It calls ``receive`` only to drain the server.
         """
         self._probe_is_due = False
         try:
             await self._send({"type": "websocket.send", "text": ""})
         except OSError:
             return
-        except Exception as exc:  # noqa: BLE001 - it is what is reported
+        except Exception as exc:  # noqa: BLE001 - it is reported below
             problem = f"raised {exc!r} instead of an OSError"
         else:
             problem = "raised nothing"

@@ -1,6 +1,6 @@
-"""WebSockets on Hypercorn: `serve` and `run`, which end the connections before the server stops.
+"""WebSockets on Hypercorn: `serve` and `run`, which close the connections before the server stops.
 
-On trio and on asyncio. It needs the extra: ``pip install 'wsnursery[hypercorn]'``.
+It runs on trio and on asyncio, and needs the extra: ``pip install 'wsnursery[hypercorn]'``.
 """
 
 from __future__ import annotations
@@ -42,48 +42,48 @@ async def serve(  # noqa: ASYNC128 - `serve_on` calls `started`
     drain_reason: str | None = None,
     task_status: TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve an ASGI application in this event loop; call it as Hypercorn's own ``serve``.
+    """Serve an ASGI application in this event loop, with the arguments of Hypercorn's ``serve``.
 
     ::
 
         trio.run(serve, app, Config.from_toml("hypercorn.toml"))
         asyncio.run(serve(app, Config()))
 
-    When it is time to stop, it drains. New handshakes are answered with 503. The open WebSockets
-    are closed, in batches spread over some seconds; their handlers have time to end, and those that
-    have not are cancelled. Then Hypercorn stops as it always does: requests that are under way
-    have its ``graceful_timeout``. What is still waiting for a peer after that is reset. All this
-    takes at most ``drain_timeout + 2 * graceful_timeout + 3`` seconds, however stubborn the peers.
-    Handlers that shield themselves from their cancellation are then named in the log, each with the
-    line at which it stands. On asyncio this returns without them; on trio it waits for them,
-    because no task can be left behind there. The shutdown of the lifespan has ``shutdown_timeout``
-    more.
+    To stop, it drains. New handshakes are answered with 503. The open WebSockets are closed, in
+    batches spread over some seconds. Their handlers have time to end, and those that do not end are
+    cancelled. Then Hypercorn stops as usual: requests in flight have its ``graceful_timeout``.
+    Connections that still wait for a peer after that are reset. All this takes at most
+    ``drain_timeout + 2 * graceful_timeout + 3`` seconds, whatever the peers do. Then handlers that
+    are shielded from their cancellation are named in the log, each with the line at which it
+    stands. On asyncio this call returns without them. On trio it waits for them, because trio does
+    not allow a task to be left behind. The shutdown of the lifespan takes at most
+    ``shutdown_timeout`` more.
 
-    The application may be anything, such as a framework's. In it, every WebSocket of this library
-    is closed as by `wsnursery.WebSocket.close`; to a handler written against bare ``receive`` and
-    ``send`` the close is sent behind its back, and what it sends after that Hypercorn refuses.
+    Any ASGI application works, such as that of a framework. Every WebSocket of this library in it
+    is closed as by `wsnursery.WebSocket.close`. For a handler written against bare ``receive`` and
+    ``send``, the close is sent without its knowledge. If it sends after that, Hypercorn refuses.
 
     Args:
         app: The application.
-        config: `Config`, or Hypercorn's own, with whose defaults no vanished peer is noticed.
+        config: A `Config`, or Hypercorn's own, with whose defaults a vanished peer is not noticed.
             ``workers`` and ``worker_class`` are ignored; see `run`.
         shutdown_trigger: An async function that returns when it is time to stop. Without one,
-            SIGINT and SIGTERM say so, and the second one cuts the drain short. (Only in the main
-            thread; elsewhere, cancel it.)
-        drain_timeout: Seconds until handlers are cancelled. This and the next three: `None`, the
-            default, for what `Config` says.
+            SIGINT and SIGTERM stop the server, and the second signal cuts the drain short. (Only in
+            the main thread; elsewhere, cancel this call.)
+        drain_timeout: Seconds until handlers are cancelled. For this argument and the next three,
+            `None` means the value in `config`.
         drain_spread: Seconds over which the closes are spread.
         drain_code: The close code.
         drain_reason: The close reason.
         task_status: For ``await group.start(serve, app, config)``, which returns the addresses when
-            it listens there.
+            the server listens.
 
     Raises:
-        DeploymentError: It cannot start as it is configured.
-        Exception: What Hypercorn raised, and what the trigger raised.
+        DeploymentError: It cannot start with this configuration.
+        Exception: Any exception of Hypercorn or of the trigger.
 
-    *Checkpoint*: yes. *Cancellation*: as the trigger; it comes out when everything has been
-    stopped. Before the application has started up, it stops at once.
+    *Checkpoint*: yes. *Cancellation*: stops the server, as the trigger does, and continues when the
+    server has stopped. Before the application has started up, the server stops at once.
     """
     policy = drain_policy(
         config, timeout=drain_timeout, spread=drain_spread, code=drain_code, reason=drain_reason
@@ -108,31 +108,32 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM, in as many processes as the configuration says.
 
-    A script ends with it::
+    Call it at the end of a script::
 
         sys.exit(run("app:app", Config.from_toml("hypercorn.toml")))
 
-    What keeps the server from starting (a port that is taken, a certificate that cannot be read, an
-    unknown worker class, ...) is written to the standard error in one sentence.
+    If the server cannot start (a port in use, a certificate that cannot be read, an unknown worker
+    class, ...), the reason is written to standard error in one sentence.
 
-    With one worker, this process serves. With several, it starts and watches them: one that dies is
-    replaced after a pause, and the others go on. When the deaths follow one another, or the first
-    workers cannot start, the service ends. A script that asks for several needs
+    With one worker, this process serves. With several, it starts and watches them: a worker that
+    dies is replaced after a pause, and the others continue. After several deaths in a row, or if
+    the first workers cannot start, the service ends. A script with several workers needs
     ``if __name__ == "__main__":`` around this call, because the workers import it.
 
     Handlers that do not end within the time of `serve` are named in the log, each with the line at
-    which it stands, and the process ends without them, with status 1. A second signal gives them
-    one second, and a third none.
+    which it stands. Then the process ends without them, with status 1. After a second signal they
+    have one second. A third signal ends the process at once.
 
     Args:
-        app: The application, or where it is: ``"module:name"``, which several workers need, or
-            ``"module:name()"`` for a function that makes it.
-        config: ``worker_class`` is asyncio, trio or uvloop; `None` for the defaults.
-            Hypercorn's reloader, ``daemon`` and ``pid_path`` are ignored.
-        factory: ``app`` names a function that makes the application, also without parentheses.
+        app: The application or its import path: ``"module:name"``, or ``"module:name()"`` for a
+            function that makes the application. Several workers need an import path.
+        config: The configuration, in which ``worker_class`` is asyncio, trio or uvloop. `None`
+            means the defaults. Hypercorn's reloader, ``daemon`` and ``pid_path`` are ignored.
+        factory: Whether ``app`` names a function that makes the application. Then it needs no
+            parentheses.
 
     Returns:
-        The exit status, 0 after a signal and 1 if it could not start, or a worker failed.
+        The exit status: 0 after a signal, 1 if the server could not start or a worker failed.
     """
     chosen = Config() if config is None else config
 

@@ -1,4 +1,4 @@
-"""The worker classes, and what an application says that was written for another one."""
+"""The worker classes, and the errors of an application that was written for another one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ WORKER_CLASSES = {"asyncio": "asyncio", "trio": "trio", "uvloop": "asyncio"}
 
 
 def wrong_backend(exc: BaseException) -> str | None:
-    """The sentence for an application that uses one of trio and asyncio in a worker of the other.
+    """Describe the error of an application that uses trio in an asyncio worker, or the reverse.
 
     Args:
-        exc: What the application raised.
+        exc: The exception of the application.
 
     Returns:
-        `None` if it is something else.
+        One sentence, or `None` if the exception has another reason.
     """
     runs, uses = ("trio", "asyncio") if running_on_trio() else ("asyncio", "trio")
     if not any(_is_of_other_backend(leaf, uses) for leaf in leaves(exc)):
@@ -30,7 +30,8 @@ def wrong_backend(exc: BaseException) -> str | None:
 def _is_of_other_backend(exc: BaseException, uses: str) -> bool:
     text = str(exc)
     if uses == "trio":
-        # What trio says that is called outside of it, and asyncio of what trio yields.
+        # trio raises the second one outside of its loop; asyncio raises the first one for what a
+        # function of trio yields.
         is_yield = text.startswith("Task got bad yield: ") and "trio" in text
         return isinstance(exc, RuntimeError) and (
             is_yield or text == "must be called from async context"

@@ -1,4 +1,4 @@
-"""``python -m wsnursery serve``: an application on Hypercorn, with a drain before it stops."""
+"""``python -m wsnursery serve``: an ASGI application on Hypercorn, drained before it stops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        arguments: Those of the command line, after the command's name.
+        arguments: The arguments of the command line, after the command's name.
 
     Returns:
         The exit status of `wsnursery.hypercorn.run`.

@@ -12,74 +12,75 @@ from hypercorn.config import Sockets, SocketTypeError
 
 
 class DeploymentError(RuntimeError):
-    """The server cannot start as it is configured. Its `str` is one sentence that says why."""
+    """The server cannot start with this configuration. Its `str` gives the reason."""
 
 
 class Config(hypercorn.config.Config):
     """A ``hypercorn.Config`` for WebSockets.
 
-    Everything that Hypercorn knows can be set; what is listed here is new or has another default.
+    All settings of Hypercorn can be set. Those that are listed here are new, or have another
+    default.
 
-    Read it from a file with ``Config.from_toml("hypercorn.toml")``. The same file serves the
-    ``hypercorn`` command, which passes over the settings that are new here.
+    Read a file with ``Config.from_toml("hypercorn.toml")``. The ``hypercorn`` command can read the
+    same file, and ignores the settings that are new here.
     """
 
     websocket_ping_interval: float | None = 20.0
     """Seconds between two pings (Hypercorn: none). They keep the connection open in proxies and NAT
-    routers, which drop idle ones after a minute or so, and they are what ``tcp_user_timeout`` needs
-    to find out that a quiet peer is gone.
+    routers, which drop idle connections after about a minute. ``tcp_user_timeout`` also needs them,
+    because it notices only a peer to which data is sent.
 
-    Hypercorn keeps a task and the descriptor of a connection that has ended until its next ping is
-    due; a much longer interval keeps more of them."""
+    Hypercorn keeps the task and the descriptor of an ended connection until its next ping is due.
+    A much longer interval keeps more of them."""
 
     tcp_user_timeout: float | None = 30.0
-    """Seconds that sent data may stay unacknowledged before the operating system gives the
-    connection up (``TCP_USER_TIMEOUT``, RFC 5482; Linux only). `None` leaves it to the system: some
+    """Seconds that sent data may stay unacknowledged before the operating system drops the
+    connection (``TCP_USER_TIMEOUT``, RFC 5482; Linux only). With `None` the system decides: about
     15 minutes.
 
-    It ends the connection to a peer that vanished, at the latest this time after the next ping, and
-    that to one which reads nothing any more: in the same time as `wsnursery.Options.send_timeout`.
-    Behind a proxy the peer is the proxy; Hypercorn's ``read_timeout`` looks further."""
+    It ends the connection to a vanished peer at the latest this many seconds after the next ping.
+    It also ends the connection to a peer that no longer reads, as `wsnursery.Options.send_timeout`
+    does. Behind a proxy the peer is the proxy; Hypercorn's ``read_timeout`` covers the client."""
 
     websocket_max_message_size: int = 2 * 1024 * 1024
-    """The largest message, in bytes (Hypercorn: 16 MiB, times the number of connections). Twice
-    `wsnursery.Options.max_message_size`, so that ours is reached first: then the handler is
-    notified, which it is not by Hypercorn's limit."""
+    """The largest message, in bytes (Hypercorn: 16 MiB, times the number of connections). It is
+    twice `wsnursery.Options.max_message_size`, so that the limit of this library applies first and
+    the handler is notified. After Hypercorn's limit it would not be."""
 
     websocket_compression: bool = False
     """Whether permessage-deflate (RFC 7692) is accepted when a client offers it (Hypercorn: yes).
 
-    It is off because it costs each connection some 300 kB for the compressors and both sides their
-    time, and because a cancelled ``send`` of a handler without this library breaks it. When it is
-    on, no more than ``websocket_max_message_size`` is inflated of one message: Hypercorn by itself
-    inflates whatever it has read, 64 MB from 64 kB."""
+    It is off because it costs some 300 kB per connection and processor time on both sides, and
+    because a cancelled ``send`` of a handler without this library breaks it. When it is on, at most
+    ``websocket_max_message_size`` bytes are inflated per message. Hypercorn alone inflates all data
+    that it has read: 64 MB from 64 kB."""
 
     hangup_timeout: float | None = 30.0
-    """Seconds that a handler may take nothing of what a peer has sent that has closed since. Then
-    the connection counts as broken (Linux only). `None`: for ever.
+    """Seconds that a handler may leave messages unread after the peer has closed. Then the
+    connection counts as broken (Linux only). `None` sets no limit.
 
-    Hypercorn does not read while the handler takes nothing, so it does not see the end either. If
-    so much is unread that the end has no room behind it, the next ping finds out."""
+    Hypercorn does not read while the handler does not receive, so it does not see the close. If the
+    unread data fills the buffers, the FIN cannot arrive, and the next ping detects the end."""
 
     backlog: int = 1024
-    """Connections that may wait to be accepted (Hypercorn: 100). After a restart all clients come
-    back at the same moment."""
+    """Connections that may wait to be accepted (Hypercorn: 100), because after a restart all
+    clients reconnect at the same moment."""
 
     ssl_handshake_timeout: float = 10.0
-    """Seconds for the TLS handshake (Hypercorn: 60). A peer that says nothing holds a task and a
-    descriptor so long."""
+    """Seconds for the TLS handshake (Hypercorn: 60). Until then, a silent peer holds a task and a
+    descriptor."""
 
     shutdown_timeout: float = 5.0
     """Seconds that the application has for the shutdown of its lifespan (Hypercorn: 60)."""
 
     drain_timeout: float = 15.0
-    """Seconds from the signal to stop until the handlers that still run are cancelled. With
-    ``graceful_timeout`` (3 s, twice), ``shutdown_timeout`` and 3 s for the rest it stays below the
-    30 s that Kubernetes grants."""
+    """Seconds from the signal until the handlers that still run are cancelled. Together with
+    ``graceful_timeout`` (3 s, twice), ``shutdown_timeout`` and 3 s for the rest, this is less than
+    the 30 s that Kubernetes allows."""
 
     drain_spread: float = 5.0
-    """Seconds over which the closes are spread, so that the clients do not all come back at once.
-    It takes less where that makes fewer than 10 in a tenth of a second."""
+    """Seconds over which the closes are spread, so that the clients do not all reconnect at once.
+    The spread is shorter if there would be fewer than 10 closes in a tenth of a second."""
 
     drain_code: int = 1012
     """The close code of the drain: 1012, "service restart" (IANA registry). Clients treat it as
@@ -96,7 +97,7 @@ class Config(hypercorn.config.Config):
             filename: The path of a TOML file with Hypercorn's settings and those above.
 
         Raises:
-            DeploymentError: It cannot be read, or has a setting that does not exist.
+            DeploymentError: The file cannot be read, or has a setting that does not exist.
         """
         path = Path(filename.decode() if isinstance(filename, bytes) else filename)
         try:
@@ -111,17 +112,17 @@ class Config(hypercorn.config.Config):
         return config
 
     def create_sockets(self) -> Sockets:
-        """Bind to the addresses, with ``TCP_USER_TIMEOUT`` where it is TCP.
+        """Bind to the addresses, and set ``TCP_USER_TIMEOUT`` on TCP sockets.
 
         Raises:
-            OSError: One of the addresses cannot be had.
+            OSError: Binding to one of the addresses failed.
         """
         sockets = super().create_sockets()
         option = getattr(socket, "TCP_USER_TIMEOUT", None)
         if option is not None and self.tcp_user_timeout is not None:
             for listener in (*sockets.secure_sockets, *sockets.insecure_sockets):
                 if listener.family in (socket.AF_INET, socket.AF_INET6):
-                    # What is accepted inherits it.
+                    # Accepted connections inherit it.
                     milliseconds = round(self.tcp_user_timeout * 1000)
                     listener.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
         return sockets
@@ -131,7 +132,7 @@ def bind(config: hypercorn.config.Config) -> Sockets:
     """Bind to the addresses of a configuration, whichever class it has.
 
     Raises:
-        DeploymentError: One of them cannot be had.
+        DeploymentError: Binding to one of the addresses failed.
     """
     try:
         return config.create_sockets()
@@ -141,7 +142,7 @@ def bind(config: hypercorn.config.Config) -> Sockets:
 
 
 def check_tls(config: hypercorn.config.Config) -> None:
-    """See whether TLS can be served as a configuration says.
+    """Check that TLS can be served with a configuration.
 
     Raises:
         DeploymentError: The certificate or the key is not set, cannot be read, or does not fit.
@@ -151,7 +152,7 @@ def check_tls(config: hypercorn.config.Config) -> None:
             "set both certfile and keyfile, or none: with one of them Hypercorn serves without TLS"
         )
     for path in (config.certfile, config.keyfile, config.ca_certs):
-        # What OpenSSL raises does not say which file it is about.
+        # Check the files here, because OpenSSL's errors do not name the file.
         try:
             if path is not None:
                 Path(path).open("rb").close()

@@ -1,4 +1,4 @@
-"""permessage-deflate that inflates no more than one message may have."""
+"""permessage-deflate that inflates no more than the largest allowed message."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class BoundedDeflate(PerMessageDeflate):
-    """The extension of wsproto, which by itself inflates whatever a read brings: 64 MB from 64 kB.
+    """wsproto's extension with a limit. By itself it inflates all data of a read: 64 MB from 64 kB.
 
-    A message that is too large comes out one byte larger than the limit, so that Hypercorn refuses
-    it as it refuses one that came without compression: with 1009.
+    A message that is too large is inflated to one byte more than the limit, so that Hypercorn
+    refuses it with 1009, like a message without compression.
 
     Args:
         limit: The largest message, in bytes.
@@ -26,7 +26,7 @@ class BoundedDeflate(PerMessageDeflate):
         super().__init__()
         self._limit = limit
         self._room = limit + 1
-        """Bytes that the message under way may still have."""
+        """Bytes that the current message may still have."""
 
     def frame_inbound_payload_data(
         self, proto: FrameDecoder | FrameProtocol, data: bytes
@@ -35,7 +35,7 @@ class BoundedDeflate(PerMessageDeflate):
         if not (self._inbound_compressed and self._inbound_is_compressible):
             return data
         if self._room == 0:
-            return b""  # the close with 1009 is on its way
+            return b""  # the message has already exceeded the limit, so Hypercorn closes with 1009
         inflater: Any = self._decompressor
         try:
             inflated: bytes = inflater.decompress(bytes(data), self._room)
@@ -47,7 +47,7 @@ class BoundedDeflate(PerMessageDeflate):
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool
     ) -> bytes | CloseReason | None:
-        """End a frame; the last one of a message gives the next message its room."""
+        """End a frame. After the last frame of a message, the limit starts again."""
         if self._room == 0:
             return None
         if fin and self._inbound_is_compressible:

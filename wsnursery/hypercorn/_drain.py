@@ -1,4 +1,4 @@
-"""Ending every WebSocket of an application before its server stops."""
+"""The drain: closing every WebSocket of an application before its server stops."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[object]]
-"""An ASGI application: every framework's."""
+"""An ASGI application. `Any`, because every framework has its own types."""
 
 DRAINING = "wsnursery.draining"
-"""The key in ``scope["extensions"]`` of an HTTP request under which stands whether the server is
+"""The key in ``scope["extensions"]`` of an HTTP request whose value says whether the server is
 draining (ASGI spec, "Extensions")."""
 
 CUT_SECONDS = 1.0
@@ -65,16 +65,16 @@ class DrainPolicy:
         check_close(self.code, self.reason)
         if not 0 <= self.spread <= self.timeout < math.inf:
             raise ValueError(
-                "drain_spread is from 0 to drain_timeout, and that is a finite number of seconds: "
-                f"not {self.spread} and {self.timeout}"
+                "need 0 <= drain_spread <= drain_timeout < inf in seconds, got "
+                f"drain_spread={self.spread} and drain_timeout={self.timeout}"
             )
 
 
 class Drain:
-    """An application around another one, which knows its WebSockets and can end them.
+    """An application around another one, which knows its WebSockets and can close them.
 
-    A WebSocket of this library is closed as by its own `WebSocket.close`. To a handler written
-    against bare ``receive`` and ``send`` the close is sent behind its back.
+    A WebSocket of this library is closed as by `WebSocket.close`. For a handler written against
+    bare ``receive`` and ``send``, the close is sent without its knowledge.
 
     Args:
         app: The application.
@@ -87,7 +87,7 @@ class Drain:
         self._begun = False
         self._open = OpenConnections(_close, _cancel)
         self._handlers: dict[int, Scope] = {}
-        """What is being served, by the id of the task that runs the application for it."""
+        """The scopes that are being served, by the id of the task that runs the application."""
         self._idle = anyio.Event()
         self._patience = anyio.CancelScope()
 
@@ -132,7 +132,7 @@ class Drain:
             await self._idle.wait()
 
     def describe_handlers(self) -> list[str]:
-        """Which handlers have not ended, and where they stand. Call it in their event loop."""
+        """Describe the handlers that have not ended. Call it in their event loop."""
         children: dict[int | None, list[anyio.TaskInfo]] = {}
         for task in anyio.get_running_tasks():
             children.setdefault(task.parent_id, []).append(task)
@@ -147,11 +147,10 @@ class Drain:
     async def run(self, tasks: TaskGroup) -> None:
         """Refuse new handshakes, close what is open and wait until the handlers have ended.
 
-        Those that have not when the time is over are cancelled, and waited for a second longer.
-        Call it once.
+        Handlers that have not ended in time are cancelled, and have one more second. Call it once.
 
         Args:
-            tasks: Runs the closes, each of which may outlast this call by its own timeout.
+            tasks: Runs the closes, each of which may outlast this call, up to its own timeout.
         """
         self._begun = True
         began = anyio.current_time()
@@ -176,11 +175,11 @@ class Drain:
         )
 
     def hurry(self) -> None:
-        """Wait no longer for the handlers."""
+        """Stop waiting for the handlers."""
         self._patience.cancel()
 
     def peer_has_gone(self, server: object) -> None:
-        """Break the WebSockets off that a network connection carries.
+        """End the WebSockets on a network connection abnormally.
 
         Args:
             server: The server's object for it.
@@ -206,7 +205,7 @@ async def _close_raw(extension: ServerExtension, code: int, reason: str) -> None
     """Close the connection of a handler that calls bare ``receive`` and ``send``."""
     extension.closed_by_server = True
     try:
-        # Hypercorn refuses this without any effect once the handshake has been accepted.
+        # After the accept, Hypercorn refuses this event, and it has no effect.
         start = {"type": "websocket.http.response.start", "status": RETRY_STATUS}
         await extension.send({**start, "headers": RETRY_HEADERS})
     except Exception:  # noqa: BLE001 - a class of Hypercorn's
@@ -216,7 +215,7 @@ async def _close_raw(extension: ServerExtension, code: int, reason: str) -> None
 
 
 async def _cancel(extension: ServerExtension, code: int, reason: str) -> None:
-    """Cancel the handler, or at least free what waits for the network."""
+    """Cancel the handler, and reset its connection, which ends calls that wait for the network."""
     connection = server_connection_of(extension.send)
     if extension.websocket is not None and is_entered(extension.websocket):
         await cancel_websocket(extension.websocket, code, reason)
@@ -232,7 +231,7 @@ def _client(scope: Scope) -> str:
 def _places(
     children: dict[int | None, list[anyio.TaskInfo]], tasks: list[anyio.TaskInfo]
 ) -> list[str]:
-    """Where tasks stand, and those below them, in the code of the application."""
+    """Where tasks and their children stand in the code of the application."""
     places: dict[str, None] = {}
     for task in tasks:
         places[where_users_code_waits(task.coro)] = None

@@ -1,4 +1,4 @@
-"""Two HTTP paths for whatever watches a process: is it alive, and should it get connections?"""
+"""Health checks over HTTP: is the process alive, and should it get connections?"""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Health:
 
         app = Health(app, checks=[lambda: database.is_connected])
 
-    ``GET /healthz`` is answered with 200 as long as the event loop runs: use it for a liveness
-    probe. ``GET /readyz`` is answered with 200 when the process should get connections and with 503
-    when it should not: while `serve` drains, while `ready` is `False`, and while a check says no.
-    The body says why. Everything else goes to your application.
+    ``GET /healthz`` is answered with 200 while the event loop runs: use it for a liveness probe.
+    ``GET /readyz`` is answered with 200 if the process should get connections, and otherwise with
+    503: while `serve` drains, while `ready` is `False`, and while a check fails. The body gives the
+    reason. All other requests go to your application.
 
     Args:
         app: The application.
-        checks: Functions without arguments that return whether something is available that the
-            process needs, such as the engine of shared rooms. They must not wait. One that raises
-            says no.
+        checks: Functions without arguments. Each returns whether a resource is available that the
+            process needs, such as the engine of shared rooms. They must not wait. A check that
+            raises has failed.
         live: The path of the liveness probe.
         readiness: The path of the readiness probe.
     """
@@ -68,7 +68,7 @@ class Health:
             try:
                 if check():
                     continue
-            except Exception:  # noqa: BLE001 - whatever it is, the answer is no
+            except Exception:  # noqa: BLE001 - a check that raises has failed
                 logger.warning("a readiness check failed", exc_info=True)
             return "this process lacks something that it needs"
         return None

@@ -1,4 +1,4 @@
-"""The lifespan of an application: it may leave early, it may fail, and it is ended in time."""
+"""The lifespan of an application, which may return early, fail, or be shut down in time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ._logs import logger
 
 
 class GuardedLifespan:
-    """An application around another one, which sees to its lifespan.
+    """An application around another one, which controls its lifespan.
 
-    - It may return as early as it likes. The ASGI specification wants an exception of an
-      application that does not support the lifespan, and says nothing of a return. Hypercorn's trio
-      worker fails after one.
-    - When it raises after it has asked for the startup, it has failed, and the server stops with
-      that exception. Hypercorn goes on without it. When it raises before, it does not support the
-      lifespan, as the specification has it.
+    - The application may return early. According to the ASGI specification, an application that
+      does not support the lifespan raises. The specification does not mention a return, after which
+      Hypercorn's trio worker fails.
+    - If the application raises after it has received the startup, the startup has failed, and the
+      server stops with that exception. Hypercorn alone continues without the application. If it
+      raises before that, it does not support the lifespan, as the specification says.
     - It can be shut down while the server still waits for handlers.
 
     Args:
@@ -34,9 +34,9 @@ class GuardedLifespan:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.failure: Exception | None = None
-        """What the application raised in its startup."""
+        """The exception that the application raised in its startup."""
         self.has_failed = False
-        """Its startup has failed: the application raised, or said so."""
+        """Whether its startup has failed: the application raised, or reported the failure."""
         self._runs = False
         self._said_backend = False
         self._forced = anyio.Event()
@@ -79,7 +79,7 @@ class GuardedLifespan:
             logger.error("%s", sentence)
 
     async def shut_down(self, seconds: float) -> None:
-        """Tell the application to shut down although the server has not, and wait for it so long.
+        """Shut the lifespan down before the server does, and wait for it for a limited time.
 
         *Checkpoint*: yes, if there is a lifespan.
         """
@@ -90,7 +90,7 @@ class GuardedLifespan:
 
 
 class _Phases:
-    """The server's side of a lifespan, which remembers how far it has come."""
+    """The server's side of a lifespan, which remembers its phase."""
 
     def __init__(self, receive: Receive, send: Send, forced: anyio.Event) -> None:
         self._receive = receive
@@ -101,16 +101,16 @@ class _Phases:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the application has been told to start and has not said yet that it did."""
+        """Whether the application has received the startup and has not answered it yet."""
         return self._phase == "lifespan.startup" and not self._answered
 
     @property
     def has_started(self) -> bool:
-        """Whether the application has been told to start, and has answered."""
+        """Whether the application has received the startup and has answered it."""
         return self._phase != "" and not self.is_starting
 
     async def receive(self) -> Mapping[str, Any]:
-        """The next event of the server; the shutdown also when it is forced."""
+        """Return the next event of the server, or the shutdown if it is forced."""
         event: Mapping[str, Any] = {"type": "lifespan.shutdown"}
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cancel_when_forced, tasks.cancel_scope)
@@ -124,12 +124,12 @@ class _Phases:
         scope.cancel()
 
     async def send(self, event: Any) -> None:
-        """Take an answer of the application."""
+        """Pass an answer of the application on to the server."""
         self._answered = True
         await self._send(event)
 
     async def finish(self) -> None:
-        """Acknowledge what the application has left unanswered, up to the shutdown."""
+        """Answer, until the shutdown, the events that the application has not answered."""
         while True:
             if not self._answered:
                 await self.send({"type": f"{self._phase}.complete"})

@@ -1,4 +1,4 @@
-"""Listening sockets: what they listen on, and what happens when no descriptor is left."""
+"""Listening sockets: their addresses, and what happens when no descriptor is left."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypercorn.config import Sockets
 from ._logs import logger
 
 SELDOM_SECONDS = 10.0
-"""Seconds between two lines of the log that say that no descriptor is left."""
+"""Seconds between two log lines about missing descriptors."""
 
 ACCEPT_BATCH = 1
-"""Connections that asyncio accepts in one turn of its loop. It takes the backlog for that number,
-and when no descriptor is left it fails, logs and sets a timer so many times in each turn."""
+"""Connections that asyncio accepts in one turn of its loop. asyncio uses the backlog for this
+number. When no descriptor is left, it fails, logs and sets a timer that many times in each turn."""
 
 OUT_OF_DESCRIPTORS = (
     "cannot accept connections: %s. Raise the limit of descriptors (`ulimit -n`, LimitNOFILE), "
@@ -26,7 +26,7 @@ OUT_OF_DESCRIPTORS = (
 
 
 class PatientListener(socket.socket):
-    """A listening socket whose queue cannot be made shorter."""
+    """A listening socket whose queue asyncio cannot shorten."""
 
     def __init__(self, sock: socket.socket, backlog: int) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
@@ -34,20 +34,20 @@ class PatientListener(socket.socket):
         self._backlog = backlog
 
     def listen(self, backlog: int = 0, /) -> None:
-        """Listen with the backlog of the configuration, whatever asyncio takes for it."""
+        """Listen with the backlog of the configuration, whatever value asyncio passes."""
         super().listen(max(backlog, self._backlog))
 
 
 def make_patient(sockets: Sockets, backlog: int) -> None:
-    """Let asyncio have a short batch and the sockets a long queue."""
+    """Give asyncio a short batch, and the sockets a long queue."""
     for group in (sockets.secure_sockets, sockets.insecure_sockets):
         group[:] = [PatientListener(sock, backlog) for sock in group]
 
 
 class Exhaustion(logging.Filter):
-    """Says at most every ten seconds that no descriptor is left.
+    """Logs at most every ten seconds that no descriptor is left.
 
-    As a filter it does so for what trio logs ten times in a second.
+    It is also a log filter, because trio logs the same ten times per second.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Exhaustion(logging.Filter):
         self._quiet_until = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let everything through but what trio says about a failed accept."""
+        """Let all records through, except those of trio about a failed accept."""
         if "accept returned" not in str(record.msg):
             return True
         error = record.exc_info[1] if record.exc_info else None
@@ -63,7 +63,7 @@ class Exhaustion(logging.Filter):
         return False
 
     def report(self, error: object) -> None:
-        """Log it, if that has not been done just now."""
+        """Log it, unless that was done less than ten seconds ago."""
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + SELDOM_SECONDS
@@ -71,7 +71,7 @@ class Exhaustion(logging.Filter):
 
 
 def addresses(sockets: Sockets) -> Iterator[str]:
-    """Where they listen, in the form that Hypercorn uses."""
+    """The addresses of the sockets, in the form that Hypercorn uses."""
     for sock in sockets.secure_sockets:
         yield f"https://{_address(sock)}"
     for sock in sockets.insecure_sockets:

@@ -1,4 +1,4 @@
-"""From the name of an application to the application, or to a sentence that says what is wrong."""
+"""Import an application by its name, or say in one sentence what is wrong."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def load(name: str, *, factory: bool = False) -> ASGIApp:
     """Import an application.
 
     Args:
-        name: ``"module:name"``; the name may have dots and is ``app`` if it is left out. With
-            ``()`` behind it, it is a function that makes the application.
-        factory: The same for a name without parentheses.
+        name: ``"module:name"``. The name may have dots; the default is ``app``. A name that ends
+            with ``()`` is a function that makes the application.
+        factory: Whether a name without parentheses is such a function.
 
     Raises:
-        DeploymentError: There is no such module, it has no such name, or it is no application.
-        Exception: What the module or the function raised.
+        DeploymentError: There is no such module or name, or the object is not an application.
+        Exception: Any exception of the module or the function.
     """
     module, _, attributes = name.partition(":")
     is_call = attributes.endswith("()")
@@ -29,7 +29,7 @@ def load(name: str, *, factory: bool = False) -> ASGIApp:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
-            raise  # the application is there, and lacks something itself
+            raise  # the module of the application exists, and an import inside it failed
         raise DeploymentError(f"cannot load the application {name!r}: {exc}") from exc
     try:
         app = reduce(getattr, (attributes.removesuffix("()") or "app").split("."), found)
@@ -38,18 +38,18 @@ def load(name: str, *, factory: bool = False) -> ASGIApp:
     if is_call or factory:
         if not callable(app):
             raise DeploymentError(
-                f"{name!r} must be a function that makes the application, not {_kind(app)}"
+                f"{name!r} must be a function that makes the application, got {_kind(app)}"
             )
         app = app()
     return check_app(app, name)
 
 
 def check_app(app: Any, name: str | None = None) -> ASGIApp:
-    """Give an application back if it can be called as one.
+    """Return an application if it can be called as one.
 
     Args:
-        app: What was given or found.
-        name: Where it was found.
+        app: The object.
+        name: Its name, if it was imported.
 
     Raises:
         DeploymentError: It cannot be called with scope, receive and send.
@@ -58,11 +58,11 @@ def check_app(app: Any, name: str | None = None) -> ASGIApp:
     wanted = "an ASGI application is a callable with three arguments: scope, receive and send"
     if not callable(app):
         raise DeploymentError(f"{wanted}; {given}")
-    # An object around a handler may show the signature of the handler, so ask its method.
+    # Check the method, because an object around a handler may have the handler's signature.
     called = app.__call__ if inspect.isfunction(type(app).__call__) else app
     try:
         signature = inspect.signature(called, follow_wrapped=False)
-    except (TypeError, ValueError):  # some builtins have none
+    except (TypeError, ValueError):  # some builtins have no signature
         return cast("ASGIApp", app)
     try:
         signature.bind(None, None, None)

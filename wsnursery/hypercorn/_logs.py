@@ -1,4 +1,4 @@
-"""Where the log lines of the library go when it runs the server process."""
+"""The log of the library when it runs the server process."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import hypercorn.config
 from wsnursery._backend.running import running_on_trio
 
 logger = logging.getLogger("wsnursery.hypercorn")
-"""What `serve` and `run` say themselves."""
+"""The logger of `serve` and `run`."""
 
 
 def show_log(config: hypercorn.config.Config) -> None:
-    """Write what the library logs to where Hypercorn writes its own lines, in the same form.
+    """Write the library's log where Hypercorn writes its own, in the same format.
 
-    An application that has set up logging itself is left alone. Call it when the application has
-    been imported.
+    If the application has configured logging, nothing changes. So call this after the application
+    has been imported.
 
     Args:
-        config: Its ``errorlog`` is the place, its ``loglevel`` the level.
+        config: Its ``errorlog`` is the destination, its ``loglevel`` the level.
     """
     own, root = logging.getLogger("wsnursery"), logging.getLogger()
-    # Of a copy: a configuration that has made its logger cannot be given to another process.
+    # Use a copy, because a configuration that has made its logger cannot be pickled.
     target = copy(config).log.error_logger
     is_set_up = any(isinstance(handler, logging.StreamHandler) for handler in own.handlers)
     if target is None or root.handlers or is_set_up:
@@ -36,11 +36,11 @@ def show_log(config: hypercorn.config.Config) -> None:
 
 
 def log_start(config: hypercorn.config.Config, addresses: list[str]) -> None:
-    """Say what was started, and with which limits.
+    """Log what was started, and with which limits.
 
     Args:
-        config: As it was given.
-        addresses: Where it listens.
+        config: The configuration.
+        addresses: The addresses on which it listens.
     """
     worker = "trio" if running_on_trio() else "asyncio"
     logger.info(

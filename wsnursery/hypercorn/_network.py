@@ -1,4 +1,4 @@
-"""The network connections of one run of Hypercorn: what one of them does ends that one only."""
+"""The network connections of one run of Hypercorn. A failure of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from ._logs import logger
 from ._protocol import Protocol, rebound
 
 HANGUP_CHECK_SECONDS = 5.0
-"""Seconds between two looks for peers that have closed."""
+"""Seconds between two checks for peers that have closed."""
 
 HANGUP: int | None = getattr(select, "POLLRDHUP", None)
-"""The event of poll(2) that says that the peer has sent FIN or RST, whatever is still unread."""
+"""The event of poll(2) after the peer has sent FIN or RST, even if data is still unread."""
 
 
 class NetworkConnections:
-    """Knows every network connection of a run from its first byte on, and guards it.
+    """Knows every network connection of a run, and catches its exceptions.
 
-    Hypercorn's trio worker runs all of them in one nursery, which an exception of one of them
-    would cancel. Its asyncio worker logs it.
+    Hypercorn's trio worker runs all connections in one nursery, which an exception of one
+    connection would cancel. Its asyncio worker logs such an exception.
 
     Args:
-        hangup_timeout: Seconds that the handler of a peer which has closed may take nothing of what
-            that one has sent before. `None` lets it.
-        peer_has_gone: Told Hypercorn's object for the connection of such a peer.
+        hangup_timeout: Seconds that a handler may leave messages unread after its peer has closed.
+            `None` sets no limit.
+        peer_has_gone: Called with Hypercorn's object for the connection of such a peer.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class NetworkConnections:
         self._peer_has_gone = peer_has_gone
         self._open: dict[Any, _NetworkConnection] = {}
         self._failures: set[tuple[CodeType, int]] = set()
-        """Where a connection has failed before: the traceback is logged once."""
+        """The places where connections have failed, because each traceback is logged once."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     def hypercorn_serve(self) -> Callable[..., Awaitable[None]]:
-        """What serves in Hypercorn's worker for the backend that runs, with guarded connections."""
+        """Return Hypercorn's worker for the running backend, with guarded connections."""
         name = "hypercorn.trio" if running_on_trio() else "hypercorn.asyncio"
         base: Any = import_module(f"{name}.tcp_server").TCPServer
         inner = rebound(base.run, ProtocolWrapper=Protocol)
@@ -65,10 +65,10 @@ class NetworkConnections:
         async def read_data(server: Any) -> None:
             await base._read_data(server)
             # The peer has closed. The task that waits for its next request would keep the
-            # connection, and the descriptor, for `keep_alive_timeout`.
+            # connection and the descriptor until `keep_alive_timeout`.
             await server.idle_task.stop()
 
-        # Of Hypercorn's module, by whose name `wsnursery.asgi` knows it.
+        # Set Hypercorn's module, because `wsnursery.asgi` recognises the class by its name.
         members = {"run": run, "_read_data": read_data, "__module__": base.__module__}
         guarded = type("TCPServer", (base,), members)
         worker_serve = rebound(import_module(f"{name}.run").worker_serve, TCPServer=guarded)
@@ -79,14 +79,14 @@ class NetworkConnections:
         return serve
 
     async def _guard(self, server: Any, run: Callable[[Any], Awaitable[None]]) -> None:
-        """Serve one network connection. No exception leaves this but a cancellation."""
+        """Serve one network connection. Only a cancellation leaves this call."""
         connection = self._open[server] = _NetworkConnection(socket_of(server))
         disable_send_eof(ServerConnection(server, connection.socket, shared=False))
         try:
             with anyio.CancelScope() as connection.scope:
                 connection.task = None if running_on_trio() else asyncio.current_task()
                 await run(server)
-        except* Exception as group:  # noqa: BLE001 - whatever it is, it concerns this one
+        except* Exception as group:  # noqa: BLE001 - it concerns only this connection
             self._log(group, connection)
         finally:
             del self._open[server]
@@ -116,7 +116,8 @@ class NetworkConnections:
     async def look_for_hangups(self) -> None:
         """Find the peers that have closed although Hypercorn does not see it. Runs for ever.
 
-        Hypercorn stops reading while a handler takes nothing, so it does not read the FIN either.
+        Hypercorn stops reading while a handler does not receive, so it does not read the FIN
+        either.
         """
         if HANGUP is None or self._hangup_timeout is None:
             return
@@ -129,7 +130,8 @@ class NetworkConnections:
                 if delivered is None or connection.delivered != delivered:
                     connection.since, connection.delivered = now, delivered
                 elif connection.notified:
-                    # Its application does not end, or has left what Hypercorn still delivers.
+                    # The application does not end, or it has ended before Hypercorn has delivered
+                    # all messages.
                     connection.cancel()
                 elif now - connection.since >= self._hangup_timeout:
                     connection.notified = True
@@ -147,7 +149,7 @@ class NetworkConnections:
         for server, connection in self._open.items():
             descriptor = connection.descriptor
             if not hasattr(server, "protocol"):
-                continue  # it is in its TLS handshake, which has a limit of its own
+                continue  # the TLS handshake is in progress, and has its own time limit
             if descriptor < 0:
                 hung_up.append(server)
             else:
@@ -168,10 +170,10 @@ class _NetworkConnection:
         self.scope: anyio.CancelScope
         self.task: asyncio.Task[Any] | None = None
         self.since = 0.0
-        """When it was first seen that the peer has closed, and nothing was delivered since."""
+        """When it was first noticed that the peer has closed; reset by every delivered event."""
         self.delivered: int | None = None
         self.notified = False
-        """The handler has been notified."""
+        """Whether the handler has been notified."""
 
     @property
     def descriptor(self) -> int:
@@ -180,7 +182,7 @@ class _NetworkConnection:
 
     @property
     def peer(self) -> str:
-        """The peer, for the log."""
+        """The address of the peer, for the log."""
         try:
             name = self.socket.getpeername()
         except (AttributeError, OSError):
@@ -188,10 +190,10 @@ class _NetworkConnection:
         return f" from {name[0]}:{name[1]}" if isinstance(name, tuple) else ""
 
     def cancel(self) -> None:
-        """Cancel everything that serves it."""
+        """Cancel the tasks that serve it."""
         if self.task is None:
             self.scope.cancel()
         else:
-            # Not by anyio's scope, which would cancel the task again and again while a native task
-            # group in it waits for its tasks.
+            # Do not cancel anyio's scope, which would cancel the task again and again while a
+            # native task group in it waits for its tasks.
             self.task.cancel()

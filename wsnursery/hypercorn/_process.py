@@ -1,4 +1,4 @@
-"""A server process: from a configuration and an application, or its name, to an exit status."""
+"""A server process, from a configuration and an application to an exit status."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ from ._serving import drain_policy, serve_on
 from ._signals import ProcessSignals
 
 REMEDIES = {"trio": "pip install 'wsnursery[hypercorn]'", "uvloop": "pip install uvloop"}
-"""How to get what a worker class needs besides this library."""
+"""How to install what a worker class needs in addition to this library."""
 
 
 def check(app: ASGIApp | str, config: hypercorn.config.Config) -> None:
-    """Find what would keep a process from serving, before anything is started.
+    """Check that a process can serve, before anything is started.
 
     Raises:
-        DeploymentError: The reason.
+        DeploymentError: It cannot serve.
     """
     worker = config.worker_class
     if worker not in WORKER_CLASSES:
         raise DeploymentError(
-            f"there is no worker class {worker!r}: it is one of {[*WORKER_CLASSES]}"
+            f"worker_class must be one of {', '.join(WORKER_CLASSES)}, got {worker!r}"
         )
     if worker in REMEDIES and find_spec(worker) is None:
         raise DeploymentError(f"the {worker} worker needs {worker}: {REMEDIES[worker]}")
     if config.workers > 1 and not isinstance(app, str):
         raise DeploymentError(
-            "several workers import the application, each by itself: give it as 'module:name'"
+            "the application must be 'module:name' with several workers, got an object: give the "
+            "name, because each worker imports the application"
         )
     drain_policy(config)
     check_tls(config)
@@ -65,12 +66,12 @@ def serve_process(
     """Serve in an event loop of its own until a signal comes, or the trigger returns.
 
     Args:
-        app: The application, or where it is.
+        app: The application or its import path.
         config: The configuration.
         sockets: What to listen on.
         trigger: When to stop.
         factory: Whether ``app`` names a function that makes the application.
-        report: Told the addresses when it listens.
+        report: Called with the addresses when the server listens.
     """
     loaded = load(app, factory=factory) if isinstance(app, str) else check_app(app)
     show_log(config)
@@ -101,9 +102,9 @@ def serve_process(
 def _without_noise(
     exhaustion: Exhaustion, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
-    """Log what asyncio reports, except what is no fault.
+    """Log what asyncio reports, except for two cases that are not errors of the server.
 
-    A TLS handshake that failed is the peer's business, as in Hypercorn's own workers; and asyncio's
+    A failed TLS handshake is an error of the peer, as in Hypercorn's own workers. And asyncio's
     streams report the connections that Hypercorn cancels when it stops.
     """
     exc = context.get("exception")
@@ -114,21 +115,21 @@ def _without_noise(
 
 
 def status_of(work: Callable[[], int], speak: Callable[[str], object]) -> int:
-    """Do it, and turn what a deployer can mend into a sentence and a status.
+    """Call a function, and turn an error that a deployer can fix into a sentence and a status.
 
     Args:
-        work: Returns an exit status.
-        speak: Told the sentence.
+        work: The function, which returns an exit status.
+        speak: Called with the sentence.
     """
     try:
         return work()
     except (DeploymentError, LifespanFailureError, LifespanTimeoutError) as exc:
         speak(f"{exc}\n")
         return 1
-    except KeyboardInterrupt:  # too early for anybody to be told
+    except KeyboardInterrupt:  # before the server has started, so there is nothing to report
         return 0
 
 
 def complain(sentence: str) -> None:
-    """Say it on the standard error."""
+    """Write a sentence to standard error."""
     sys.stderr.write(sentence)

@@ -1,8 +1,8 @@
-"""Hypercorn's protocol classes with the behaviour that one hostile client needs.
+"""Hypercorn's protocol classes, hardened against hostile clients.
 
-Hypercorn has no setting for the classes that it uses: its functions name them as globals of their
-modules. `rebound` makes such a function anew with another class in that place. Nothing of Hypercorn
-is copied, and nothing changes for another Hypercorn in the same process.
+Hypercorn has no setting for its classes: its functions refer to them as globals of their modules.
+`rebound` makes a copy of such a function with another class under that name. So no code of
+Hypercorn is duplicated, and another Hypercorn in the same process is not affected.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ._config import Config
 from ._deflate import BoundedDeflate
 
 EARLY_BYTES = 64 * 1024
-"""Bytes of data that are kept before the handshake is accepted; then the client has to wait."""
+"""Bytes that are kept before the handshake is accepted. Then the server stops reading."""
 
 
 def rebound(function: Any, **names: object) -> Any:
-    """A function that finds other objects under some of its global names.
+    """Return a copy of a function, with other objects under some of its global names.
 
     Raises:
-        AttributeError: It has no such global name: this version of Hypercorn is built differently.
+        AttributeError: There is no such global name, because this version of Hypercorn differs.
     """
     missing = names.keys() - function.__globals__.keys()
     if missing:
@@ -52,16 +52,18 @@ def rebound(function: Any, **names: object) -> Any:
 class WebSocketStream(WSStream):
     """One WebSocket of Hypercorn.
 
-    - Data that comes before the handshake is accepted waits for that. Hypercorn answers it with
-      400 in the middle of the handshake, and never tells the application of the end.
+    - Data that arrives before the handshake is accepted is kept until then. Hypercorn alone
+      answers it with 400 in the middle of the handshake, and never notifies the application of the
+      end.
     - permessage-deflate is off, or bounded.
-    - A message that is too large ends the connection; Hypercorn waits for the client to do so.
-    - When the application has ended, nothing waits for it to receive any more.
-    - The task that pings ends with the connection, not at the next ping. The task keeps what the
-      connection holds in memory, and its descriptor.
+    - A message that is too large ends the connection. Hypercorn alone waits until the client does.
+    - When the application has ended, no event waits for it any more.
+    - The task that pings ends with the connection, not at the next ping. Until it ends, it keeps
+      the memory and the descriptor of the connection.
     """
 
-    # Of Hypercorn's module, by whose name `wsnursery.asgi` knows it; so are the two below.
+    # Set Hypercorn's module, because `wsnursery.asgi` recognises the class by its name. The same
+    # applies to the two classes below.
     __module__ = WSStream.__module__
 
     def __init__(self, *arguments: Any) -> None:
@@ -71,20 +73,20 @@ class WebSocketStream(WSStream):
         self._accepted = anyio.Event()
         self._early_taken = anyio.Event()
         self._early_taker: int | None = None
-        """The task that takes the early data, by its id."""
+        """The id of the task that handles the early data."""
         self._ended = anyio.Event()
         self._left = False
         self._puts: set[anyio.CancelScope] = set()
         self.delivered = 0
-        """Events that the application's queue has taken."""
+        """The number of events that the application's queue has taken."""
 
     async def handle(self, event: Event) -> None:
-        """Take one event of the network connection."""
+        """Handle one event of the network connection."""
         if isinstance(event, Body | Data) and not self.closed and self._waits_for_accept():
             await self._keep(event)
             return
         if isinstance(event, StreamClosed) and self._is_behind_early_data():
-            await self._early_taken.wait()  # what came before the end is still good
+            await self._early_taken.wait()  # data from before the end is still delivered
         try:
             await super().handle(event)
         finally:
@@ -112,7 +114,7 @@ class WebSocketStream(WSStream):
         return bool(self._puts)
 
     async def app_send(self, message: Any) -> None:
-        """Take one event of the application; `None` when it has ended."""
+        """Handle one event of the application; `None` when it has ended."""
         if message is None:
             self._left = True
             for scope in self._puts:
@@ -123,7 +125,7 @@ class WebSocketStream(WSStream):
         return bool(self._early) or not self._accepted.is_set()
 
     def _is_behind_early_data(self) -> bool:
-        """Whether early data is being taken, and this is not called because of that."""
+        """Whether another task is handling the early data."""
         taker = self._early_taker
         return bool(
             self._early and self._accepted.is_set() and taker != anyio.get_current_task().id
@@ -141,14 +143,15 @@ class WebSocketStream(WSStream):
             accept = rebound(
                 type(self.handshake).accept, PerMessageDeflate=partial(BoundedDeflate, limit)
             )
-            # It negotiates what the client offered, with our class.
+            # Negotiate what the client offered, with our class.
             self.handshake.accept = MethodType(accept, self.handshake)  # type: ignore[method-assign]
         else:
             self.handshake.extensions = None  # as if the client had offered none
         await super()._accept(message)
         self._accepted.set()
         if self._early:
-            # Not from here: this is the application's task, which must be free to receive.
+            # Use another task, because this is the application's task, which must be able to
+            # receive.
             tasks: Any = self.task_group
             tasks.spawn(self._take_early)
 
@@ -165,7 +168,7 @@ class WebSocketStream(WSStream):
             self.state is ASGIWebsocketState.CONNECTED
             and self.connection.state is ConnectionState.LOCAL_CLOSING
         ):
-            # The message was too large, and the close with 1009 is out.
+            # The message was too large, and the close with 1009 has been sent.
             await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _send_pings(self) -> None:
@@ -186,15 +189,15 @@ class _H2(H2Protocol):
 
 
 class Protocol(ProtocolWrapper):
-    """What speaks HTTP/1 or HTTP/2 on one network connection."""
+    """The protocol of one network connection, HTTP/1 or HTTP/2."""
 
     __init__ = rebound(ProtocolWrapper.__init__, H11Protocol=_H11, H2Protocol=_H2)
     handle = rebound(ProtocolWrapper.handle, H2Protocol=_H2)
 
     def waits_for_application(self) -> int | None:
-        """How many events the WebSockets have taken, if one of them takes no more at the moment.
+        """The number of events that the WebSockets have taken, if one of them is now full.
 
-        Hypercorn then reads nothing from the network, whatever comes.
+        While one is full, Hypercorn does not read from the network.
         """
         if isinstance(self.protocol, H2Protocol):
             streams: list[Any] = list(self.protocol.streams.values())

@@ -25,31 +25,31 @@ from ._network import NetworkConnections
 from ._signals import ProcessSignals, abandon
 
 LATE_SECONDS = 1.0
-"""Seconds that Hypercorn has after its ``graceful_timeout`` before what it still waits for is
-dropped; then it is looked at again after the same time."""
+"""Seconds that Hypercorn has after its ``graceful_timeout`` until the connections for which it
+still waits are dropped. After the same time they are checked again."""
 
 Trigger = Callable[[], Awaitable[object]]
-"""What returns when it is time to stop."""
+"""An async function that returns when it is time to stop."""
 
 
 def seconds_to_end(config: hypercorn.config.Config, policy: DrainPolicy) -> float:
-    """The longest that handlers and connections have from the signal on.
+    """The most seconds that handlers and connections have after the signal.
 
-    The drain, the time for its cancellations, Hypercorn's grace, and that again and two looks for
-    what waits for a peer. The shutdown of the lifespan comes after it.
+    It is the sum of the drain, the time for its cancellations, and twice Hypercorn's grace period
+    with a check of the connections after each. The shutdown of the lifespan comes after it.
     """
     return policy.timeout + CUT_SECONDS + 2 * (config.graceful_timeout + LATE_SECONDS)
 
 
 class ServeRun:
-    """One run of Hypercorn, and what is done in addition to it.
+    """One run of Hypercorn, with its drain.
 
     Args:
         sockets: What to listen on.
         app: The application.
         config: Hypercorn's configuration. It is not changed.
         policy: The drain.
-        report: Told the addresses when it listens.
+        report: Called with the addresses when the server listens.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ServeRun:
         self._shutdown_timeout = config.shutdown_timeout
         self._asked_for = config
         self._config = copy(config)
-        self._config.workers = 1  # this one
+        self._config.workers = 1  # this process
         # Hypercorn asks for the sockets when the application has started up.
         self._config.create_sockets = self._listen  # type: ignore[method-assign]
         self._report = report
@@ -78,12 +78,12 @@ class ServeRun:
         self._stop = anyio.Event()
         self._shelter = anyio.CancelScope(shield=True)
         self._patience = anyio.CancelScope()
-        """Ends when handlers and connections have had all their time."""
+        """The scope that ends when the time of handlers and connections is over."""
         self._ends_the_process = False
 
     @property
     def failure(self) -> Exception | None:
-        """What the application raised in its startup."""
+        """The exception that the application raised in its startup."""
         return self._lifespan.failure
 
     async def until(self, trigger: Trigger, signals: ProcessSignals | bool) -> None:
@@ -102,7 +102,7 @@ class ServeRun:
             self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
-        """The first time, drain; then no longer. Before the start there is nothing to drain."""
+        """Drain at the first call, and stop draining at the second. Before the start, just stop."""
         if not self._started:
             self._shelter.cancel()
         elif self._stop.is_set():
@@ -124,8 +124,8 @@ class ServeRun:
                 signals.attach(self._ask_to_stop)
             elif signals:
                 tasks.start_soon(self._obey_signals)
-            # In a task of its own: before CPython 3.13 the `asyncio.TaskGroup` in Hypercorn leaves
-            # a cancellation request behind in its task, which would be taken for one from outside.
+            # Use a separate task: before CPython 3.13 the `asyncio.TaskGroup` in Hypercorn leaves a
+            # cancellation request behind in its task, which would look like one from outside.
             tasks.start_soon(self._run_hypercorn, tasks, trigger)
 
     async def _run_hypercorn(self, tasks: TaskGroup, trigger: Trigger) -> None:
@@ -136,16 +136,16 @@ class ServeRun:
                 tasks.start_soon(self._keep_the_bound, tasks)
                 await self._drain.run(tasks)
                 if self._drain.is_idle:
-                    # What Hypercorn waits for are then its own tasks.
+                    # From then on, Hypercorn waits only for its own tasks.
                     self._config.graceful_timeout = 0
             finally:
-                # Also when Hypercorn stops by itself, for `max_requests`.
+                # This is also reached when Hypercorn stops by itself, because of `max_requests`.
                 tasks.start_soon(self._drop_what_stays)
 
         tasks.start_soon(self._network.look_for_hangups)
         serve = self._network.hypercorn_serve()
         await serve(self._drain, self._config, shutdown_trigger=stopped)
-        # On asyncio it does not wait for all that it has cancelled.
+        # On asyncio, Hypercorn does not wait for all tasks that it has cancelled.
         self._network.drop_all()
         if self._stop.is_set():
             await self._drain.until_idle()
@@ -153,8 +153,9 @@ class ServeRun:
 
     async def _obey_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread is given signals
-        # What the process was started to ignore (as a background job of a shell) stays so.
+            return  # only the main thread receives signals
+        # A signal that the process was started to ignore (a background job of a shell) stays
+        # ignored.
         wanted = [
             number
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -165,14 +166,14 @@ class ServeRun:
                 self._ask_to_stop()
 
     async def _drop_what_stays(self) -> None:
-        """Hypercorn waits without a bound for peers that do not read."""
+        """Drop connections, because Hypercorn waits without a limit for peers that do not read."""
         await anyio.sleep(self._config.graceful_timeout)
         while True:
             await anyio.sleep(LATE_SECONDS)
             self._network.drop_all()
 
     async def _keep_the_bound(self, tasks: TaskGroup) -> None:
-        """Give up what does not end: handlers that are shielded, or ignore their cancellation."""
+        """Abandon handlers that are shielded or that swallow their cancellation."""
         now = anyio.current_time()
         self._patience.deadline = min(self._patience.deadline, now + self._bound)
         with self._patience:
@@ -180,7 +181,7 @@ class ServeRun:
         left = self._drain.describe_handlers()
         for line in left:
             logger.error("a handler does not end: %s", line)
-        # Hypercorn would do that when the last handler has ended.
+        # Shut the lifespan down here, because Hypercorn does so only after the last handler's end.
         await self._lifespan.shut_down(self._shutdown_timeout)
         if left and self._ends_the_process:
             abandon()
@@ -189,7 +190,7 @@ class ServeRun:
 
     def _listen(self) -> Sockets:
         if self._lifespan.has_failed:
-            return self._sockets  # Hypercorn's trio worker asks all the same, before it stops
+            return self._sockets  # Hypercorn's trio worker asks for them even if it stops at once
         if not running_on_trio() and isinstance(
             asyncio.get_running_loop(), asyncio.SelectorEventLoop
         ):
@@ -205,7 +206,7 @@ class ServeRun:
 
 
 async def _first_of(*waits: Trigger) -> None:
-    """Wait until one of them has returned."""
+    """Wait until one of the functions has returned."""
     async with anyio.create_task_group() as group:
 
         async def wait_for(wait: Trigger) -> None:

@@ -1,4 +1,4 @@
-"""One run of Hypercorn in an event loop: start it, drain, let it stop, and see that it does."""
+"""One run of Hypercorn in an event loop: start it, drain it, and make sure that it stops."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ._signals import ProcessSignals
 
 
 def drain_policy(config: hypercorn.config.Config, **given: float | str | None) -> DrainPolicy:
-    """The drain that a configuration asks for, and what was given to override it.
+    """The drain policy of a configuration, with overrides.
 
     Args:
-        config: If it is Hypercorn's own, it counts as the defaults of ours.
-        **given: Fields of the policy; `None` for what the configuration says.
+        config: If it is Hypercorn's own, the defaults of our `Config` apply.
+        **given: Fields of the policy; `None` means the value in the configuration.
 
     Raises:
         DeploymentError: A value is out of range.
@@ -56,14 +56,14 @@ async def serve_on(
         config: Hypercorn's configuration. It is not changed.
         policy: The drain.
         trigger: When to stop.
-        signals: Stop at SIGINT and SIGTERM; the second one cuts the drain short. With those of the
-            process it also ends the process when the time is over.
-        report: Told the addresses when it listens.
+        signals: Stop at SIGINT and SIGTERM; the second signal cuts the drain short. The signals of
+            the process also end the process when its time is over.
+        report: Called with the addresses when the server listens.
 
     Raises:
-        Exception: What Hypercorn raised. Trio's nurseries have put it into groups of one.
+        Exception: Any exception of Hypercorn, without the groups of one that nurseries make.
 
-    *Cancellation*: as the trigger. It comes out when everything has been stopped.
+    *Cancellation*: stops the server, as the trigger does, and continues when it has stopped.
     """
     run = ServeRun(sockets, app, config, policy, report)
     error: BaseException | None = None
@@ -75,12 +75,12 @@ async def serve_on(
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
             sock.close()
     if isinstance(error, LifespanFailureError) and run.failure is not None:
-        raise run.failure  # what the application raised says more
+        raise run.failure  # the exception of the application has more information
     if error is not None:
         raise error
 
 
 def only_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception in nested groups, or the group if there are several."""
+    """Return the only exception in nested groups, or the group if there are several."""
     found = list(leaves(group))
     return found[0] if len(found) == 1 else group

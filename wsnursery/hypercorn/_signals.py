@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM of a server process, which ends in time whatever its handlers do."""
+"""SIGINT and SIGTERM of a server process, which ends in time even if its handlers do not."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from wsnursery._backend.where import describe_place
 from ._logs import logger
 
 HURRY_SECONDS = 3.0
-"""Seconds from the second signal until the process ends, if it does not by itself."""
+"""Seconds from the second signal until the process is ended, if it has not ended by itself."""
 
 SPARE_SECONDS = 2.0
-"""Seconds beyond the bound until the process ends, if its event loop does not do so."""
+"""Seconds after the bound until the process is ended, if its event loop does not end it."""
 
 
 class ProcessSignals:
-    """Hears the signals of this process: the first asks it to stop, and the second not to wait.
+    """Handles the signals of this process: the first one stops it, the second one ends the wait.
 
-    The handlers are Python's own and not those of the event loop, because the loop may stand still
-    in the code of an application. A thread ends the process when its time is over; a third signal
-    ends it at once. What the process was started to ignore (as a background job of a shell) stays
+    It uses Python's signal handlers, not those of the event loop, because code of the application
+    may block the loop. A thread ends the process when its time is over, and a third signal ends it
+    at once. A signal that the process was started to ignore (a background job of a shell) stays
     ignored.
 
     Args:
@@ -56,7 +56,7 @@ class ProcessSignals:
             signal.signal(number, handler)
 
     def attach(self, ask: Callable[[], object]) -> None:
-        """Say what a signal does. It is called in the event loop that runs now."""
+        """Set what a signal does. It is called in the event loop that runs now."""
         if running_on_trio():
             import trio
 
@@ -69,7 +69,7 @@ class ProcessSignals:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._ask is None:
-            raise KeyboardInterrupt  # there is nothing to stop yet
+            raise KeyboardInterrupt  # the server has not started yet
         if self._count > 2:
             abandon()
         seconds = self._bound + SPARE_SECONDS if self._count == 1 else HURRY_SECONDS
@@ -85,7 +85,7 @@ class ProcessSignals:
 
 
 def main_frames() -> Iterator[FrameType]:
-    """The frames of the main thread, the outermost first."""
+    """The frames of the main thread, outermost first."""
     frames: list[FrameType] = []
     every = sys._current_frames()  # pyright: ignore[reportPrivateUsage]  # the one way to them
     frame = every.get(threading.main_thread().ident or 0)

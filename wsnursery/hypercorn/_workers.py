@@ -1,4 +1,4 @@
-"""Several server processes on the same sockets, and the one that watches them."""
+"""Several server processes on the same sockets, and the process that watches them."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from ._run import seconds_to_end
 from ._serving import drain_policy
 
 LAST_SECONDS = 5.0
-"""Seconds that a worker has, beyond what its own limits add up to, before it is killed."""
+"""Seconds that a worker has, in addition to the sum of its own limits, before it is killed."""
 
 FIRST_BACKOFF = 0.5
-"""Seconds until a worker that has died is started again; twice as many after each death."""
+"""Seconds until a worker that has died is replaced. The pause doubles after each death."""
 
 LONGEST_BACKOFF = 30.0
 """The longest of these pauses, in seconds."""
 
 QUIET_SECONDS = 60.0
-"""Seconds without a death after which the earlier ones do not count any more."""
+"""Seconds without a death after which earlier deaths no longer count."""
 
 MOST_DEATHS = 6
-"""Deaths in a row after which the service ends: something is wrong that a restart does not cure."""
+"""Deaths in a row after which the service ends, because a restart does not fix the cause."""
 
 
 class Workers:
     """The processes that serve an application.
 
-    A worker that ends by itself (``max_requests``) is replaced at once, and one that dies after a
-    pause; the others go on. The service ends, with a drain of the others, when deaths follow one
-    another, and when the first workers cannot start.
+    A worker that ends by itself (``max_requests``) is replaced at once, and one that dies is
+    replaced after a pause. The others continue. After several deaths in a row, or if the first
+    workers cannot start, the service drains the others and ends.
 
     Args:
-        app: ``"module:name"``, which each of them imports.
+        app: ``"module:name"``, which each worker imports.
         config: The configuration.
-        sockets: What all of them listen on.
+        sockets: The sockets on which all workers listen.
         factory: Whether ``app`` is a function that makes the application.
     """
 
@@ -62,14 +62,14 @@ class Workers:
         self, app: str, config: hypercorn.config.Config, sockets: Sockets, *, factory: bool = False
     ) -> None:
         self._config = config
-        self._context = multiprocessing.get_context("spawn")  # no state of this process
-        # They all stumble over the same thing, and one of them says what it is.
+        self._context = multiprocessing.get_context("spawn")  # so that no state is inherited
+        # All workers fail for the same reason, and only one of them reports it.
         first = self._context.Semaphore(1)
         self._work = partial(_work, app, config, sockets, first, factory=factory)
         self._workers: dict[SpawnProcess, Event] = {}
-        """The processes, and what each of them sets when it serves."""
+        """The processes, and the event that each sets when it serves."""
         self._due: list[float] = []
-        """When the next workers are to be started, on the monotonic clock."""
+        """When the next workers must be started, on the monotonic clock."""
         self._deaths = 0
         self._last_death = 0.0
         self._has_served = False
@@ -84,7 +84,7 @@ class Workers:
         return own + self._config.shutdown_timeout + LAST_SECONDS
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM; give the exit status. Call it in the main thread."""
+        """Serve until SIGINT or SIGTERM. Return the exit status. Call it in the main thread."""
         for _ in range(self._config.workers):
             self._start()
         with _handling(self._on_signal):
@@ -98,15 +98,16 @@ class Workers:
     def _start(self) -> None:
         serves = self._context.Event()
         process = self._context.Process(target=self._work, kwargs={"serves": serves})
-        os.environ[WORKERS_VARIABLE] = str(self._config.workers)  # which the worker inherits
-        # Ctrl-C goes to every process of the terminal; this one notifies the workers.
+        os.environ[WORKERS_VARIABLE] = str(self._config.workers)  # the workers inherit it
+        # Ctrl-C reaches every process of the terminal, so workers ignore it, and this process
+        # forwards it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()
         signal.signal(signal.SIGINT, before)
         self._workers[process] = serves
 
     def _look(self) -> None:
-        """See which workers have ended, and start those whose time has come."""
+        """Find the workers that have ended, and start those that are due."""
         while self._woken.poll():
             self._woken.recv_bytes()
         for process, serves in tuple(self._workers.items()):
@@ -122,7 +123,7 @@ class Workers:
     def _ended(self, process: SpawnProcess) -> None:
         status = process.exitcode
         if self._stopping:
-            # (A signal may have come before the worker could listen to it.)
+            # (A signal may have come before the worker could handle it.)
             self._failed = self._failed or status not in (0, -signal.SIGTERM)
         elif status == 0:
             self._start()
@@ -161,7 +162,7 @@ class Workers:
         self._waker.send_bytes(b"look")
 
     def _stop(self) -> None:
-        """The first time, they drain; the second time, no longer."""
+        """Let the workers drain at the first call, and stop draining at the second."""
         self._due.clear()
         if not self._stopping:
             self._stopping = True
@@ -177,7 +178,7 @@ class Workers:
 
 
 def _describe(status: int | None) -> str:
-    """How a process has ended."""
+    """Describe how a process has ended."""
     if status is None or status >= 0:
         return f"status {status}"
     try:
@@ -205,7 +206,7 @@ def _work(
     serves: Event,
     factory: bool = False,
 ) -> None:
-    """What a worker process does."""
+    """Run a worker process."""
 
     def work() -> int:
         serve_process(
@@ -219,14 +220,14 @@ def _work(
 
     try:
         status = status_of(work, speak)
-    except Exception:  # noqa: BLE001 - it is written out, once for all workers
+    except Exception:  # noqa: BLE001 - it is printed, once for all workers
         speak(traceback.format_exc())
         status = 1
     sys.exit(status)
 
 
 async def _parent_gone() -> None:
-    """Wait until no process is left that could pass on a signal."""
+    """Wait until the watching process has ended, which forwards the signals."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     await anyio.wait_readable(parent.sentinel)
