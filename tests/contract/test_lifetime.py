@@ -12,11 +12,13 @@ import anyio.lowlevel
 import pytest
 
 from tests.contract._bench import (
+    BACKENDS,
     Log,
     about,
     block,
     closes,
     notified_by,
+    run,
 )
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing
 
@@ -717,3 +719,21 @@ async def test_the_facts_stay_readable_after_the_block() -> None:
     assert (ws.close_code, ws.close_reason, ws.state) == (4001, "bye", "closed")
     assert ws.subprotocol == "a"
     assert ws.subprotocols == ("a",)
+
+
+# contract: L2
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_event_loop_is_freed(backend: str) -> None:
+    """A program, or a suite of tests, may run many loops one after the other."""
+    loops: list[weakref.ref[object]] = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(anyio.lowlevel.current_token().native_token))
+        server = testing.Server()
+        async with opened(server) as ws:
+            await ws.accept()
+            await ws.send("hello")
+
+    run(backend, main)
+    gc.collect()
+    assert [loop() for loop in loops] == [None]

@@ -14,6 +14,7 @@ from functools import partial
 from operator import attrgetter
 from types import ModuleType, coroutine
 from typing import Any
+from weakref import ReferenceType, ref
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -27,7 +28,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 Done = Callable[[BaseException], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Backend:
     """The running event loop, as the engine sees it."""
 
@@ -65,15 +66,18 @@ class Backend:
     know which backend runs."""
 
 
-_running: RunVar[Backend] = RunVar("wsnursery_backend")
+_running: RunVar[ReferenceType[Backend]] = RunVar("wsnursery_backend")
+"""A weak reference, because a backend refers to its event loop and anyio keeps what a `RunVar` has
+until that loop is freed: a strong one would keep every loop that ever opened a WebSocket."""
 
 
 def current_backend() -> Backend:
-    """The running backend. One object serves all connections of an event loop."""
-    backend = _running.get(None)
+    """The running backend. One object serves all connections of an event loop that are open."""
+    reference = _running.get(None)
+    backend = reference() if reference is not None else None
     if backend is None:
         backend = _on_trio(sys.modules["trio"]) if running_on_trio() else _on_asyncio()
-        _running.set(backend)
+        _running.set(ref(backend))
     return backend
 
 
