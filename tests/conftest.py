@@ -20,12 +20,12 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are processors: half of a test of a real server is waiting.
+    """Two processes for each processor: more than half of a test of a real server is waiting.
 
     Not more than 8: each collects all the tests.
     """
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min((mine or 1) + 1, 8)
+    return min(2 * (mine or 1), 8)
 
 
 @pytest.hookimpl(optionalhook=True)

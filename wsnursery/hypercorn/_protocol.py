@@ -29,12 +29,12 @@ EARLY_BYTES = 64 * 1024
 
 
 def rebound(function: Any, **names: object) -> Any:
-    """Return a copy of a function, with other objects under some of its global names.
+    """Return a copy of a function, with other objects under some of its global or builtin names.
 
     Raises:
-        AttributeError: There is no such global name, because this version of Hypercorn differs.
+        AttributeError: There is no such name, because this version of Hypercorn differs.
     """
-    missing = names.keys() - function.__globals__.keys()
+    missing = names.keys() - function.__globals__.keys() - {*function.__code__.co_names}
     if missing:
         raise AttributeError(f"{function.__module__} has no {', '.join(sorted(missing))}")
     again = FunctionType(
