@@ -82,7 +82,7 @@ async def test_misuse():
         assert (len(subscribed), list(subscribed), "a" in subscribed) == (0, [], False)
         with (
             subscribed,
-            pytest.raises(LocalProtocolError, match="are entered already"),
+            pytest.raises(LocalProtocolError, match="are already entered"),
             subscribed,
         ):
             pytest.fail("it is refused")

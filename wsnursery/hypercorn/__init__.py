@@ -133,7 +133,7 @@ def run(
             parentheses.
 
     Returns:
-        The exit status: 0 after a signal, 1 if the server could not start or a worker failed.
+        The exit status, 0 after a signal and 1 if the server could not start or a worker failed.
     """
     chosen = Config() if config is None else config
 

@@ -30,8 +30,8 @@ def wrong_backend(exc: BaseException) -> str | None:
 def _is_of_other_backend(exc: BaseException, uses: str) -> bool:
     text = str(exc)
     if uses == "trio":
-        # trio raises the second one outside of its loop; asyncio raises the first one for what a
-        # function of trio yields.
+        # asyncio raises the first error, for an object that a function of trio yields. trio raises
+        # the second one, because no trio loop is running.
         is_yield = text.startswith("Task got bad yield: ") and "trio" in text
         return isinstance(exc, RuntimeError) and (
             is_yield or text == "must be called from async context"

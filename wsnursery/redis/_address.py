@@ -1,4 +1,4 @@
-"""Where Redis is: a URL, taken apart and checked."""
+"""The address of Redis: a URL, parsed and checked."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ DEFAULT_PORT = 6379
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL of Redis."""
+    """The parts of a URL of Redis."""
 
     host: str
     """Empty for a unix socket."""
     port: int
     path: str
-    """Of a unix socket."""
+    """The path of a unix socket."""
     tls: bool
     user: str
     password: str | None
     database: int
 
     def __str__(self) -> str:
-        """Without the password: it goes into logs."""
+        """Return it without the password, for logs."""
         if self.path:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -42,7 +42,7 @@ class Address:
         """Open a connection.
 
         Raises:
-            OSError: There is none to be had.
+            OSError: Connecting failed.
         """
         if self.path:
             return await anyio.connect_unix(self.path)
@@ -51,12 +51,12 @@ class Address:
         context = ssl_context or ssl.create_default_context()
         try:
             return await anyio.connect_tcp(self.host, self.port, tls=True, ssl_context=context)
-        except anyio.BrokenResourceError as exc:  # the handshake; anyio does not make it an OSError
+        except anyio.BrokenResourceError as exc:  # anyio raises it for a failed handshake
             raise ConnectionError(f"the TLS handshake with {self} has failed") from exc
 
 
 def parse_address(url: str) -> Address:
-    """Take a URL apart.
+    """Parse a URL.
 
     Raises:
         ValueError: It is not a URL of Redis. The message does not repeat its password.

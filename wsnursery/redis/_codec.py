@@ -1,4 +1,4 @@
-"""A message and its key as the bytes that Redis keeps and pushes."""
+"""Converts a message and its key to the bytes that Redis keeps and pushes, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TEXT, BINARY, KEYED_TEXT, KEYED_BINARY = b"t", b"b", b"T", b"B"
 
 
 def encode(outgoing: Outgoing) -> bytes:
-    """The kind, then the key with its length in front if there is one, then the payload."""
+    """Write the kind, then the length and the key if there is a key, then the payload."""
     message, key = outgoing.message, outgoing.key
     is_text = isinstance(message, str)
     data = message.encode() if isinstance(message, str) else message
@@ -20,10 +20,10 @@ def encode(outgoing: Outgoing) -> bytes:
 
 
 def decode(body: bytes) -> Carried:
-    """What `encode` has written.
+    """Read the bytes of `encode`.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The bytes are not from `encode`.
     """
     kind, data = body[:1], body[1:]
     key = None

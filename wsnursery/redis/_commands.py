@@ -1,4 +1,4 @@
-"""The commands of one session: scripts by their hash, and one way for a refusal to end it."""
+"""The commands of one session: scripts by their hash. A refused command ends the session."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ALL_SCRIPTS = (
 
 
 class Commands:
-    """Sends commands whose refusal ends the session.
+    """Sends commands, and ends the session if Redis refuses one.
 
-    Redis refuses for reasons that pass (it is out of memory, it is loading, it has become a
-    replica, its scripts were flushed), so all of them are treated like a lost connection.
+    Redis refuses for temporary reasons (it is out of memory, it is loading, it has become a
+    replica, its scripts were flushed), so every refusal is treated like a lost connection.
 
     Args:
-        connection: To Redis.
-        keys: Names the keys.
+        connection: The connection to Redis.
+        keys: The names of the keys.
         fail: Ends the session.
     """
 
@@ -38,7 +38,7 @@ class Commands:
         self._hashes: dict[str, bytes] = {}
 
     async def load(self) -> None:
-        """Give Redis the scripts."""
+        """Load the scripts into Redis."""
         for script in ALL_SCRIPTS:
             self._hashes[script] = await self.connection.call("SCRIPT", "LOAD", script)
 

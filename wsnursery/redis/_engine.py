@@ -1,4 +1,4 @@
-"""`RedisEngine`: sessions with Redis, one after the other, for as long as the application lives."""
+"""`RedisEngine`: one session with Redis after the other, as long as the application runs."""
 
 from __future__ import annotations
 
@@ -32,52 +32,52 @@ from ._session import Session, Settings
 logger = logging.getLogger("wsnursery")
 
 FIRST_PAUSE: Final = 0.05
-"""Seconds before the first attempt to come back; the pause doubles with each one..."""
+"""Seconds before the first attempt to reconnect. The pause doubles after each attempt..."""
 
 LONGEST_PAUSE: Final = 5.0
 """... up to this..."""
 
 LASTING_SECONDS: Final = 5.0
-"""... and begins anew after a session that has lasted for so long. One that breaks at once must
-not be tried again and again without a pause."""
+"""... and is reset after a session of at least this many seconds, so that a connection that breaks
+at once is not tried again and again without a pause."""
 
 
 PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO")
-"""Codes of refusals that no waiting ends."""
+"""The codes of permanent refusals."""
 
 
 @final
 class RedisEngine:
     """Redis 7 or newer, or Valkey, as the engine of `wsnursery.rooms.SharedRooms`.
 
-    It has one connection, over which commands go out and messages are pushed. It comes back by
-    itself when the connection is lost.
+    It has one connection, for commands and for pushed messages. If the connection is lost, it
+    reconnects by itself.
 
-    Give Redis ``maxmemory-policy noeviction``, so that it does not drop the rooms' numbers, and an
-    append-only file or a replica if history is to survive a restart. A user with an ACL needs the
-    commands that ``docs/shared-rooms.md`` lists.
+    Set ``maxmemory-policy noeviction`` in Redis, so that it does not drop the rooms' numbers. Use
+    an append-only file or a replica if the history must survive a restart. A user with an ACL needs
+    the commands that ``docs/shared-rooms.md`` lists.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``; or an async function that returns
-            one, called before every connection: for a password that changes, or to ask Sentinel
-            for the primary.
-        prefix: In front of the names of all keys and channels. Applications that share a Redis need
-            different ones.
-        ssl_context: For ``rediss://``, instead of the default one.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``. Or an async function that returns
+            such a URL, which is called before every connection, for a password that changes or to
+            ask Sentinel for the primary.
+        prefix: The prefix of the names of all keys and channels. Applications that share a Redis
+            need different ones.
+        ssl_context: The context for ``rediss://``, instead of the default one.
         history_ttl: Seconds for which Redis keeps a room that no worker uses: its numbers, its
-            history, and what makes a retry harmless.
-        lease: Seconds after which the people of a worker that has died are no longer present.
-        probe: Seconds between two probes. After three that have not come back, the connection is
-            given up.
+            history, and the data by which a retry is recognised.
+        lease: Seconds after which the people of a dead worker are removed.
+        probe: Seconds between two probes. After three unanswered probes, the connection counts as
+            lost.
         connect_timeout: Seconds for connecting and logging in.
         hold_messages: Messages that are held while they cannot be numbered.
-        hold_bytes: The same bound in bytes.
-        hold_seconds: How long a message is held before it is given up.
+        hold_bytes: The same limit in bytes.
+        hold_seconds: Seconds for which a message is held before it is dropped.
         max_message: The largest message, in bytes. Redis handles one command at a time, so a large
             one delays all workers.
 
     Raises:
-        ValueError: The URL is none, or a bound is not positive.
+        ValueError: The URL is not valid, or a limit is not positive.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class RedisEngine:
         self._session: Session | None = None
         self._last_worker = ""
         self._sessions = 0
-        """How many have become live and have ended."""
+        """The number of sessions that became live and have ended."""
         self._complaint = ""
 
     def __repr__(self) -> str:
@@ -143,14 +143,14 @@ class RedisEngine:
         )
 
     async def run(self, sink: Sink) -> None:
-        """Have a session with Redis, and another one when it is lost. `SharedRooms.run` calls it.
+        """Run one session with Redis after the other. `SharedRooms.run` calls it.
 
         Raises:
-            EngineMisconfigured: Redis can never be used with these settings. Only before the first
-                session: later, whatever happens is an outage.
-            LocalProtocolError: It is running already.
+            EngineMisconfigured: Redis can never be used with these settings. It is raised only
+                before the first session; later, every failure counts as an outage.
+            LocalProtocolError: It is already running.
 
-        *Checkpoint*: yes. *Cancellation*: ends it in bounded time, whatever Redis does.
+        *Checkpoint*: yes. *Cancellation*: takes a limited time, whatever Redis does.
         """
         if self._is_running:
             raise LocalProtocolError(
@@ -165,11 +165,11 @@ class RedisEngine:
                 try:
                     await self._come_back(sink)
                 except EngineMisconfigured as exc:
-                    failure = exc  # it is to leave bare, not in a group
+                    failure = exc  # it must leave bare, not in a group
                 group.cancel_scope.cancel()
         finally:
             self._is_running = False
-        assert failure is not None, "sessions go on until something ends them"
+        assert failure is not None, "only a failure ends the sessions"
         raise failure
 
     async def _come_back(self, sink: Sink) -> None:
@@ -179,13 +179,13 @@ class RedisEngine:
             try:
                 await self._have_session(sink)
             except (OSError, RedisError, EngineMisconfigured) as exc:
-                # Once it has worked, a new password or a new rule is an outage like any other.
+                # After the first session, a changed password or rule counts as an outage.
                 if not self._sessions and _is_permanent(exc):
                     raise EngineMisconfigured(f"Redis refuses the connection: {exc}") from exc
                 self._complain(exc)
             if now() - began >= LASTING_SECONDS:
                 pause = FIRST_PAUSE
-            # Random, so that all workers of a Redis that restarts do not come in one moment.
+            # A random pause, so that not all workers reconnect at the same moment.
             await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - not cryptography
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -210,7 +210,7 @@ class RedisEngine:
                 session.is_live = False
                 self._session = None
                 sink.state_changed()
-            await anyio.aclose_forcefully(stream)  # it must not wait for the other end
+            await anyio.aclose_forcefully(stream)  # because a graceful close waits for Redis
 
     async def _address(self) -> Address:
         located = await self._locate()
@@ -220,11 +220,11 @@ class RedisEngine:
         self._session = session
 
     def _complain(self, exc: Exception) -> None:
-        if str(exc) != self._complaint:  # the same one is said once
+        if str(exc) != self._complaint:  # log the same reason only once
             self._complaint = str(exc)
             logger.warning("the rooms' Redis is away, and is tried again: %s", exc)
 
-    # ------------------------------------------------------------------- what SharedRooms calls
+    # ------------------------------------------------------------------- calls of SharedRooms
 
     def publish(self, outgoing: Outgoing) -> bool:
         """Take a message; see `wsnursery.rooms.Engine.publish`."""
@@ -239,23 +239,23 @@ class RedisEngine:
             self._session.follower.enter(room, position)
 
     def leave(self, room: str) -> None:
-        """No longer follow a room."""
+        """Stop following a room; see `wsnursery.rooms.Engine.leave`."""
         if self._session is not None:
             self._session.follower.leave(room)
 
     def announce(self, room: str, person: str, metadata: Any) -> None:
-        """Somebody is present in a room."""
+        """Announce a person; see `wsnursery.rooms.Engine.announce`."""
         if self._session is not None:
             self._session.announcements.announce(room, person, metadata)
 
     def retract(self, room: str, person: str) -> None:
-        """Somebody is no longer present in a room."""
+        """Retract a person; see `wsnursery.rooms.Engine.retract`."""
         if self._session is not None:
             self._session.announcements.retract(room, person)
 
 
 def _is_permanent(exc: Exception) -> bool:
-    """Whether no waiting ends this refusal."""
+    """Return whether this refusal is permanent."""
     if isinstance(exc, RedisError):
         sentence = str(exc)
         return exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence

@@ -1,4 +1,4 @@
-"""Following rooms: subscribe, ask for a snapshot, and hand on what is pushed."""
+"""Following rooms: subscribe, request a snapshot, and pass on pushed messages."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ._connection import Reply
 logger = logging.getLogger("wsnursery")
 
 BATCH: Final = 256
-"""Rooms that are synchronized at a time: their answers wait in memory."""
+"""The most rooms that are synchronized at a time, because their answers wait in memory."""
 
 
 class Follower:
-    """Keeps the sink's rooms in step with Redis.
+    """Keeps the sink's rooms synchronized with Redis.
 
-    SUBSCRIBE comes before the script that gives the snapshot, on one connection. So what is pushed
-    before the snapshot is in it, and what is pushed after it follows it: there is no gap between
-    the two, and nothing has to be kept until they fit.
+    SUBSCRIBE is sent before the script that returns the snapshot, on the same connection. So
+    messages that are pushed before the snapshot are part of it, and messages that are pushed after
+    it follow it. There is no gap between the two, and no message has to be kept until then.
 
     Args:
-        commands: To Redis.
-        sink: Gets what arrives.
-        ttl: Seconds for which a room is kept that is not used.
+        commands: Sends commands to Redis.
+        sink: Receives the messages.
+        ttl: Seconds for which Redis keeps an unused room.
     """
 
     def __init__(self, commands: Commands, sink: Sink, ttl: int) -> None:
@@ -42,7 +42,7 @@ class Follower:
         self._ttl = ttl
         self._followed: set[str] = set()
         self._wanted: dict[str, Position | None] = {}
-        """Rooms that are to be synchronized, and what the sink has of them."""
+        """The rooms that must be synchronized, with the position that the sink has."""
         self._has_wanted = anyio.Event()
         self._unanswered = 0
         self._all_answered = anyio.Event()
@@ -53,26 +53,26 @@ class Follower:
         return tuple(self._followed)
 
     def enter(self, room: str, position: Position | None) -> None:
-        """Follow a room, and synchronize it with what the sink has of it."""
+        """Follow a room, and synchronize it from the position that the sink has."""
         self._wanted[room] = position
         self._has_wanted.set()
 
     def leave(self, room: str) -> None:
-        """No longer follow a room."""
+        """Stop following a room."""
         self._wanted.pop(room, None)
         if room in self._followed:
             self._followed.remove(room)
             self._commands.connection.send("UNSUBSCRIBE", self._commands.keys.channel(room))
 
     async def run(self) -> None:
-        """Synchronize the rooms that are entered, until cancelled."""
+        """Synchronize entered rooms. Runs until cancelled."""
         while True:
             await self._has_wanted.wait()
             self._has_wanted = anyio.Event()
             await self.synchronize()
 
     async def synchronize(self) -> None:
-        """Synchronize all rooms that have been entered, one batch after the other."""
+        """Synchronize all entered rooms, one batch after the other."""
         while self._wanted:
             batch = {room: self._wanted.pop(room) for room in list(self._wanted)[:BATCH]}
             self._subscribe([room for room in batch if room not in self._followed])
@@ -100,7 +100,7 @@ class Follower:
         )
 
     def _answer(self, room: str, reply: Reply) -> None:
-        """The reader calls it between two pushes: those behind it have greater numbers."""
+        """Handle a snapshot. The reader calls it between two pushes, so later pushes are newer."""
         if room in self._followed and room not in self._wanted:
             try:
                 snapshot = _snapshot(reply)
@@ -113,7 +113,7 @@ class Follower:
             self._all_answered.set()
 
     def hear(self, channel: bytes, data: bytes) -> None:
-        """Something was pushed on the channel of a room."""
+        """Handle a push on the channel of a room."""
         try:
             room = self._commands.keys.room_of(channel.decode())
             if room in self._followed:
@@ -133,7 +133,7 @@ class Follower:
             raise ValueError(f"unknown kind of push: {kind!r}")
 
     def _complain(self, name: str, exc: Exception) -> None:
-        # Something else uses our names. It may harm one room, but not the others.
+        # Another program uses our names. Its data must affect no other room.
         logger.warning("Redis has data under %s that are not from wsnursery: %s", name, exc)
 
 

@@ -1,4 +1,4 @@
-"""Who of this worker is present: announced and retracted in batches, one script per room."""
+"""Announces and retracts the people of this worker in batches, with one script per room."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from . import _scripts
 from ._commands import Commands
 
 GONE: Final = object()
-"""In place of the metadata of a person who is no longer present."""
+"""Stands in place of the metadata of a person who has left."""
 
 
 class Announcements:
-    """What is to be told of the people of this worker, during one session.
+    """The changes among the people of this worker, during one session.
 
-    A session has a worker's name of its own. So what Redis has restored from an old file, or what a
-    session could not retract, does not stay: it belongs to a name whose lease ends.
+    Each session has its own worker name. So people that Redis has restored from an old file, or
+    that a session could not retract, do not stay: they belong to a name whose lease ends.
 
     Args:
-        commands: To Redis.
+        commands: Sends commands to Redis.
         worker: The name of this session.
-        ttl: Seconds after which what is not renewed expires.
+        ttl: Seconds after which keys expire that are not renewed.
     """
 
     def __init__(self, commands: Commands, worker: str, ttl: int) -> None:
@@ -33,32 +33,32 @@ class Announcements:
         self._changes: dict[str, dict[str, Any]] = {}
         """By room and person: the metadata, or `GONE`."""
         self._present: dict[str, set[str]] = {}
-        """By room: the people that Redis has been told of."""
+        """By room: the people that were announced to Redis."""
         self._has_changes = anyio.Event()
 
     @property
     def rooms(self) -> tuple[str, ...]:
-        """The rooms in which somebody of this worker is present."""
+        """The rooms in which people of this worker are present."""
         return tuple(self._present)
 
     def announce(self, room: str, person: str, metadata: Any) -> None:
-        """Somebody is present."""
+        """Announce a person."""
         self._changes.setdefault(room, {})[person] = metadata
         self._has_changes.set()
 
     def retract(self, room: str, person: str) -> None:
-        """Somebody is no longer present."""
+        """Retract a person."""
         self.announce(room, person, GONE)
 
     async def run(self) -> None:
-        """Tell Redis of every change, until cancelled."""
+        """Send every change to Redis. Runs until cancelled."""
         while True:
             await self._has_changes.wait()
             self._has_changes = anyio.Event()
             self.flush()
 
     def flush(self) -> None:
-        """Tell Redis of the changes until now."""
+        """Send the changes so far to Redis."""
         changes, self._changes = self._changes, {}
         for room, people in changes.items():
             joined = {id_: metadata for id_, metadata in people.items() if metadata is not GONE}

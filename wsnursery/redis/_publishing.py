@@ -1,4 +1,4 @@
-"""Publishing: what is held goes to Redis in order, a bounded part of it at a time."""
+"""Publishing: held messages are sent to Redis in order, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ._commands import Commands
 from ._connection import Reply
 
 WINDOW_MESSAGES: Final = 128
-"""Publishes that may be on their way: a lost connection leaves the outcome of these open."""
+"""The most publishes in flight. If the connection is lost, their outcome is unknown."""
 
 WINDOW_BYTES: Final = 1024 * 1024
-"""The same bound in bytes. One message may exceed it."""
+"""The same limit in bytes. One message may exceed it."""
 
 
 class Publisher:
-    """Sends what is held, and settles it when Redis has numbered it.
+    """Sends held messages, and settles each when Redis has numbered it.
 
     Args:
-        commands: To Redis.
-        hold: What is held.
-        publisher_id: The name under which Redis recognizes a retry: the same in all sessions.
-        sink: Says how much history is kept.
-        ttl: Seconds for which it is kept.
+        commands: Sends commands to Redis.
+        hold: The held messages.
+        publisher_id: The name by which Redis recognises a retry. It is the same in all sessions.
+        sink: Has the size of the history to keep.
+        ttl: Seconds for which the history is kept.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Publisher:
         self._in_flight: deque[Held] = deque()
         self._bytes_in_flight = 0
         self._last_in_flight: dict[str, int] = {}
-        """By room: the newest message that is on its way."""
+        """By room: the newest message in flight."""
 
     async def run(self) -> None:
-        """Send what is held and what comes, until cancelled. What was on its way is sent again."""
+        """Send held and new messages until cancelled. Messages in flight before are sent again."""
         self._hold.take_again()
         while True:
             while self._has_room() and (held := self._hold.take()) is not None:

@@ -1,4 +1,4 @@
-"""What Redis does in one step: Lua scripts, and the names of the keys that they work on.
+"""The Lua scripts, each of which Redis runs as one step, and the names of their keys.
 
 A room ``NAME`` has these keys, all of which expire when the room is not used for a while:
 
@@ -7,11 +7,11 @@ A room ``NAME`` has these keys, all of which expire when the room is not used fo
                     ``i`` of the server that has given it, the bytes ``b`` of the history, and the
                     ends ``p`` of older epochs
 ``…{NAME}:h``       a list: the newest messages, of which the last one has the number ``n``
-``…{NAME}:o:FROM``  the last message of one publisher, so that a retry is not a repetition
+``…{NAME}:o:FROM``  the last message of one publisher, so that a retry is not published twice
 ``…{NAME}:c:FROM``  the position of one confirmed message, for the answer to its retry
 ``…{NAME}:p``       a hash: who is present, as the worker and the metadata
 ``…w``              a sorted set: when the lease of each worker ends
-``…w:WORKER``       a set: the rooms in which a worker has announced somebody
+``…w:WORKER``       a set: the rooms in which a worker has announced people
 ==================  ==============================================================================
 
 ``…{NAME}`` is the channel of the room as well. It carries ``m`` messages, ``j`` people that have
@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from typing import Final
 
 OLDER_EPOCHS: Final = 16
-"""Epochs whose end a room knows. A worker that was away for more forks than that is told of a gap
-of unknown size."""
+"""The number of older epochs whose end a room keeps. A worker that was away for more forks is
+notified of a gap of unknown size."""
 
-# The fork rule. A server that is not the one that has given the last number may lack what that one
-# had: its data were restored from a file or replicated with a lag. So the numbers go on in a new
-# epoch, and a note says up to which number the old one is the same sequence. The identity comes
-# from the server in the same step, because a client's knowledge of it may be old.
+# The fork rule. If another server has assigned the last number, this one may lack some of its
+# messages, because its data was restored from a file or replicated with a lag. So the numbers
+# continue in a new epoch, and Redis records up to which number the old epoch is the same sequence.
+# The script reads the server's identity itself, because a client's knowledge of it may be old.
 _CURRENT = f"""
 local function current(meta, history, new)
   local v = redis.call('HMGET', meta, 'e', 'i', 'n', 'b', 'p')
@@ -91,9 +91,9 @@ return position"""
 )
 """Number a message, keep it, and push it to all workers that follow the room. A retry does nothing.
 
-``previous`` is the last message of this publisher to this room that is on its way before this one.
-Should that one have failed, this one must fail too: numbered first, it would make the retry of the
-other look like a repetition.
+``previous`` is the message of this publisher to this room that is in flight before this one. If
+that one has failed, this one must fail too. If it were numbered first, the retry of the previous
+one would look like a repetition.
 """
 
 SYNCHRONIZE: Final = (
@@ -130,7 +130,7 @@ if #all > 0 then
 end
 return {epoch, number, ends, messages, people}"""
 )
-"""Give a room as it is now, for a worker that has it up to a position."""
+"""Return the state of a room, for a worker that has the messages up to a position."""
 
 ANNOUNCE: Final = """
 local present, rooms = KEYS[1], KEYS[2]
@@ -142,7 +142,7 @@ redis.call('EXPIRE', present, ttl)
 redis.call('SADD', rooms, room)
 redis.call('EXPIRE', rooms, ttl)
 redis.call('PUBLISH', channel, push)"""
-"""Somebody is present in a room."""
+"""Announce people in a room."""
 
 RETRACT: Final = """
 local present, rooms = KEYS[1], KEYS[2]
@@ -151,7 +151,7 @@ local gone = 0
 for index = 4, #ARGV do gone = gone + redis.call('HDEL', present, ARGV[index]) end
 if room ~= '' then redis.call('SREM', rooms, room) end
 if gone > 0 then redis.call('PUBLISH', channel, push) end"""
-"""Somebody is no longer present in a room; with ``room``, that was the last one of this worker."""
+"""Retract people from a room. With ``room``, no person of this worker is left in it."""
 
 BEAT: Final = """
 local workers, own_rooms = KEYS[1], KEYS[2]
@@ -180,8 +180,8 @@ for _, one in ipairs(dead) do
   redis.call('ZREM', workers, one)
 end
 return #dead"""
-"""Renew the lease of this worker, and sweep the people of the workers whose lease has ended. The
-clock is that of Redis, the same for all workers."""
+"""Renew the lease of this worker, and remove the people of workers whose lease has ended. It uses
+the clock of Redis, which is the same for all workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Keys:
         return f"{self.channel(room)}:c:{message}"
 
     def probe(self, worker: str) -> str:
-        """The channel by which a worker looks whether pushes come through."""
+        """The channel with which a worker checks that pushes arrive."""
         return f"{self.prefix}probe:{worker}"
 
     @property
@@ -232,5 +232,5 @@ class Keys:
         return f"{self.prefix}w"
 
     def rooms_of(self, worker: str) -> str:
-        """The rooms in which a worker has announced somebody."""
+        """The rooms in which a worker has announced people."""
         return f"{self.prefix}w:{worker}"

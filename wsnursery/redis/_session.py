@@ -32,7 +32,7 @@ OLDEST_VERSION: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user has chosen; see `RedisEngine`."""
+    """The settings of the user; see `RedisEngine`."""
 
     prefix: str
     history_ttl: int
@@ -42,14 +42,14 @@ class Settings:
 
 
 class Session:
-    """What goes on over one connection.
+    """The work over one connection.
 
     Args:
         stream: The connection. The caller closes it.
-        address: Whose password and database are used.
+        address: Has the password and the database.
         settings: See `RedisEngine`.
-        sink: Gets what arrives.
-        hold: Has the messages that are to be numbered.
+        sink: Receives the messages.
+        hold: Has the messages that must be numbered.
         publisher_id: See `Publisher`.
     """
 
@@ -71,10 +71,10 @@ class Session:
         self.worker: str = secrets.token_hex(8)
         """The name under which its people are present."""
         self.is_live: bool = False
-        """All rooms that were wanted at the beginning are synchronized."""
+        """Whether all rooms of the beginning are synchronized."""
         ttl = settings.history_ttl
         self._connection = RedisConnection(stream, self._hear)
-        # A channel does not belong to a database, so its name must say which one it is for.
+        # Channels are not separated by database, so the number must be part of the name.
         database = f"{address.database}:" if address.database else ""
         commands = Commands(self._connection, Keys(settings.prefix + database), self.fail)
         self._commands = commands
@@ -93,16 +93,16 @@ class Session:
         )
 
     async def run(self, began: Callable[[Session], None], retired: str) -> None:
-        """Go on until the connection is lost.
+        """Run until the connection is lost.
 
         Args:
-            began: Is called when rooms may be entered.
-            retired: The name of the session before, whose people are no longer present unless they
-                are announced again.
+            began: Called when rooms may be entered.
+            retired: The name of the previous session, whose people are removed unless they are
+                announced again.
 
         Raises:
-            OSError, RedisError: The connection is lost, or Redis has refused something.
-            EngineMisconfigured: It refuses for good.
+            OSError, RedisError: The connection is lost, or Redis has refused a command.
+            EngineMisconfigured: The refusal is permanent.
         """
         with self._scope:
             async with anyio.create_task_group() as group:
@@ -138,7 +138,7 @@ class Session:
         began(self)
         self._sink.connected()
         await self.follower.synchronize()
-        # All people that are still here have been announced under the new name by now.
+        # By now, all people who are still here have been announced under the new name.
         self.announcements.flush()
         self.upkeep.beat(retired)
         start(self.follower.run, self._publisher.run)
@@ -161,7 +161,7 @@ class Session:
 
     def _hear(self, push: list[Any]) -> None:
         if push[0] != b"message":
-            return  # that a subscription has begun or ended
+            return  # a confirmation of SUBSCRIBE or UNSUBSCRIBE
         channel, data = push[1], push[2]
         if channel == self.upkeep.probe_channel.encode():
             self.upkeep.hear_probe()

@@ -1,4 +1,4 @@
-"""What a session does at intervals: renew the lease, probe the pushes, keep the rooms."""
+"""The periodic work of a session: renew the lease, probe the connection, keep the rooms."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ._following import BATCH, Follower
 from ._presence import Announcements
 
 LOST_PROBES: Final = 3
-"""Probes that may be missing before the session is given up. One alone can be late."""
+"""The number of missing probes after which the session ends. A single one may just be late."""
 
 BEATS_PER_LEASE: Final = 3
-"""How often a lease is renewed before it ends."""
+"""The number of renewals within one lease."""
 
 RENEWALS_PER_TTL: Final = 3
-"""How often the rooms that are followed are renewed before they expire."""
+"""The number of renewals of the followed rooms within their time to live."""
 
 
 class Upkeep:
-    """The clockwork of a session.
+    """The timer of a session.
 
     Args:
-        commands: To Redis.
-        follower: Knows the rooms that are followed.
+        commands: Sends commands to Redis.
+        follower: Knows the followed rooms.
         announcements: Know the rooms in which people of this worker are.
         worker: The name of this session.
-        lease: Seconds.
-        probe: Seconds.
-        ttl: Seconds for which Redis keeps what is not used.
+        lease: The lease, in seconds.
+        probe: Seconds between two probes.
+        ttl: Seconds for which Redis keeps unused keys.
         now: The clock.
     """
 
@@ -60,25 +60,25 @@ class Upkeep:
         self._now = now
         self._probe_sent = self._probe_returned = now()
         self.round_trip: float | None = None
-        """Seconds that the last probe took to come back."""
+        """The round-trip time of the last probe, in seconds."""
 
     @property
     def probe_channel(self) -> str:
-        """Where the probes come back."""
+        """The channel on which the probes return."""
         return self._commands.keys.probe(self._worker)
 
     def subscribe(self) -> None:
-        """Hear the probes. Their time begins now: logging in may have taken a while."""
+        """Subscribe to the probes. Their time starts now, because logging in may have been slow."""
         self._probe_returned = self._now()
         self._commands.connection.send("SUBSCRIBE", self.probe_channel)
 
     def hear_probe(self) -> None:
-        """A probe has come back."""
+        """Note that a probe has returned."""
         self._probe_returned = self._now()
         self.round_trip = self._probe_returned - self._probe_sent
 
     def beat(self, retired: str = "") -> None:
-        """Renew the lease, and end that of an earlier session."""
+        """Renew the lease, and end the lease of an earlier session."""
         keys = self._commands.keys
         self._commands.run(
             _scripts.BEAT,
@@ -87,7 +87,7 @@ class Upkeep:
         )
 
     async def run(self) -> None:
-        """Beat and probe until cancelled."""
+        """Renew and probe until cancelled."""
         while True:
             self.beat()
             self._probe_sent = self._now()
@@ -96,10 +96,10 @@ class Upkeep:
             await anyio.sleep(min(self._probe, self._lease / BEATS_PER_LEASE))
 
     async def watch_probes(self) -> None:
-        """Wait until no probe has come back for too long.
+        """Wait until no probe has returned for too long.
 
-        A connection can be up and deliver nothing: the server is stopped, a cable is pulled, or the
-        subscription is gone. TCP does not say so for minutes.
+        A connection can be open and deliver nothing: the server is stopped, a cable is pulled, or
+        the subscription is gone. TCP does not report this for minutes.
 
         Raises:
             ConnectionLost: Always, in the end.
@@ -110,7 +110,7 @@ class Upkeep:
         raise ConnectionLost(f"Redis has delivered nothing for {patience:g} s")
 
     def _look_for_presence(self) -> None:
-        """Where Redis has evicted or flushed who is present, announce it again."""
+        """Announce the people again where Redis has evicted or flushed them."""
         rooms = self._announcements.rooms
         for start in range(0, len(rooms), BATCH):
             batch = rooms[start : start + BATCH]
@@ -124,7 +124,7 @@ class Upkeep:
             self._commands.request("EXISTS", *keys, then=compare)
 
     async def renew_rooms(self) -> None:
-        """Keep a room that is quiet, with its numbers, for as long as it is followed."""
+        """Keep a silent room, with its numbers, while it is followed."""
         while True:
             await anyio.sleep(max(1, math.floor(self._ttl / RENEWALS_PER_TTL)))
             for room in self._follower.rooms:

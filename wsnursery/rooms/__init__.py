@@ -1,7 +1,7 @@
-"""Rooms: every message to every member, and no slow client can stop the others.
+"""Rooms: every message goes to every member, and a slow client cannot delay the others.
 
-`Room` and `Rooms` live in one process. `SharedRooms` have their members on several workers and
-machines; an `Engine` such as `wsnursery.redis.RedisEngine` numbers and carries the messages.
+`Room` and `Rooms` exist in one process. `SharedRooms` have their members on several workers and
+machines. An `Engine` such as `wsnursery.redis.RedisEngine` numbers and carries their messages.
 """
 
 from ._engine import Carried as Carried

@@ -1,8 +1,8 @@
-"""The seam below `SharedRooms`: what numbers the messages of several workers and carries them.
+"""The interface below `SharedRooms`: an engine numbers and carries the messages of several workers.
 
-An engine knows no WebSocket and no member. It numbers what is published, keeps the newest messages
-and who is present, and tells its `Sink` of both. It never waits for a worker, and no call of it but
-``run`` waits for it.
+An engine does not know WebSockets or members. It numbers the published messages, keeps the newest
+ones and the people who are present, and reports both to its `Sink`. It never waits for a worker.
+Only its method ``run`` waits.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from ._position import Position
 
 EngineState: TypeAlias = Literal["connecting", "live", "away"]
 """``"connecting"``: it has never been live. ``"live"``: messages flow. ``"away"``: it was live, and
-tries to be again."""
+reconnects."""
 
 
 class EngineAway(OSError):
     """The engine has not numbered a message in time.
 
-    If the connection to it broke before its answer, the message may have been numbered all the
-    same.
+    If the connection broke before the answer, the message may have been numbered anyway.
     """
 
 
 class EngineMisconfigured(RuntimeError):
-    """The engine can never be reached with these settings: a wrong address, password or server."""
+    """The engine can never be reached: the address, the password or the server is wrong."""
 
 
 class MessageTooBig(ValueError):
@@ -43,13 +42,13 @@ def too_big(size: int, limit: int) -> MessageTooBig:
 
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """A message that is to be published."""
+    """A message to publish."""
 
     room: str
     message: Message
     key: str | None = None
     settle: Callable[[Position | Exception], None] | None = None
-    """Is called once with the position of the message, or with the error; `None` if no caller waits
+    """Called once with the position of the message, or with the error. `None` if no caller waits
     for it. It never raises."""
 
 
@@ -63,17 +62,18 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A room at one moment. What the engine delivers after it follows it without a gap."""
+    """A room at one moment. The messages that the engine delivers after it follow without a gap."""
 
     position: Position
-    """The place of the newest message."""
+    """The position of the newest message."""
     messages: Sequence[Carried] = ()
-    """The newest messages, oldest first and without a gap: the last one is at ``position``. All
-    that follow the position that was asked for, as far as they are kept, or the whole history."""
+    """The newest messages, oldest first and without a gap; the last one is at ``position``. These
+    are all kept messages after the requested position, or the whole history."""
     ends: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Older epochs, and the number up to which they are the same sequence as this one."""
+    """Older epochs, each with the number up to which its sequence is the same as the current
+    one."""
     people: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Who is present, on all workers: metadata by id."""
+    """The people who are present, on all workers: metadata by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +81,36 @@ class EngineStatistics:
     """A snapshot of an engine's counters."""
 
     sessions: int = 0
-    """How many times it has become live."""
+    """The number of times that it has become live."""
     held: int = 0
-    """Messages that have been taken and are not numbered yet."""
+    """Messages that it has taken and not numbered yet."""
     held_bytes: int = 0
     """Their payload, in bytes."""
     refused: int = 0
-    """Messages that were not taken because the bounds were full, or given up after too long."""
+    """Messages that were refused because the limits were reached, or dropped after too long."""
     round_trip: float | None = None
-    """Seconds that the last probe took to come back; `None` before the first."""
+    """The round-trip time of the last probe, in seconds; `None` before the first."""
 
 
 class Sink(Protocol):
-    """What an engine tells: `SharedRooms` pass one to `Engine.run`. No method waits or raises."""
+    """What an engine calls: `SharedRooms` pass one to `Engine.run`. No method waits or raises."""
 
     @property
     def history(self) -> int:
-        """Messages of a room that the engine is to keep."""
+        """The number of messages that the engine must keep of each room."""
         ...
 
     @property
     def history_bytes(self) -> int:
-        """The same bound in bytes."""
+        """The same limit in bytes."""
         ...
 
     def connected(self) -> None:
-        """A session has begun, and nothing of an earlier one holds: `Engine.enter` every room."""
+        """A session has begun, and the state of earlier ones is void: call `Engine.enter` again."""
         ...
 
     def state_changed(self) -> None:
-        """`Engine.state` is another one now."""
+        """`Engine.state` has changed."""
         ...
 
     def synchronize(self, room: str, snapshot: Snapshot) -> None:
@@ -122,23 +122,23 @@ class Sink(Protocol):
         ...
 
     def people_joined(self, room: str, people: Mapping[str, Any]) -> None:
-        """People are present from now on: metadata by id. Some may be known already."""
+        """People have come: metadata by id. Some of them may already be known."""
         ...
 
     def people_left(self, room: str, ids: Sequence[str]) -> None:
-        """People are no longer present."""
+        """People have left."""
         ...
 
 
 class Engine(Protocol):
-    """What carries the messages of shared rooms. Any object with these methods is one.
+    """Carries the messages of shared rooms. Any object with these methods is an engine.
 
-    Check your own with `wsnursery.testing.check_engine`.
+    Check your own engine with `wsnursery.testing.check_engine`.
     """
 
     @property
     def state(self) -> EngineState:
-        """Whether it is there."""
+        """The state of its connection."""
         ...
 
     def statistics(self) -> EngineStatistics:
@@ -151,15 +151,15 @@ class Engine(Protocol):
         Raises:
             EngineMisconfigured: It can never become live with these settings.
 
-        *Checkpoint*: yes. *Cancellation*: ends it in bounded time.
+        *Checkpoint*: yes. *Cancellation*: takes a limited time.
         """
         ...
 
     def publish(self, outgoing: Outgoing) -> bool:
-        """Take a message to be numbered, in the order of the calls; never wait.
+        """Take a message, to number it in the order of the calls. Never waits.
 
         Returns:
-            `False` if the bounds are full: then nothing becomes of it.
+            `False` if the limits are reached. Then the message is not published.
 
         Raises:
             MessageTooBig: It is larger than the engine carries.
@@ -167,22 +167,22 @@ class Engine(Protocol):
         ...
 
     def enter(self, room: str, position: Position | None) -> None:
-        """Follow a room from a position on: answered by `Sink.synchronize`, once it is live.
+        """Follow a room from a position on. `Sink.synchronize` answers when the engine is live.
 
         Args:
-            room: Its name. In it already, it is synchronized anew.
-            position: What the caller has of it; `None` if it has nothing.
+            room: The name. A room that is already followed is synchronized again.
+            position: The newest message that the caller has; `None` if it has none.
         """
         ...
 
     def leave(self, room: str) -> None:
-        """No longer follow a room."""
+        """Stop following a room."""
         ...
 
     def announce(self, room: str, person: str, metadata: Any) -> None:
-        """Somebody is present in a room that is entered and synchronized."""
+        """Announce a person in a room that is entered and synchronized."""
         ...
 
     def retract(self, room: str, person: str) -> None:
-        """Somebody who was announced is no longer present."""
+        """Retract a person who was announced."""
         ...

@@ -1,4 +1,4 @@
-"""`FollowedRooms`: the shared rooms that this worker follows, and what the engine tells of them."""
+"""`FollowedRooms`: the shared rooms that this worker follows, and the engine's reports on them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from ._shared_room import SharedRoom
 class FollowedRooms:
     """Rooms by name, from the first member or watcher until some time after the last one.
 
-    It is the `Sink` of the engine, which tells of all rooms. Those that are not followed here are
-    ignored.
+    It is the `Sink` of the engine. Reports on rooms that are not followed here are ignored.
 
     Args:
-        engine: Where the rooms are followed.
+        engine: The engine that carries the rooms.
         history: Messages of each room that the engine and this worker keep.
-        history_bytes: The same bound in bytes.
+        history_bytes: The same limit in bytes.
         stamp: As for `wsnursery.Room`.
         linger: Seconds for which a room without members here is still followed.
 
     Raises:
-        ValueError: A bound is negative.
+        ValueError: A limit is negative.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class FollowedRooms:
         self._linger = linger
         self._rooms: dict[str, SharedRoom] = {}
         self._unneeded: dict[str, float] = {}
-        """When to let a room go that is not needed any more, the earliest first."""
+        """When to forget each room that is no longer needed, the earliest first."""
         self._became_unneeded = anyio.Event()
         self._is_letting_go = False
         self._became_live = anyio.Event()
@@ -55,9 +54,10 @@ class FollowedRooms:
         self.history_bytes: int = history_bytes
         """See `Sink.history_bytes`."""
         self.resyncs: int = 0
-        """Snapshots that were taken."""
+        """The number of snapshots that were received."""
         self.gaps: int = 0
-        """How often a room has lost messages on the way to this worker, as far as is known."""
+        """The number of known gaps: times that a room has lost messages on the way to this
+        worker."""
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -66,7 +66,7 @@ class FollowedRooms:
         return iter(self._rooms.values())
 
     def get(self, name: str) -> SharedRoom | None:
-        """The room of a name, if it is followed."""
+        """Return the room of a name, if it is followed."""
         return self._rooms.get(name)
 
     # ------------------------------------------------------------------------------- following
@@ -82,7 +82,7 @@ class FollowedRooms:
         self.gaps += 1
 
     def let_go_if_unneeded(self, room: SharedRoom) -> None:
-        """A member or a watcher has left: no longer follow the room, now or after a while."""
+        """A member or a watcher has left: stop following the room, now or after `linger`."""
         if room.is_needed:
             return
         if self._is_letting_go and self._linger:
@@ -93,13 +93,13 @@ class FollowedRooms:
             self._forget(room.name)
 
     def _forget(self, name: str) -> None:
-        # After a run, a room that has lingered before may be forgotten at once.
+        # The room may still have a time from an earlier run, in which it lingered.
         self._unneeded.pop(name, None)
         del self._rooms[name]
         self._engine.leave(name)
 
     async def let_go(self) -> None:
-        """Forget rooms when they have not been needed for long enough, until cancelled."""
+        """Forget rooms that have not been needed for `linger` seconds. Runs until cancelled."""
         self._is_letting_go = True
         try:
             while True:
@@ -121,11 +121,11 @@ class FollowedRooms:
             room.lose()
 
     async def until_live(self) -> None:
-        """Wait until the engine has come."""
+        """Wait until the engine is live."""
         while self._engine.state != "live":
             await self._became_live.wait()
 
-    # ---------------------------------------------------------------------- what the engine tells
+    # ---------------------------------------------------------------------- calls of the engine
 
     def connected(self) -> None:
         """As `Sink.connected`: synchronize everything."""

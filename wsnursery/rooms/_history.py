@@ -1,4 +1,4 @@
-"""What a room has published: a message with its position, and the newest of them."""
+"""The published messages of a room, with their positions, and the history of the newest ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ._position import Position
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Publication:
-    """One message of a room, made once for all its members."""
+    """One message of a room. One object serves all members."""
 
     room: object
-    """The room's token; a reference to the room itself would be a cycle through its history."""
+    """The room's token. A reference to the room would form a cycle through its history."""
     position: Position
-    """Its place in the room."""
+    """Its position in the room."""
     message: Message
-    """What the members are sent."""
+    """The message that is sent to the members."""
     size: int
     """The message's payload, in bytes."""
     key: str | None
@@ -45,13 +45,13 @@ class History:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self.bytes = 0
-        """The payload bytes that are kept."""
+        """The payload of the kept messages, in bytes."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def append(self, publication: Publication) -> None:
-        """Keep one more, and drop the oldest beyond the bounds."""
+        """Keep one more, and drop the oldest ones beyond the limits."""
         self._kept.append(publication)
         self.bytes += publication.size
         while len(self._kept) > self._max_messages or self.bytes > self._max_bytes:
@@ -68,18 +68,18 @@ class History:
         self.bytes = 0
 
     def newest(self, count: int) -> list[Publication]:
-        """The newest ones, oldest first."""
+        """Return the newest ones, oldest first."""
         return list(self._kept)[max(0, len(self._kept) - count) :]
 
     def after(self, number: int) -> list[Publication]:
-        """Those with a higher number that are still kept, oldest first."""
+        """Return the kept ones with a higher number, oldest first."""
         return [kept for kept in self._kept if kept.position.number > number]
 
 
 def newest_that_fit(
     publications: Iterable[Publication], max_messages: int, max_bytes: int
 ) -> list[Publication]:
-    """The longest tail of publications that is within both bounds, oldest first."""
+    """Return the longest tail of publications within both limits, oldest first."""
     tail = History(max_messages, max_bytes)
     for publication in publications:
         tail.append(publication)

@@ -1,4 +1,4 @@
-"""Messages that an engine has taken and not numbered yet: bounded in messages, bytes, seconds."""
+"""The messages that an engine has taken and not numbered yet, within limits."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Held:
     def __init__(self, outgoing: Outgoing, number: int, size: int, deadline: float) -> None:
         self.outgoing = outgoing
         self.number = number
-        """Its place among all that this engine has taken, from 1 up."""
+        """Its place among all messages that this engine has taken, counted from 1."""
         self.size = size
         self.deadline = deadline
-        """When it is given up, on the clock of the event loop."""
+        """When it is dropped, on the clock of the event loop."""
         self.is_settled = False
 
 
 class Hold:
-    """A bounded queue whose items are settled exactly once: with a position or with an error.
+    """A bounded queue whose items are settled exactly once, with a position or with an error.
 
     Args:
-        max_messages: Messages that it holds.
-        max_bytes: Their payload, in bytes. One message may exceed it.
-        max_seconds: How long it holds one.
+        max_messages: The most messages that it holds.
+        max_bytes: The most payload that it holds, in bytes. One message may exceed it.
+        max_seconds: The longest time for which it holds a message.
     """
 
     def __init__(self, max_messages: int, max_bytes: int, max_seconds: float) -> None:
@@ -42,21 +42,21 @@ class Hold:
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
         self._held: dict[int, Held] = {}
-        """By number, oldest first: those that wait and those that are on their way."""
+        """The messages by number, oldest first: those that wait and those in flight."""
         self._waiting: deque[Held] = deque()
         self._number = 0
         self._now: Callable[[], float] | None = None
         self._changed = anyio.Event()
         self.bytes = 0
-        """The payload that is held, in bytes."""
+        """The payload of the held messages, in bytes."""
         self.refused = 0
-        """Messages that were not taken, or were given up."""
+        """The number of messages that were refused or dropped."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def put(self, outgoing: Outgoing) -> bool:
-        """Take a message, if it fits."""
+        """Take a message if it fits. Return whether it was taken."""
         size = size_of(outgoing.message)
         full = len(self._held) >= self._max_messages or self.bytes + size > self._max_bytes
         if full and self._held:
@@ -72,7 +72,7 @@ class Hold:
         return True
 
     def take(self) -> Held | None:
-        """The oldest message that is not on its way yet; `None` if there is none."""
+        """Return the oldest message that is not in flight; `None` if there is none."""
         while self._waiting:
             held = self._waiting.popleft()
             if not held.is_settled:
@@ -80,11 +80,11 @@ class Hold:
         return None
 
     def take_again(self) -> None:
-        """Nothing is on its way any more: begin again with the oldest message."""
+        """No message is in flight any more: begin again with the oldest one."""
         self._waiting = deque(self._held.values())
 
     def settle(self, held: Held, outcome: Position | Exception) -> None:
-        """Tell the outcome of a message. Only the first one counts."""
+        """Settle a message with its outcome. Only the first outcome counts."""
         if held.is_settled:
             return
         held.is_settled = True
@@ -100,20 +100,20 @@ class Hold:
         self._changed = anyio.Event()
 
     def start_clock(self, now: Callable[[], float]) -> None:
-        """Count the seconds from now on, for what is held already too."""
+        """Start the clock, also for the messages that are already held."""
         if self._now is None:
             for held in self._held.values():
                 held.deadline += now()
         self._now = now
 
     def seconds_left(self) -> float:
-        """How long the oldest message may still be held."""
+        """Return for how many seconds the oldest message may still be held."""
         assert self._now is not None, "start_clock() comes first"
         oldest = next(iter(self._held.values()), None)
         return self._max_seconds if oldest is None else max(0.0, oldest.deadline - self._now())
 
     def expire(self) -> None:
-        """Give up what has been held for too long."""
+        """Drop the messages that have been held for too long."""
         while self._held and not self.seconds_left():
             self.refused += 1
             self.settle(
@@ -124,8 +124,8 @@ class Hold:
             )
 
     async def give_up_late(self) -> None:
-        """Give up what has been held for too long, until cancelled."""
+        """Drop messages that have been held for too long. Runs until cancelled."""
         while True:
-            # What is put later expires later, so sleeping for the oldest one is enough.
+            # Later messages expire later, so sleeping until the oldest one expires is enough.
             await anyio.sleep(self.seconds_left())
             self.expire()

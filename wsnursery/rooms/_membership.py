@@ -1,4 +1,4 @@
-"""The ``with`` blocks that ``joined`` gives."""
+"""The ``with`` blocks that ``joined`` returns."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ._member import Member
 
 
 class Enterable(Protocol):
-    """What takes members in: a room, or all shared rooms."""
+    """A room, or all shared rooms, to which members are added."""
 
     def enter(self, member: Member, request: JoinRequest) -> None:
-        """Take a member in."""
+        """Add a member."""
 
     def leave(self, member: Member) -> None:
-        """Let a member go."""
+        """Remove a member."""
 
 
 class MembershipBlock:
-    """A block that warns when it is thrown away unentered, as Python does of coroutines."""
+    """A block that warns if it is discarded before it is entered, as coroutines do."""
 
     __slots__ = ("_entered",)
 
@@ -41,7 +41,7 @@ class MembershipBlock:
 
 
 class Membership(MembershipBlock):
-    """The block of one member. A class: a generator would cost several times as much."""
+    """The block of one member. It is a class, because a generator costs several times as much."""
 
     __slots__ = ("_member", "_request", "_room")
 

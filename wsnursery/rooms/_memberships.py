@@ -1,4 +1,4 @@
-"""`Memberships`: rooms that one connection joins and leaves as its client asks."""
+"""`Memberships`: the rooms that one connection joins and leaves at its client's request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ._member import JoinOptions, Member, Overflow
 from ._position import Position
 
 DEFAULT_LIMIT: Final = 100
-"""Rooms that one connection may be in at a time: clients choose them, so there must be a bound."""
+"""The most rooms of one connection at a time. There is a limit, because clients choose the
+rooms."""
 
 
 class Joinable(Protocol):
@@ -31,19 +32,19 @@ class Joinable(Protocol):
         replay: int = ...,
         after: Position | None = ...,
     ) -> AbstractContextManager[Member]:
-        """Be in a room while the block lasts."""
+        """Join a room for the duration of a block."""
         ...
 
 
 class TooManyRooms(ValueError):
-    """A client has asked for more rooms than its connection may be in. Nothing has changed."""
+    """The connection is already in as many rooms as it may be in. Nothing has changed."""
 
 
 @final
 class Memberships:
-    """The rooms that a connection is in, which come and go with the messages of its client.
+    """The rooms of a connection, which joins and leaves them at the request of its client.
 
-    Enter it as a block after `WebSocket.accept`; at its end all rooms are left::
+    Enter it as a block after `WebSocket.accept`. The end of the block leaves all rooms::
 
         with rooms.memberships(ws, overflow="latest") as subscribed:
             async for message in ws:
@@ -58,8 +59,8 @@ class Memberships:
     Args:
         rooms: The `Rooms` or `SharedRooms`.
         ws: The connection.
-        limit: Rooms that it may be in at a time.
-        **options: The arguments of `Room.joined` for all of them.
+        limit: The most rooms at a time.
+        **options: The arguments of `Room.joined` for all rooms.
     """
 
     def __init__(
@@ -80,26 +81,26 @@ class Memberships:
         return f"<Memberships: {len(self)} of at most {self._limit} rooms>"
 
     def __len__(self) -> int:
-        """How many rooms the connection is in."""
+        """Return the number of rooms of the connection."""
         return len(self._blocks or ())
 
     def __iter__(self) -> Iterator[Member]:
-        """Its members, oldest first; `Member.room` is the name. A snapshot."""
+        """Iterate over a snapshot of its members, oldest first; `Member.room` is the name."""
         return iter([member for _, member in (self._blocks or {}).values()])
 
     def __contains__(self, name: object) -> bool:
-        """Whether it is in the room of this name."""
+        """Return whether the connection is in the room of this name."""
         return name in (self._blocks or ())
 
     def join(self, name: str, **options: Unpack[JoinOptions]) -> Member:
-        """Be in a room from now on. In it already, nothing changes.
+        """Join a room. If the connection is already in it, nothing changes.
 
         Args:
             name: The room.
-            **options: The arguments of `Room.joined` for this one.
+            **options: The arguments of `Room.joined` for this room.
 
         Raises:
-            TooManyRooms: It is in ``limit`` rooms.
+            TooManyRooms: The connection is in ``limit`` rooms.
             LocalProtocolError: Outside of the ``with`` block.
             LocalProtocolError, WebSocketDisconnected, ValueError: As for `Room.joined`.
 
@@ -122,7 +123,7 @@ class Memberships:
     def leave(self, name: str) -> bool:
         """Leave a room. Return whether the connection was in it. Not a checkpoint.
 
-        Messages of the room that wait in the connection's queue are still sent.
+        Messages of the room that are already in the connection's queue are still sent.
         """
         block, _ = self._entered().pop(name, (None, None))
         if block is not None:
@@ -130,10 +131,10 @@ class Memberships:
         return block is not None
 
     def __enter__(self) -> Memberships:
-        """Begin, without any room."""
+        """Enter the block, without any room."""
         if self._blocks is not None:
             raise LocalProtocolError(
-                "these memberships are entered already: call memberships() again for others"
+                "these memberships are already entered: call memberships() again for another block"
             )
         self._blocks = {}
         return self

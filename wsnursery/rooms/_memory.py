@@ -26,17 +26,17 @@ from ._hold import Held, Hold
 from ._position import Position
 
 HOLD_MESSAGES = 10_000
-"""Messages that are held before ``run``."""
+"""The most messages that are held before ``run``."""
 
 HOLD_BYTES = 8 * 1024 * 1024
 """The same bound in bytes."""
 
 HOLD_SECONDS = 30.0
-"""How long a message is held, once ``run`` counts."""
+"""Seconds for which a message is held, counted while ``run`` is running."""
 
 
 class StoredRoom:
-    """What the store has of a room."""
+    """The stored state of a room."""
 
     def __init__(self) -> None:
         self.position = Position(secrets.token_hex(8), 0)
@@ -44,7 +44,7 @@ class StoredRoom:
         self.bytes = 0
         self.people: dict[str, tuple[MemoryEngine, Any]] = {}
         self.used = 0.0
-        """When it was last published to, or left by an engine."""
+        """When a message was last published to it, or an engine last left it."""
 
     def append(self, outgoing: Outgoing, history: int, history_bytes: int) -> Carried:
         """Number a message and keep it."""
@@ -57,7 +57,7 @@ class StoredRoom:
         return carried
 
     def snapshot(self, after: Position | None) -> Snapshot:
-        """The room as it is now, for a worker that has it up to a position."""
+        """Return the state of the room, for a worker that has the messages up to a position."""
         messages = list(self.messages)
         if after is not None and after.epoch == self.position.epoch:
             following = self.position.number - after.number
@@ -67,22 +67,22 @@ class StoredRoom:
 
 
 class Store:
-    """The rooms of all engines that share them, and the events that these have not been told.
+    """The rooms of all engines that share them, and the events that are not delivered yet.
 
     Args:
-        history_ttl: Seconds for which a room is kept that no engine follows.
+        history_ttl: Seconds for which a room is kept while no engine follows it.
     """
 
     def __init__(self, history_ttl: float) -> None:
         self.rooms: dict[str, StoredRoom] = {}
-        """By name, the one that was used the longest time ago first."""
+        """The rooms by name, the least recently used first."""
         self.engines: list[MemoryEngine] = []
         self._history_ttl = history_ttl
         self._events: deque[tuple[str, Callable[[Sink], None]]] = deque()
         self._notifying = False
 
     def use(self, name: str, now: float) -> StoredRoom:
-        """The room of a name, made if there is none; forget those that are too old."""
+        """Return the room of a name, made if there is none. Forget rooms that are too old."""
         room = self.rooms.pop(name, None) or StoredRoom()
         self.rooms[name] = room
         room.used = now
@@ -98,7 +98,8 @@ class Store:
     def notify(self, name: str, event: Callable[[Sink], None]) -> None:
         """Notify all engines that follow a room.
 
-        A sink may publish while it is notified; the others must still see the first event first.
+        A sink may publish while it is notified. The other sinks must still get the first event
+        first.
         """
         self._events.append((name, event))
         if self._notifying:
@@ -115,15 +116,15 @@ class Store:
 
 @final
 class MemoryEngine:
-    """An engine for `SharedRooms` without any server: for one worker, and for tests.
+    """An engine for `SharedRooms` that needs no server, for one worker and for tests.
 
     Its rooms end with the process.
 
     Args:
-        shared_with: Another engine of this event loop, whose rooms are to be the same: the two are
-            then like two workers. For tests.
-        history_ttl: Seconds for which the history and the numbers of a room are kept that no worker
-            follows.
+        shared_with: Another engine of this event loop with which it shares its rooms. The two are
+            then like the engines of two workers. For tests.
+        history_ttl: Seconds for which the history and the numbers of a room are kept while no
+            worker follows the room.
         max_message: The largest message that it carries, in bytes.
     """
 
@@ -144,7 +145,7 @@ class MemoryEngine:
 
     @property
     def state(self) -> EngineState:
-        """Whether ``run`` is running."""
+        """The state, which depends on whether ``run`` is running."""
         if self._sink is not None:
             return "live"
         return "away" if self._sessions else "connecting"
@@ -170,7 +171,7 @@ class MemoryEngine:
                 self._number(held, sink)
             await anyio.sleep_forever()
         finally:
-            self._sink = None  # its own sink hears no more, least of all that it has gone
+            self._sink = None  # no more calls to its own sink, so that it is not notified of this
             for name in tuple(self._rooms):
                 self.leave(name)
             self._store.engines.remove(self)
@@ -196,7 +197,7 @@ class MemoryEngine:
         self._hold.settle(held, position)
 
     def _use(self, name: str) -> StoredRoom:
-        assert self._now is not None, "only while it runs"
+        assert self._now is not None, "it is called only while the engine runs"
         return self._store.use(name, self._now())
 
     def enter(self, room: str, position: Position | None) -> None:
@@ -214,23 +215,23 @@ class MemoryEngine:
             self._rooms.remove(room)
 
     def announce(self, room: str, person: str, metadata: Any) -> None:
-        """Somebody is present."""
+        """Announce a person."""
         if self._sink is not None:
             self._use(room).people[person] = self, metadata
             self._store.notify(room, lambda sink: sink.people_joined(room, {person: metadata}))
 
     def retract(self, room: str, person: str) -> None:
-        """Somebody is no longer present."""
+        """Retract a person."""
         if room in self._rooms and self._use(room).people.pop(person, None) is not None:
             self._store.notify(room, lambda sink: sink.people_left(room, [person]))
 
-    # ------------------------------------------------------------------------ the store's side
+    # ------------------------------------------------------------------------ calls of the store
 
     def follows(self, room: str) -> bool:
-        """Whether it has entered a room."""
+        """Return whether this engine follows a room."""
         return room in self._rooms
 
     def hear(self, room: str, event: Callable[[Sink], None]) -> None:
-        """Tell the sink, if it is about a room that it follows."""
+        """Pass an event to the sink, if this engine follows the room."""
         if self._sink is not None and room in self._rooms:
             event(self._sink)

@@ -1,4 +1,4 @@
-"""`Position`: which message of a room a client has seen last."""
+"""`Position`: the place of a message in its room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from wsnursery._types import Message
 
 LONGEST_TEXT: Final = 100
-"""Characters that `Position.parse` reads: more than any position of ours has."""
+"""The most characters that `Position.parse` reads, which is more than any valid position has."""
 
 WRITTEN: Final = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9]{1,19})", re.ASCII)
 
@@ -19,8 +19,9 @@ WRITTEN: Final = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9]{1,19})", re.ASCII)
 class Position:
     """The place of a message in its room. Clients keep the newest one, to resume from it.
 
-    ``str(position)`` is a short text of letters, digits and a dot, safe in a URL. It is opaque to
-    clients: only equality means anything to them, because the epoch can change at any message.
+    ``str(position)`` is a short text of letters, digits and a dot, which is safe in a URL. It is
+    opaque to clients: they may only compare it for equality, because the epoch can change at any
+    message.
     """
 
     epoch: str
@@ -33,10 +34,10 @@ class Position:
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
-        """Read what ``str(position)`` has written and a client has sent back.
+        """Parse a ``str(position)`` that a client has sent back.
 
         Args:
-            text: Anything.
+            text: Any text.
 
         Returns:
             `None` if the text is not a position. Never raises.
@@ -46,4 +47,4 @@ class Position:
 
 
 Stamp: TypeAlias = Callable[[Message, Position], Message]
-"""Puts a message's position into the message; see `wsnursery.Room`."""
+"""A function that puts a message's position into the message; see `wsnursery.Room`."""

@@ -1,4 +1,4 @@
-"""Who comes and goes in a room, as an asynchronous iterator that cannot fall behind."""
+"""The people who join and leave a room, as an asynchronous iterator that cannot fall behind."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Joined(Generic[T]):
-    """A member of a `Room`, or a `Person` of a shared room, has come in."""
+    """A member of a `Room`, or a `Person` of a shared room, has joined."""
 
     who: T
 
 
 @dataclass(frozen=True, slots=True)
 class Left(Generic[T]):
-    """A member of a `Room`, or a `Person` of a shared room, has gone, for whatever reason."""
+    """A member of a `Room`, or a `Person` of a shared room, has left, for any reason."""
 
     who: T
 
 
 PresenceEvent: TypeAlias = Joined[T] | Left[T]
-"""What `Presence` gives."""
+"""The events of `Presence`."""
 
 
 @final
 class Presence(Generic[T]):
-    """Who comes and goes in a room, oldest first. `Room.presence` makes it.
+    """The people who join and leave a room, oldest first. `Room.presence` makes it.
 
-    What a slow reader has not taken yet is kept per member, not per event: a member that came and
-    went in the meantime is not shown at all. So at most one event per member waits, and a reader
-    that applies every event to the members of the beginning always has the members of now.
+    For a slow reader, events are kept per member: a member that joined and left in the meantime is
+    not shown at all. So at most one event per member waits. A reader that applies every event to
+    the initial list of members always has the current list.
 
     Several tasks may read; each event goes to one of them.
     """
@@ -52,7 +52,7 @@ class Presence(Generic[T]):
         return self
 
     async def __anext__(self) -> PresenceEvent[T]:
-        """Wait for the next event. A checkpoint; when cancelled, it loses nothing."""
+        """Wait for the next event. A checkpoint. A cancellation loses no event."""
         await anyio.lowlevel.checkpoint()
         while not self._pending:
             if self._ended:
@@ -62,17 +62,17 @@ class Presence(Generic[T]):
         return self._pending.pop(next(iter(self._pending)))
 
     def see_joined(self, key: object, who: T) -> None:
-        """Somebody has come in, whom the key identifies."""
+        """The person with this key has joined."""
         if self._pending.get(key) == Left(who):
-            del self._pending[key]  # back before the reader knew
+            del self._pending[key]  # rejoined before the reader has seen that they left
         else:
             self._pending[key] = Joined(who)
             self._wake()
 
     def see_left(self, key: object, who: T) -> None:
-        """Somebody has gone, whom the key identifies."""
+        """The person with this key has left."""
         if isinstance(self._pending.pop(key, None), Joined):
-            return  # gone before the reader knew
+            return  # left before the reader has seen that they joined
         self._pending[key] = Left(who)
         self._wake()
 
@@ -89,7 +89,7 @@ class Presence(Generic[T]):
 
 
 class Watchers(Generic[T]):
-    """Those who watch one room."""
+    """The watchers of one room."""
 
     __slots__ = ("_watchers",)
 
@@ -101,7 +101,7 @@ class Watchers(Generic[T]):
 
     @contextmanager
     def watching(self) -> Generator[Presence[T]]:
-        """One more, while the block lasts."""
+        """Add a watcher for the duration of the block."""
         watcher = Presence[T]()
         self._watchers[watcher] = None
         try:

@@ -1,4 +1,4 @@
-"""`Rooms`: rooms by name, made when the first member comes and dropped when the last one leaves."""
+"""`Rooms`: rooms by name, made when the first member joins and dropped when the last one leaves."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ._room import Room
 
 @final
 class Rooms(Mapping[str, Room]):
-    """Rooms by name, for as long as they have members: a read-only mapping.
+    """A read-only mapping of rooms by name, while they have members.
 
-    A room that all members have left is forgotten, with its history and its positions; the next
-    member finds a new `Room` with a new epoch. Make a `Room` yourself for one that is to stay.
+    When all members have left, a room is forgotten with its history and its positions. The next
+    member gets a new `Room` with a new epoch. For a room that must persist, make a `Room` yourself.
 
-    Looking a room up never makes one: ``name in rooms``, ``rooms[name]``, ``rooms.get(name)``.
+    A lookup never makes a room: ``name in rooms``, ``rooms[name]``, ``rooms.get(name)``.
 
     Args:
-        make: Makes a room of a name, such as ``lambda name: Room(name, history=50)``.
-        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
-            library's.
+        make: Makes the room of a name, such as ``lambda name: Room(name, history=50)``.
+        codec: Writes the objects of `publish_json`; see `Codec`. The default uses the standard
+            library.
     """
 
     def __init__(self, make: Callable[[str], Room] = Room, *, codec: Codec = STANDARD) -> None:
@@ -41,32 +41,32 @@ class Rooms(Mapping[str, Room]):
         return f"<Rooms: {len(self._rooms)}>"
 
     def __eq__(self, other: object) -> bool:
-        """Two registries are never equal, not even when both are empty."""
+        """Compare by identity: two registries are never equal, even if both are empty."""
         return self is other
 
     def __hash__(self) -> int:
-        """That of this very registry."""
+        """Return a hash by identity."""
         return id(self)
 
     def __len__(self) -> int:
-        """How many rooms have members."""
+        """Return the number of rooms that have members."""
         return len(self._rooms)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the rooms, oldest first; a snapshot."""
+        """Iterate over a snapshot of the names, oldest first."""
         return iter(tuple(self._rooms))
 
     def __getitem__(self, name: str) -> Room:
-        """The room of a name, or a `KeyError` if it has no members."""
+        """Return the room of a name; raise `KeyError` if it has no members."""
         return self._rooms[name]
 
     def joined(
         self, name: str, ws: WebSocket, **options: Unpack[JoinOptions]
     ) -> AbstractContextManager[Member]:
-        """Be in the room of a name while the block lasts. As `Room.joined` otherwise.
+        """Join the room of a name for the duration of a block. As `Room.joined` otherwise.
 
         Args:
-            name: The room; it is made if there is none.
+            name: The room, which is made if there is none.
             ws: The connection.
             **options: The arguments of `Room.joined`.
         """
@@ -75,24 +75,24 @@ class Rooms(Mapping[str, Room]):
     def memberships(
         self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
     ) -> Memberships:
-        """Join and leave rooms as the client asks; see `Memberships`.
+        """Return a block that joins and leaves rooms; see `Memberships`.
 
         Args:
             ws: The connection.
-            limit: Rooms that it may be in at a time.
-            **options: The arguments of `Room.joined` for all of them.
+            limit: The most rooms at a time.
+            **options: The arguments of `Room.joined` for all rooms.
         """
         return Memberships(self, ws, limit=limit, **options)
 
     def enter(self, name: str) -> Room:
-        """The room of a name, made if there is none; the block of `joined` calls it."""
+        """Return the room of a name, made if there is none. The block of `joined` calls it."""
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = self._make(name)
         return room
 
     def leave(self, name: str) -> None:
-        """Forget the room of a name if it is empty; the block of `joined` calls it."""
+        """Forget the room of a name if it is empty. The block of `joined` calls it."""
         if not self._rooms[name].size:
             del self._rooms[name]
 
@@ -102,19 +102,19 @@ class Rooms(Mapping[str, Room]):
         """Publish to the room of a name; as `Room.publish` otherwise.
 
         Returns:
-            In how many members' queues the message was put, 0 if there is no such room.
+            The number of members in whose queues the message was put; 0 if there is no such room.
         """
         message = payload(message)
         room = self._rooms.get(name)
         return 0 if room is None else room.publish(message, key=key)
 
     def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> int:
-        """Publish an object as JSON text to the room of a name; as `publish` otherwise."""
+        """Publish an object as JSON text to the room of a name. As `publish` otherwise."""
         return self.publish(name, encoded(self._codec, obj), key=key)
 
 
 class _RegistryMembership(MembershipBlock):
-    """The ``with`` block of one member; it makes its room when it is entered."""
+    """The ``with`` block of one member, which makes the room when it is entered."""
 
     __slots__ = ("_inner", "_name", "_options", "_rooms", "_ws")
 

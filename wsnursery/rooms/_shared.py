@@ -1,4 +1,4 @@
-"""`SharedRooms`: rooms by name, whose members may be on several workers and machines."""
+"""`SharedRooms`: rooms by name, with members on several workers and machines."""
 
 from __future__ import annotations
 
@@ -36,54 +36,54 @@ class SharedStatistics:
     """A snapshot of the counters of shared rooms, in this worker."""
 
     reconnects: int
-    """How often the engine has come back."""
+    """The number of times that the engine has reconnected."""
     resyncs: int
-    """Snapshots of rooms that were taken."""
+    """The number of snapshots of rooms that were received."""
     gaps: int
-    """How often a room has lost messages on the way to this worker, as far as is known."""
+    """The number of known gaps: times that a room has lost messages on the way to this worker."""
     held: int
-    """Messages that were published here and are not numbered yet."""
+    """Messages that were published here and have not been numbered yet."""
     refused: int
-    """Messages that were not taken because the bounds were full, or given up after too long."""
+    """Messages that were refused because the limits were reached, or dropped after too long."""
     round_trip: float | None
-    """Seconds that the engine's last probe took; `None` before the first."""
+    """The round-trip time of the engine's last probe, in seconds; `None` before the first."""
     rooms: int
-    """Rooms that this worker follows."""
+    """The number of rooms that this worker follows."""
     not_live: int
-    """Those of them that are not synchronized with the engine."""
+    """The number of those rooms that are not synchronized with the engine."""
 
 
 @final
 class SharedRooms:
     """Rooms by name, shared by all workers whose engines share their data.
 
-    They run for as long as the application lives::
+    They run as long as the application::
 
         rooms = SharedRooms(RedisEngine("redis://127.0.0.1"), history=100)
 
         @websocket_app(lifespan=rooms.running)
         async def app(ws: WebSocket) -> None: ...
 
-    The engine numbers the messages, so that all members on all workers see one order, and a client
-    can resume on any worker with its `Position`. While the engine is away, members stay connected
-    and what is published is held; nothing is lost without `Member.missed` counting it.
+    The engine numbers the messages, so all members on all workers see one order, and a client can
+    resume on any worker with its `Position`. While the engine is away, members stay connected and
+    published messages are held. `Member.missed` counts every message that a member does not get.
 
-    Its methods never wait for the network, except those that are coroutines. Like a `Room`, it
-    belongs to one event loop.
+    Methods that are not coroutines never wait for the network. Like a `Room`, it belongs to one
+    event loop.
 
     Args:
         engine: `wsnursery.redis.RedisEngine`, or `MemoryEngine` for one worker and for tests.
-        history: Messages of each room that the engine and this worker keep. The same on every
-            worker.
-        history_bytes: The same bound in bytes.
-        stamp: As for `wsnursery.Room`; every worker calls it once per message.
-        linger: Seconds for which a room without members here is still followed, so that a
-            client that comes back soon finds it in step.
-        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
-            library's.
+        history: Messages of each room that the engine and this worker keep. It must be the same on
+            every worker.
+        history_bytes: The same limit in bytes.
+        stamp: As for `wsnursery.Room`. Every worker calls it once per message.
+        linger: Seconds for which a room without members here is still followed, so that the room
+            is still synchronized for a client that soon returns.
+        codec: Writes the objects of `publish_json`; see `Codec`. The default uses the standard
+            library.
 
     Raises:
-        ValueError: A bound is negative.
+        ValueError: A limit is negative.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class SharedRooms:
         """Exchange messages with the other workers, until cancelled.
 
         Args:
-            task_status: Told at once, whether the engine is there or not: the application starts
-                without it.
+            task_status: Its ``started`` is called at once, because the application also starts
+                while the engine is not available.
 
         Raises:
             EngineMisconfigured: The engine can never be reached with these settings. An outage
                 never ends this call.
             LocalProtocolError: It is running already.
 
-        *Checkpoint*: yes. *Cancellation*: ends it in bounded time, whatever the engine does.
+        *Checkpoint*: yes. *Cancellation*: takes a limited time, whatever the engine does.
         """
         if self._is_running:
             raise LocalProtocolError("these shared rooms are running already: call run() once")
@@ -136,7 +136,7 @@ class SharedRooms:
                 task_status.started()
                 try:
                     await self._engine.run(self._followed)
-                except Exception as exc:  # noqa: BLE001 - it is to leave bare, not in a group
+                except Exception as exc:  # noqa: BLE001 - it must leave bare, not in a group
                     failure = exc
                 group.cancel_scope.cancel()
         finally:
@@ -150,12 +150,12 @@ class SharedRooms:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Call `run` in the background while the block lasts: for ``websocket_app(lifespan=...)``.
+        """Call `run` in the background of a block, for ``websocket_app(lifespan=...)``.
 
         Entering does not wait for the engine, and leaving cancels `run`.
 
         Raises:
-            ExceptionGroup: What `run` or the block has raised.
+            ExceptionGroup: It has the exceptions of `run` and of the block.
 
         *Checkpoint*: yes.
         """
@@ -166,11 +166,11 @@ class SharedRooms:
 
     @property
     def state(self) -> EngineState:
-        """``"connecting"`` at first, then ``"live"``, or ``"away"`` while the engine is."""
+        """``"connecting"`` at first, then ``"live"``, or ``"away"`` while the engine is away."""
         return self._engine.state
 
     async def wait_live(self) -> None:
-        """Wait until `state` is ``"live"``: for a readiness probe.
+        """Wait until `state` is ``"live"``, for a readiness probe.
 
         *Checkpoint*: always.
         """
@@ -204,19 +204,19 @@ class SharedRooms:
         replay: int = 0,
         after: Position | None = None,
     ) -> AbstractContextManager[Member]:
-        """Be in the room of a name while the block lasts. As `Room.joined` otherwise.
+        """Join the room of a name for the duration of a block. As `Room.joined` otherwise.
 
         While the room is not synchronized with the engine, the member waits: the ``replay`` comes
-        as soon as it is, and `Member.position` is `None` until then.
+        after the synchronization, and `Member.position` is `None` until then.
 
         Args:
             name: The room.
             ws: The connection.
             overflow: As for `Room.joined`.
             code: As for `Room.joined`.
-            metadata: What `present` and `presence` show on all workers: anything that JSON has.
+            metadata: `present` and `presence` show it on all workers. It must be JSON.
             replay: As for `Room.joined`.
-            after: As for `Room.joined`. It means something on every worker.
+            after: As for `Room.joined`. It is valid on every worker.
 
         Raises:
             TypeError, ValueError: The metadata cannot be written as JSON, the name not as UTF-8, or
@@ -235,17 +235,17 @@ class SharedRooms:
     def memberships(
         self, ws: WebSocket, *, limit: int = DEFAULT_LIMIT, **options: Unpack[JoinOptions]
     ) -> Memberships:
-        """Join and leave rooms as the client asks; see `Memberships`.
+        """Return a block that joins and leaves rooms; see `Memberships`.
 
         Args:
             ws: The connection.
-            limit: Rooms that it may be in at a time.
-            **options: The arguments of `joined` for all of them.
+            limit: The most rooms at a time.
+            **options: The arguments of `joined` for all rooms.
         """
         return Memberships(self, ws, limit=limit, **options)
 
     def enter(self, member: Member, request: JoinRequest) -> None:
-        """Take a member in; the block of `joined` does."""
+        """Add a member. The block of `joined` calls it."""
         self._check_home()
         self._settle()
         room = self._followed.get(member.room)
@@ -257,26 +257,26 @@ class SharedRooms:
         room.join(member, request)
 
     def leave(self, member: Member) -> None:
-        """Let a member go; the block of `joined` does."""
+        """Remove a member. The block of `joined` calls it."""
         room = self._followed.get(member.room)
         assert room is not None, "it has this member"
         room.leave(member)
         self._followed.let_go_if_unneeded(room)
 
     def present(self, name: str) -> tuple[Person, ...]:
-        """Who is in a room, on all workers, in the order in which this worker heard of them.
+        """Return the people in a room, on all workers, in the order in which this worker saw them.
 
-        Empty if the room has no members and no `presence` block on this worker.
+        It is empty if the room has no members and no `presence` block on this worker.
         """
         room = self._followed.get(name)
         return () if room is None else room.people
 
     @contextmanager
     def presence(self, name: str) -> Generator[Presence[Person]]:
-        """Watch who comes and goes, on all workers, while the block lasts.
+        """Watch the people who join and leave, on all workers, during a block.
 
-        As `Room.presence` otherwise: `present` and the changes fit together. The room is followed
-        for that long.
+        As `Room.presence` otherwise: `present` and the changes are consistent. The room is followed
+        during the block.
         """
         self._check_home()
         self._settle()
@@ -295,7 +295,7 @@ class SharedRooms:
     ) -> bool:
         """Publish to the members of a room on all workers. It needs no member on this one.
 
-        It never waits. While the engine is away, the message is held, within the engine's bounds.
+        It never waits. While the engine is away, the message is held, within the engine's limits.
 
         Args:
             name: The room.
@@ -303,9 +303,9 @@ class SharedRooms:
             key: As for `Room.publish`.
 
         Returns:
-            Whether it was taken. If so, it is numbered once, after all that was published here
-            before; or it is given up when it has been held for too long, which
-            ``statistics().refused`` counts.
+            Whether it was taken. A message that was taken is numbered once, after all messages that
+            were published here before. If it has been held for too long, it is dropped, and counted
+            by ``statistics().refused``.
 
         Raises:
             TypeError, ValueError: As for `WebSocket.send`, or the name cannot be written as UTF-8.
@@ -317,7 +317,7 @@ class SharedRooms:
         return self._publish(Outgoing(name, payload(message), key))
 
     def publish_json(self, name: str, obj: Any, *, key: str | None = None) -> bool:
-        """Publish an object as JSON text; as `publish` otherwise."""
+        """Publish an object as JSON text. As `publish` otherwise."""
         return self.publish(name, encoded(self._codec, obj), key=key)
 
     async def publish_confirmed(
@@ -325,11 +325,11 @@ class SharedRooms:
     ) -> Position:
         """Publish, and wait until the engine has numbered the message.
 
-        That does not mean that any member has got it, nor that it survives when the engine loses
-        its data. Arguments and errors are those of `publish`.
+        This does not guarantee that a member has received it, or that it survives a loss of the
+        engine's data. Arguments and errors are those of `publish`.
 
         Raises:
-            EngineAway: The bounds are full, or it has been held for too long.
+            EngineAway: The limits are reached, or it has been held for too long.
 
         *Checkpoint*: always. *Cancellation*: the message may still be numbered.
         """
@@ -338,7 +338,7 @@ class SharedRooms:
         if not self._publish(Outgoing(name, payload(message), key, confirmation.settle)):
             raise EngineAway(
                 "too many messages are held for the engine of the shared rooms: publish less, or "
-                "raise its bounds"
+                "raise its limits"
             )
         return await confirmation.get()
 
@@ -347,7 +347,7 @@ class SharedRooms:
         self._check_home()
         return self._engine.publish(outgoing)
 
-    # --------------------------------------------------------------------------------- inside
+    # --------------------------------------------------------------------------------- internals
 
     def _settle(self) -> None:
         if not self._is_settled:
@@ -360,7 +360,7 @@ class SharedRooms:
 
 
 class _Confirmation:
-    """What becomes of one confirmed publish."""
+    """The outcome of one confirmed publish."""
 
     def __init__(self) -> None:
         self._outcome: Position | Exception | None = None

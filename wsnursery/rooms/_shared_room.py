@@ -1,4 +1,4 @@
-"""One shared room in this worker: a cache of what the engine has, which serves all its members."""
+"""One shared room in this worker: a cache of the engine's state, for all members of this worker."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ logger = logging.getLogger("wsnursery")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is present in a shared room, on any worker."""
+    """A person who is present in a shared room, on any worker."""
 
     id: str
-    """Unique: the same for as long as the membership lasts."""
+    """Unique, and the same for the whole membership."""
     metadata: Any
-    """What was given to `SharedRooms.joined`, as JSON gives it back."""
+    """The metadata that was passed to `SharedRooms.joined`, after a round trip through JSON."""
     here: bool
-    """Whether this very worker has the connection."""
+    """Whether this worker has the connection."""
 
 
 class SharedRoom:
-    """What this worker has of a room.
+    """The state of a room in this worker.
 
-    The room is synchronized when its position is the engine's. Until then, what the engine delivers
-    is ignored, because the snapshot that was asked for will have it, and new members wait.
+    The room is synchronized when its position is that of the engine. Until then, messages of the
+    engine are ignored, because the requested snapshot will include them, and new members wait.
 
     Args:
-        engine: Where to ask for a snapshot.
+        engine: Provides snapshots.
         fanout: Delivers to the members of this worker.
-        note_gap: Is called when messages were lost on the way to this worker.
+        note_gap: Called when messages were lost on the way to this worker.
     """
 
     def __init__(self, engine: Engine, fanout: Fanout, note_gap: Callable[[], None]) -> None:
@@ -46,11 +46,11 @@ class SharedRoom:
         self._fanout = fanout
         self._note_gap = note_gap
         self._is_known = False
-        """The position means something: there has been a snapshot."""
+        """Whether there has been a snapshot, so that the position is valid."""
         self._waiting: dict[object, tuple[Member, JoinRequest]] = {}
-        """Members that come in with the next snapshot, by the token of their connection."""
+        """The members that join with the next snapshot, by the token of their connection."""
         self._is_announced = False
-        """The people of this worker have been announced in this session of the engine."""
+        """Whether the people of this worker were announced in this session of the engine."""
         self._own: dict[Member, Person] = {}
         self._own_ids: dict[str, Person] = {}
         self._people: dict[str, Person] = {}
@@ -69,7 +69,7 @@ class SharedRoom:
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """Who is present, on all workers, as far as is known."""
+        """The people who are known to be present, on all workers."""
         return tuple(self._people.values())
 
     def ask(self) -> None:
@@ -78,19 +78,19 @@ class SharedRoom:
         self._engine.enter(self.name, self._fanout.position if self._is_known else None)
 
     def lose(self) -> None:
-        """The engine is away: nothing is synchronized, and it may forget who is present."""
+        """The engine is away: the room is not synchronized, and the people may be forgotten."""
         self.is_synchronized = self._is_announced = False
 
     # ------------------------------------------------------------------------------ membership
 
     def check_can_join(self, member: Member) -> None:
-        """As `Fanout.check_can_join`, for members that wait, too."""
+        """As `Fanout.check_can_join`, also for members that wait."""
         self._fanout.check_can_join(member)
         if member.connection_token in self._waiting:
             raise already_in(self.name)
 
     def join(self, member: Member, request: JoinRequest) -> None:
-        """Take a member in, as soon as the room is synchronized."""
+        """Add a member, as soon as the room is synchronized."""
         person = Person(secrets.token_hex(8), member.metadata, here=True)
         self._own[member] = self._own_ids[person.id] = person
         if self.is_synchronized:
@@ -100,7 +100,7 @@ class SharedRoom:
             self._waiting[member.connection_token] = member, request
 
     def leave(self, member: Member) -> None:
-        """Let a member go."""
+        """Remove a member."""
         person = self._own.pop(member)
         del self._own_ids[person.id]
         if self._waiting.pop(member.connection_token, None) is None:
@@ -110,7 +110,7 @@ class SharedRoom:
     # ------------------------------------------------------------------------------ the engine
 
     def synchronize(self, snapshot: Snapshot) -> None:
-        """Be at the engine's position, and give the members what lies between."""
+        """Move to the engine's position, and deliver the messages in between to the members."""
         if not self._is_known:
             self._begin(snapshot)
         elif snapshot.position.epoch != self._fanout.position.epoch:
@@ -128,7 +128,7 @@ class SharedRoom:
         self._is_announced = True
 
     def _begin(self, snapshot: Snapshot) -> None:
-        """There is no member yet that could have seen anything: fill the history."""
+        """Fill the history, because no member has seen a message yet."""
         epoch, number = snapshot.position.epoch, snapshot.position.number
         self._fanout.restart(Position(epoch, number - len(snapshot.messages)))
 
@@ -136,15 +136,15 @@ class SharedRoom:
         fanout, epoch = self._fanout, snapshot.position.epoch
         end = snapshot.ends.get(fanout.position.epoch)
         if end is None:
-            # What the engine had is gone, and what the members have missed cannot be known.
+            # The engine has lost its data, so the number of missed messages is unknown.
             self._note_gap()
             fanout.miss(1)
-            if snapshot.ends:  # its messages may be some that the members have
+            if snapshot.ends:  # the members may already have some of its messages
                 fanout.restart(snapshot.position)
-            else:  # it is younger than all that they have
+            else:  # all of its messages are newer than those of the members
                 fanout.restart(Position(epoch, 0))
         else:
-            if fanout.position.number > end:  # the members have seen what the engine has lost
+            if fanout.position.number > end:  # the members have seen messages that are lost
                 self._note_gap()
                 fanout.miss(1)
                 fanout.rewind(end)
@@ -160,7 +160,7 @@ class SharedRoom:
             self._deliver(carried)
 
     def deliver(self, position: Position, carried: Carried) -> None:
-        """Give a message to the members, or ask for a snapshot if it does not follow."""
+        """Deliver a message to the members, or request a snapshot if there is a gap before it."""
         if not self.is_synchronized:
             return
         own = self._fanout.position
@@ -173,7 +173,7 @@ class SharedRoom:
         try:
             self._fanout.deliver(carried.message, carried.key)
         except Exception:
-            # One bad message must end neither the engine nor the other rooms.
+            # One bad message must not end the engine and the other rooms.
             logger.exception("the stamp of the shared room %r has failed", self.name)
             self._fanout.skip(1)
 
@@ -184,7 +184,7 @@ class SharedRoom:
         self.people_joined(people)
 
     def people_joined(self, people: Mapping[str, Any]) -> None:
-        """People are present from now on."""
+        """People have joined."""
         for id_, metadata in people.items():
             if id_ not in self._people:
                 person = self._own_ids.get(id_) or Person(id_, metadata, here=False)
@@ -192,11 +192,11 @@ class SharedRoom:
                 self.watchers.see_joined(id_, person)
 
     def people_left(self, ids: Sequence[str]) -> None:
-        """People are no longer present."""
+        """People have left."""
         self._remove(ids)
         for id_ in ids:
             if id_ in self._own_ids and self.is_synchronized:
-                # This worker was taken for dead by mistake: its members are still here.
+                # The lease of this worker expired although it lives: announce its members again.
                 self._engine.announce(self.name, id_, self._own_ids[id_].metadata)
 
     def _remove(self, ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The warning for a room that has only the members of one of several worker processes."""
+"""The warning about a room that has only the members of one of several worker processes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import os
 from typing import Final
 
 WORKERS_VARIABLE: Final = "WSNURSERY_WORKERS"
-"""Environment variable in which `wsnursery.hypercorn` tells its worker processes how many they
-are."""
+"""The environment variable in which `wsnursery.hypercorn` passes the number of workers to them."""
 
 logger = logging.getLogger("wsnursery")
 
 
 def number_of_workers() -> int:
-    """How many worker processes serve this application, as far as is known."""
+    """Return the known number of worker processes that serve this application."""
     number = os.environ.get(WORKERS_VARIABLE, "")
     return int(number) if number.isdecimal() else 1
 
 
 def warn_unshared(room: str, workers: int) -> None:
-    """Say that a room without an engine ends at its process. Only the first call does."""
+    """Warn that a room without an engine is limited to its process. Only the first call warns."""
     if not _names:
         _names.append(room)
         logger.warning(
@@ -32,4 +31,4 @@ def warn_unshared(room: str, workers: int) -> None:
 
 
 _names: Final[list[str]] = []
-"""The room that was named. Once per process, because there can be thousands of rooms by name."""
+"""The room of the warning. It comes once per process, because there can be thousands of rooms."""
