@@ -61,6 +61,7 @@ class MemoryStream(anyio.abc.ByteStream):
         self._incoming = bytearray()
         self._news = anyio.Event()
         self.eof = self.is_closed = self.is_broken = False
+        self.seconds_to_read = 0.0
 
     def put(self, data: bytes) -> None:
         self._incoming += data
@@ -75,7 +76,7 @@ class MemoryStream(anyio.abc.ByteStream):
         self._news.set()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(self.seconds_to_read)
         while not self._incoming:
             if self.is_broken:
                 raise anyio.BrokenResourceError from ConnectionResetError("reset")
@@ -109,6 +110,8 @@ class Peer:
         self.answers: dict[str, object] = {}
         self.failures: deque[Exception] = deque()
         """What the next attempts to connect raise."""
+        self.last_words = ""
+        """What is said to who connects, before the connection is closed."""
         self.streams: list[MemoryStream] = []
         self.answers_nothing = False
         self.number = 0
@@ -123,6 +126,10 @@ class Peer:
             raise self.failures.popleft()
         self._parser = hiredis.Reader()
         self.streams.append(MemoryStream(self))
+        if self.last_words:
+            self.stream.put(encode(Error(self.last_words)))
+            self.stream.break_()
+            self.stream.seconds_to_read = 0.01  # the reader comes after the writer
         return self.stream
 
     def named(self, name: str) -> list[list[str]]:
@@ -185,10 +192,17 @@ class Peer:
 
 @asynccontextmanager
 async def connected(
-    monkeypatch, *, live=True, history=10, url: Any = "redis://localhost", **options: Any
+    monkeypatch,
+    *,
+    live=True,
+    history=10,
+    url: Any = "redis://localhost",
+    last_words="",
+    **options: Any,
 ):
     """Shared rooms over a Redis in memory."""
     peer = Peer()
+    peer.last_words = last_words
     monkeypatch.setattr(Address, "connect", peer.connect)
     rooms = SharedRooms(RedisEngine(url, **options), history=history, linger=0)
     async with anyio.create_task_group() as group:

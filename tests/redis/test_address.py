@@ -90,9 +90,12 @@ async def test_connecting():
             await stream.send(b"a")
             assert await stream.receive() == b"a"
             await anyio.aclose_forcefully(stream)
-            with pytest.raises(ssl.SSLError):
+            with pytest.raises(ConnectionError, match="certificate verify failed"):
                 await address.connect(None)
             group.cancel_scope.cancel()
+        refused = f"cannot connect to redis://127.0.0.1:{port}/0: .*[Cc]onnect"
+        with pytest.raises(ConnectionError, match=refused):
+            await parse_address(f"redis://127.0.0.1:{port}").connect(None)
 
 
 async def test_a_broken_tls_handshake_is_an_os_error(monkeypatch):

@@ -261,9 +261,35 @@ async def test_a_write_that_fails(monkeypatch, caplog):
         await anyio.sleep(1)
         peer.stream.is_broken = True  # only the next send notices
         rooms.publish("r", "a")
-        await anyio.sleep(0.001)
+        await anyio.sleep(1.001)
         assert rooms.state == "away"
     assert "the connection to Redis is broken: pipe" in caplog.text
+
+
+async def test_what_redis_says_before_it_closes_is_read_when_nothing_can_be_written(
+    monkeypatch, caplog
+):
+    words = "ERR max number of clients reached"
+    async with connected(monkeypatch, live=False, last_words=words) as (rooms, peer):
+        await anyio.sleep(10)
+        assert rooms.state == "connecting"
+        peer.last_words = ""
+        await rooms.wait_live()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the rooms' Redis is away, and is tried again: {words}"
+    ]
+
+
+async def test_an_outage_with_the_same_reason_is_logged_again_after_a_session_that_lasted(
+    monkeypatch, caplog
+):
+    async with connected(monkeypatch) as (rooms, peer):
+        for seconds in (4, 6, 4):
+            await anyio.sleep(seconds)
+            peer.stream.end()
+            await anyio.sleep(0.001)
+            await rooms.wait_live()
+    assert caplog.text.count("Redis has closed the connection") == 2
 
 
 @pytest.mark.parametrize("refusal", ["OOM command not allowed", "READONLY replica", "NOSCRIPT no"])
@@ -313,15 +339,27 @@ async def test_pauses_grow_and_a_session_that_lasted_resets_them(monkeypatch):
         assert anyio.current_time() - began == pytest.approx(0.05)
 
 
-async def test_a_login_that_takes_too_long(monkeypatch):
+async def test_a_login_that_takes_too_long(monkeypatch, caplog):
     async with connected(monkeypatch, live=False, connect_timeout=2) as (rooms, peer):
         peer.answers_nothing = True
         await anyio.sleep(1.9)
         assert len(peer.streams) == 1
         await anyio.sleep(1)
         assert len(peer.streams) == 2
+        await anyio.sleep(10)
         peer.answers_nothing = False
         await rooms.wait_live()
+    assert caplog.text.count("Redis has not answered within 2 s (connect_timeout)") == 1
+
+
+async def test_attempts_that_take_long_are_no_session_that_lasted(monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    async with connected(monkeypatch, live=False, connect_timeout=6) as (_, peer):
+        peer.answers_nothing = True
+        await anyio.sleep(6 * 4 + 0.05 + 0.1 + 0.2 + 0.3)
+        assert len(peer.streams) == 4
+        await anyio.sleep(0.2)
+        assert len(peer.streams) == 5
 
 
 async def test_a_replica_is_refused(monkeypatch, caplog):
@@ -342,6 +380,7 @@ async def test_a_replica_is_refused(monkeypatch, caplog):
     [
         (Error("WRONGPASS invalid password"), "refuses the connection: WRONGPASS invalid password"),
         (Error("NOAUTH Authentication required"), "refuses the connection: NOAUTH"),
+        (Error("DENIED protected mode"), "refuses the connection: DENIED protected mode"),
         (Error("ERR unknown command 'HELLO'"), "refuses the connection: ERR unknown command"),
         ({"version": "6.2.1", "role": "master"}, "must be version 7 or newer, got 6.2.1"),
     ],

@@ -42,15 +42,17 @@ class Address:
         """Open a connection.
 
         Raises:
-            OSError: Connecting failed.
+            ConnectionError: Connecting failed.
         """
-        if self.path:
-            return await anyio.connect_unix(self.path)
-        if not self.tls:
-            return await anyio.connect_tcp(self.host, self.port)
-        context = ssl_context or ssl.create_default_context()
         try:
+            if self.path:
+                return await anyio.connect_unix(self.path)
+            if not self.tls:
+                return await anyio.connect_tcp(self.host, self.port)
+            context = ssl_context or ssl.create_default_context()
             return await anyio.connect_tcp(self.host, self.port, tls=True, ssl_context=context)
+        except OSError as exc:  # the cause says more than anyio's own error
+            raise ConnectionError(f"cannot connect to {self}: {exc.__cause__ or exc}") from exc
         except anyio.BrokenResourceError as exc:  # anyio raises it for a failed handshake
             raise ConnectionError(f"the TLS handshake with {self} has failed") from exc
 

@@ -6,8 +6,9 @@ The replies and the pushes of one connection are in one order. hiredis only pars
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import anyio
 
@@ -28,6 +29,8 @@ Argument: TypeAlias = str | bytes | float
 READ_BYTES = 64 * 1024
 """Bytes. What the parser holds of a message that is not complete yet is in addition to this."""
 
+LAST_WORDS_SECONDS: Final = 1.0
+"""Seconds for reading what Redis has said before it closed. It has arrived by then."""
 
 _pack: Callable[[tuple[Argument, ...]], bytes] = cast(
     "Any",
@@ -37,6 +40,19 @@ _pack: Callable[[tuple[Argument, ...]], bytes] = cast(
 
 class ConnectionLost(OSError):
     """There is no connection to Redis any more."""
+
+
+@contextmanager
+def within(seconds: float) -> Generator[None]:
+    """Connect or log in before so many seconds are over.
+
+    Raises:
+        ConnectionLost: It has taken longer.
+    """
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise ConnectionLost(f"Redis has not answered within {seconds:g} s (connect_timeout)")
 
 
 class RedisError(Exception):
@@ -66,6 +82,8 @@ class RedisConnection:
         """What to do with the replies that are to come."""
         self._outgoing = bytearray()
         self._has_outgoing = anyio.Event()
+        self._refusal: RedisError | None = None
+        """What was read last, if it was a refusal."""
 
     def send(self, *command: Argument) -> None:
         """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
@@ -106,7 +124,8 @@ class RedisConnection:
         """Read replies and pushes until the connection is lost.
 
         Raises:
-            ConnectionLost: Always, in the end.
+            RedisError: Redis has refused something and then closed the connection: that is why.
+            ConnectionLost: It is lost otherwise.
         """
         try:
             while True:
@@ -114,21 +133,25 @@ class RedisConnection:
                 while (message := self._parser.gets()) is not False:
                     self._take(message)
         except anyio.EndOfStream:
-            raise ConnectionLost("Redis has closed the connection") from None
+            raise self._refusal or ConnectionLost("Redis has closed the connection") from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            raise ConnectionLost(f"the connection to Redis is broken: {_cause(exc)}") from exc
+            raise self._refusal or _broken(exc) from exc
 
     def _take(self, message: Reply) -> None:
+        self._refusal = message if isinstance(message, RedisError) else None
         if isinstance(message, hiredis.PushNotification):
             self._on_push(message)
         elif self._answered:
             self._answered.popleft()(message)
         else:
-            # Redis says why before it closes, for instance that it has too many clients.
             raise ConnectionLost(f"Redis says: {message}")
 
     async def write(self) -> None:
         """Write what is to be sent until the connection is lost.
+
+        Redis may say why before it closes, for instance that it has too many clients. A command
+        that is sent after that cannot be written, but what Redis has said can still be read. So
+        the reader is given some time to find the end and its reason.
 
         Raises:
             ConnectionLost: Always, in the end.
@@ -141,8 +164,9 @@ class RedisConnection:
                 self._has_outgoing = anyio.Event()
                 await self._has_outgoing.wait()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            raise ConnectionLost(f"the connection to Redis is broken: {_cause(exc)}") from exc
+            await anyio.sleep(LAST_WORDS_SECONDS)
+            raise _broken(exc) from exc
 
 
-def _cause(exc: Exception) -> object:
-    return exc.__cause__ or exc
+def _broken(exc: Exception) -> ConnectionLost:
+    return ConnectionLost(f"the connection to Redis is broken: {exc.__cause__ or exc}")

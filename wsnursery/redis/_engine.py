@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
 import ssl
@@ -26,7 +27,7 @@ from wsnursery.rooms._engine import too_big
 from wsnursery.rooms._hold import Hold
 
 from ._address import Address, parse_address
-from ._connection import RedisError
+from ._connection import RedisError, within
 from ._session import Session, Settings
 
 logger = logging.getLogger("wsnursery")
@@ -42,7 +43,7 @@ LASTING_SECONDS: Final = 5.0
 at once is not tried again and again without a pause."""
 
 
-PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO")
+PERMANENT: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO", "DENIED")
 """The codes of permanent refusals."""
 
 
@@ -119,6 +120,8 @@ class RedisEngine:
         self._last_worker = ""
         self._sessions = 0
         """The number of sessions that became live and have ended."""
+        self._began = math.inf
+        """When the last session began."""
         self._complaint = ""
 
     def __repr__(self) -> str:
@@ -175,22 +178,22 @@ class RedisEngine:
     async def _come_back(self, sink: Sink) -> None:
         now, pause = current_backend().now, FIRST_PAUSE
         while True:
-            began = now()
             try:
                 await self._have_session(sink)
             except (OSError, RedisError, EngineMisconfigured) as exc:
                 # After the first session, a changed password or rule counts as an outage.
                 if not self._sessions and _is_permanent(exc):
                     raise EngineMisconfigured(f"Redis refuses the connection: {exc}") from exc
+                if now() - self._began >= LASTING_SECONDS:
+                    pause, self._complaint = FIRST_PAUSE, ""
                 self._complain(exc)
-            if now() - began >= LASTING_SECONDS:
-                pause = FIRST_PAUSE
             # A random pause, so that not all workers reconnect at the same moment.
             await anyio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - not cryptography
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _have_session(self, sink: Sink) -> None:
-        with anyio.fail_after(self._settings.connect_timeout):
+        self._began = math.inf
+        with within(self._settings.connect_timeout):
             address = await self._address()
             stream = await address.connect(self._ssl_context)
         session = Session(
@@ -218,9 +221,10 @@ class RedisEngine:
 
     def _begin(self, session: Session) -> None:
         self._session = session
+        self._began = current_backend().now()
 
     def _complain(self, exc: Exception) -> None:
-        if str(exc) != self._complaint:  # log the same reason only once
+        if str(exc) != self._complaint:  # log the same reason only once in an outage
             self._complaint = str(exc)
             logger.warning("the rooms' Redis is away, and is tried again: %s", exc)
 

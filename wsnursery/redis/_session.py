@@ -16,7 +16,7 @@ from wsnursery.rooms._hold import Hold
 
 from ._address import Address
 from ._commands import Commands
-from ._connection import ConnectionLost, RedisConnection, RedisError
+from ._connection import ConnectionLost, RedisConnection, RedisError, within
 from ._following import Follower
 from ._presence import Announcements
 from ._publishing import Publisher
@@ -129,7 +129,7 @@ class Session:
                 group.start_soon(self._guarded, task)
 
         start(self._connection.read, self._connection.write)
-        with anyio.fail_after(self._settings.connect_timeout):
+        with within(self._settings.connect_timeout):
             await self._greet()
             await self._commands.load()
         self.upkeep.subscribe()
