@@ -73,7 +73,7 @@ TOO_LONG = json.dumps({"kind": "say", "text": "x" * 2001})
 
 
 @on_both
-async def test_what_may_not_be_said() -> None:
+async def test_close_codes_and_reasons_that_may_not_be_sent() -> None:
     async with member("a") as ann:
         await heard(ann, "came")
         for wrong in ("{", '{"kind": "shout"}', '{"kind": "say", "text": ""}', TOO_LONG):
@@ -110,7 +110,7 @@ async def test_a_member_that_comes_back_gets_what_it_missed() -> None:
         ([(b"cookie", b"session=a"), (b"origin", b"https://evil.example")], 403),
     ],
 )
-async def test_who_is_denied(headers: list[tuple[bytes, bytes]], status: int) -> None:
+async def test_which_handshakes_are_denied(headers: list[tuple[bytes, bytes]], status: int) -> None:
     with pytest.raises(testing.HandshakeDenied) as denied:
         async with testing.connect(chat.app, path="/rooms/lobby", headers=headers):
             pytest.fail("it was let in")

@@ -189,7 +189,7 @@ def test_what_is_no_origin(text: str) -> None:
         parse_origin(text)
 
 
-def test_what_is_no_origin_says_what_is_one() -> None:
+def test_the_error_for_a_bad_origin_shows_the_right_form() -> None:
     with pytest.raises(ValueError, match="must be scheme://host or scheme://host:port, got"):
         parse_origin("https://example.org/")
 

@@ -122,7 +122,7 @@ async def test_a_websocket_in_use_is_refused(use: str) -> None:
         open_websocket(websocket)
 
 
-async def test_nobody_else_sends_or_receives() -> None:
+async def test_no_other_task_sends_or_receives() -> None:
     websocket = unused_websocket()
     async with open_websocket(websocket) as ws:
         await ws.accept()

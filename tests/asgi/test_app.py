@@ -95,7 +95,7 @@ async def test_its_repr_names_the_handler() -> None:
     ("version", "upgrade"),
     [("1.0", True), ("1.1", True), (None, True), ("2", False), ("3", False)],
 )
-async def test_http_is_told_to_upgrade(version: str | None, upgrade: bool) -> None:
+async def test_http_is_answered_with_426(version: str | None, upgrade: bool) -> None:
     scope: dict[str, Any] = {"type": "http", "path": "/"}
     if version is not None:
         scope["http_version"] = version
@@ -268,7 +268,7 @@ async def test_close_all_waits_for_the_handlers() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.5, 3])
-async def test_close_all_cancels_who_is_late(timeout: float) -> None:
+async def test_close_all_cancels_late_handlers(timeout: float) -> None:
     async with connected(stubborn, 2) as servers:
         began = anyio.current_time()
         await stubborn.close_all(timeout=timeout)
@@ -283,7 +283,7 @@ async def test_close_all_waits_for_ten_seconds_by_default() -> None:
     assert anyio.current_time() - began == about(10)
 
 
-async def test_close_all_cancels_nobody_who_has_left_already() -> None:
+async def test_close_all_cancels_no_handler_that_has_ended() -> None:
     """A handler that has ended, and whose block waits for the peer's answer."""
     server = testing.Server(answers_close=False)
 
@@ -310,7 +310,7 @@ async def test_a_connection_that_ends_while_others_are_closed() -> None:
     assert echo.connections == ()
 
 
-async def test_two_at_once_are_both_told() -> None:
+async def test_two_at_once_are_both_notified() -> None:
     async with connected(slow, 1) as servers, anyio.create_task_group() as tasks:
         began = anyio.current_time()
         tasks.start_soon(lambda: slow.close_all(4001, timeout=None))

@@ -311,7 +311,7 @@ async def test_other_servers_are_not_asked(
 
 
 # contract: C1
-async def test_strict_asks_nothing_after_the_own_close() -> None:
+async def test_strict_asks_nothing_after_your_own_close() -> None:
     server = testing.Server(scope={"asgi": {"spec_version": "2.4"}})
     ended = await block(server, WebSocket.accept, strict=True)
     assert ended.error is None

@@ -127,7 +127,7 @@ async def test_broken_drops_both_buffers() -> None:
 
 
 # contract: D1
-async def test_a_broken_end_ends_a_loop_with_an_error() -> None:
+async def test_an_abnormal_end_ends_a_loop_with_an_error() -> None:
     cause = OSError("mine")
     server = testing.Server(faults=[testing.FailSend(2, cause)])
 
@@ -165,7 +165,7 @@ async def test_many_senders_one_exception(senders: int) -> None:
 
 
 # contract: D1
-async def test_a_busy_reader_is_cancelled_by_a_broken_end() -> None:
+async def test_a_busy_reader_is_cancelled_by_an_abnormal_end() -> None:
     server = testing.Server()
     log = Log()
 
@@ -187,7 +187,7 @@ async def test_a_busy_reader_is_cancelled_by_a_broken_end() -> None:
 
 
 # contract: D1
-async def test_who_is_told_of_a_broken_end_has_the_grace_period() -> None:
+async def test_a_task_notified_of_an_abnormal_end_has_the_grace_period() -> None:
     server = testing.Server(faults=[testing.FailSend(2, OSError("mine"))])
     log = Log()
 
@@ -211,7 +211,7 @@ async def test_who_is_told_of_a_broken_end_has_the_grace_period() -> None:
 
 # contract: D2
 @by_any
-async def test_nobody_ever_read(personality: testing.Personality) -> None:
+async def test_no_task_ever_read(personality: testing.Personality) -> None:
     server = testing.Server(personality=personality)
     log = Log()
 
@@ -264,7 +264,7 @@ async def test_clean_up_of_the_cancelled_runs_before_the_block_is_left() -> None
 
 # contract: D2
 @pytest.mark.parametrize("waiting", ["send", "flush"])
-async def test_who_waits_in_send_is_told_at_an_orderly_end(waiting: str) -> None:
+async def test_a_task_that_waits_in_send_is_notified_at_a_clean_end(waiting: str) -> None:
     go_on = anyio.Event()
     server = testing.Server(faults=[testing.StallSend(2, go_on)])
     log = Log()
@@ -309,7 +309,7 @@ async def test_messages_queued_for_a_peer_that_left_are_counted() -> None:
 
 # contract: D3
 @by_any
-async def test_a_reader_that_waits_is_told_at_once(personality: testing.Personality) -> None:
+async def test_a_reader_that_waits_is_notified_at_once(personality: testing.Personality) -> None:
     server = testing.Server(personality=personality)
     log = Log()
 
@@ -424,7 +424,7 @@ async def test_the_last_of_several_readers_counts() -> None:
 
 
 # contract: D3
-async def test_who_is_told_may_unwind_for_the_grace_period() -> None:
+async def test_a_notified_task_may_unwind_for_the_grace_period() -> None:
     server = testing.Server()
     log = Log()
 
@@ -459,7 +459,7 @@ async def test_no_grace_period() -> None:
 
 
 # contract: D3
-async def test_unread_messages_that_nobody_has_begun_to_read() -> None:
+async def test_unread_messages_that_no_task_has_begun_to_read() -> None:
     """Somebody may still come and read them, within the grace period."""
     server = testing.Server()
     log = Log()
@@ -479,7 +479,7 @@ async def test_unread_messages_that_nobody_has_begun_to_read() -> None:
 
 
 # contract: D3
-async def test_unread_messages_that_nobody_ever_reads() -> None:
+async def test_unread_messages_that_no_task_ever_reads() -> None:
     server = testing.Server()
     log = Log()
 
@@ -678,7 +678,7 @@ async def test_raises_when_it_escaped() -> None:
 
 # contract: D5
 @pytest.mark.parametrize("caught", [True, False])
-async def test_raises_when_a_child_was_told_but_the_body_was_cut_short(caught: bool) -> None:
+async def test_raises_when_a_child_was_notified_but_the_body_was_interrupted(caught: bool) -> None:
     server = testing.Server()
 
     async def child(ws: WebSocket) -> None:
@@ -698,7 +698,7 @@ async def test_raises_when_a_child_was_told_but_the_body_was_cut_short(caught: b
 
 
 # contract: D5, C4
-async def test_raises_when_messages_were_lost_that_nobody_was_told_of() -> None:
+async def test_raises_when_messages_were_lost_without_a_notification() -> None:
     cause = OSError("mine")
     server = testing.Server(faults=[testing.FailSend(3, cause)])
 
@@ -732,7 +732,7 @@ async def test_raises_when_the_peer_left_during_the_last_flush() -> None:
 
 
 # contract: D5
-async def test_silent_about_lost_messages_when_it_was_told() -> None:
+async def test_lost_messages_are_not_reported_after_a_notification() -> None:
     go_on = anyio.Event()
     server = testing.Server(faults=[testing.StallSend(2, go_on)])
 
@@ -806,7 +806,7 @@ async def test_a_reason_that_was_not_given_is_empty(event: dict[str, Any]) -> No
 
 # contract: D6
 @by_any
-async def test_an_echo_never_replaces_the_own_close(personality: testing.Personality) -> None:
+async def test_an_echo_never_replaces_your_own_close(personality: testing.Personality) -> None:
     """Hypercorn says 1000 after an own 4002, granian 1005."""
     server = testing.Server(personality=personality)
     kept: list[WebSocket] = []
@@ -823,7 +823,7 @@ async def test_an_echo_never_replaces_the_own_close(personality: testing.Persona
 
 
 # contract: D6
-async def test_the_facts_of_a_broken_end_are_not_replaced() -> None:
+async def test_the_facts_of_an_abnormal_end_are_not_replaced() -> None:
     """The server raises first, and reports a disconnect with a code much later."""
     server = testing.Server(faults=[testing.FailSend(2, OSError("mine"))])
 

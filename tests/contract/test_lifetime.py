@@ -527,7 +527,7 @@ async def test_children_that_never_read_end_with_the_connection() -> None:
 
 
 # contract: L5
-async def test_a_child_that_was_told_keeps_the_rest_of_the_grace() -> None:
+async def test_a_notified_child_keeps_the_rest_of_the_grace_period() -> None:
     server = testing.Server()
     log = Log()
 
@@ -550,7 +550,7 @@ async def test_a_child_that_was_told_keeps_the_rest_of_the_grace() -> None:
 
 
 # contract: L5
-async def test_children_end_with_the_own_close() -> None:
+async def test_children_end_with_your_own_close() -> None:
     server = testing.Server()
     log = Log()
 
@@ -568,7 +568,7 @@ async def test_children_end_with_the_own_close() -> None:
 
 
 # contract: L5, C5
-async def test_children_end_with_the_own_close_that_is_not_answered() -> None:
+async def test_children_end_with_your_own_close_that_is_not_answered() -> None:
     server = testing.Server(answers_close=False)
     log = Log()
 

@@ -67,7 +67,7 @@ async def test_the_state_after_two_native_cancellations_in_the_handshake(turn: i
 
 # contract: L2
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_timer_stops_although_a_send_of_another_task_was_told_of_the_end_last(
+def test_the_timer_stops_although_a_send_of_another_task_was_notified_last(
     backend: str,
 ) -> None:
     async def main(sent: int, cancelled: int) -> None:

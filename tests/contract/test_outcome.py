@@ -1156,7 +1156,7 @@ async def test_both_connections_are_gone() -> None:
 
 
 # contract: X7
-async def test_a_task_of_another_connection_that_sends_here_is_told_and_not_cancelled() -> None:
+async def test_a_task_of_another_connection_that_sends_here_is_notified_and_not_cancelled() -> None:
     server, other_server = testing.Server(), testing.Server()
     log = Log()
 

@@ -145,7 +145,7 @@ async def test_the_reader_that_catches_the_exception(style: Tasks) -> None:
 
 # contract: D3
 @in_every_group
-async def test_a_sender_that_was_told_after_a_broken_end(style: Tasks) -> None:
+async def test_a_sender_that_was_notified_after_an_abnormal_end(style: Tasks) -> None:
     server, log = testing.Server(faults=[testing.FailSend(3, OSError("gone"))]), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -186,7 +186,7 @@ async def test_the_bodys_own_task_keeps_its_group_for_the_grace_period() -> None
 
 
 # contract: D3
-async def test_a_reader_that_has_not_heard_yet_keeps_its_siblings() -> None:
+async def test_a_reader_that_is_not_notified_yet_keeps_its_siblings() -> None:
     """It still works on a message that came before the end."""
     server, log = testing.Server(), Log()
 

@@ -80,7 +80,7 @@ async def test_before_accept() -> None:
 
 
 # contract: D9, X8
-async def test_the_server_is_told() -> None:
+async def test_the_server_is_notified() -> None:
     """A bug in `receive` of a middleware, at one message of many."""
 
     def around(app: Any) -> Any:

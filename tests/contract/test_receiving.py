@@ -369,7 +369,7 @@ async def test_discard_always_sees_the_disconnect() -> None:
 
 
 # contract: R3
-async def test_a_full_inbox_that_nobody_reads_is_logged_once(
+async def test_a_full_inbox_without_a_reader_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = testing.Server(receive_queue=1000)
@@ -450,7 +450,7 @@ async def test_one_reader_at_a_time(second: str) -> None:
 # contract: R5, D3
 @pytest.mark.parametrize("name", ["receive", "receive_text", "receive_bytes", "receive_json"])
 @pytest.mark.parametrize("personality", testing.BASIC, ids=lambda p: p.name)
-async def test_after_an_orderly_end_the_unread_is_delivered(
+async def test_after_a_clean_end_the_unread_is_delivered(
     name: str, personality: testing.Personality
 ) -> None:
     server = testing.Server(personality=personality)
@@ -472,7 +472,7 @@ async def test_after_an_orderly_end_the_unread_is_delivered(
 
 # contract: R5, D1
 @pytest.mark.parametrize("name", READING)
-async def test_after_a_broken_end_the_unread_is_dropped(name: str) -> None:
+async def test_after_an_abnormal_end_the_unread_is_dropped(name: str) -> None:
     cause = OSError("mine")
     server = testing.Server(faults=[testing.FailSend(2, cause)])
 
@@ -492,7 +492,7 @@ async def test_after_a_broken_end_the_unread_is_dropped(name: str) -> None:
 
 
 # contract: R5
-async def test_after_the_own_close_receive_is_closed_and_the_loop_ends() -> None:
+async def test_after_your_own_close_receive_is_closed_and_the_loop_ends() -> None:
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:
@@ -509,7 +509,7 @@ async def test_after_the_own_close_receive_is_closed_and_the_loop_ends() -> None
 
 
 # contract: R5
-async def test_a_reader_that_waits_is_let_go_by_the_own_close() -> None:
+async def test_a_reader_that_waits_is_woken_by_your_own_close() -> None:
     server = testing.Server(answers_close=False)
     log = Log()
 
@@ -591,7 +591,7 @@ async def test_leaving_after_the_disconnect_is_bounded(
 
 # contract: R7, C4
 @pytest.mark.parametrize("personality", testing.SERVERS, ids=lambda p: p.name)
-async def test_leaving_after_the_own_close_is_bounded(
+async def test_leaving_after_your_own_close_is_bounded(
     personality: testing.Personality,
 ) -> None:
     server = testing.Server(personality=personality, answers_close=False)

@@ -60,7 +60,7 @@ async def test_any_number_of_tasks_may_send(
 
 # contract: S1
 @pytest.mark.usefixtures("over_both_paths")
-async def test_first_in_first_out_whoever_calls() -> None:
+async def test_first_in_first_out_from_any_task() -> None:
     server, go_on = stalled()
 
     async def body(ws: WebSocket) -> None:
@@ -636,7 +636,7 @@ SENDING: dict[str, Callable[[WebSocket], Awaitable[object]]] = {
 # contract: S7, D6
 @pytest.mark.parametrize("name", SENDING)
 @pytest.mark.parametrize("personality", testing.BASIC, ids=lambda p: p.name)
-async def test_sending_after_an_orderly_end(name: str, personality: testing.Personality) -> None:
+async def test_sending_after_a_clean_end(name: str, personality: testing.Personality) -> None:
     server = testing.Server(personality=personality)
     calls = 0
 
@@ -662,7 +662,7 @@ async def test_sending_after_an_orderly_end(name: str, personality: testing.Pers
 # contract: S7, D1
 @pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("name", SENDING)
-async def test_sending_after_a_broken_end(name: str) -> None:
+async def test_sending_after_an_abnormal_end(name: str) -> None:
     cause = BrokenPipeError("mine")
     server = testing.Server(faults=[testing.FailSend(2, cause)])
 
@@ -685,7 +685,7 @@ async def test_sending_after_a_broken_end(name: str) -> None:
 @pytest.mark.usefixtures("over_both_paths")
 @pytest.mark.parametrize("name", SENDING)
 @pytest.mark.parametrize("answers", [True, False])
-async def test_sending_after_the_own_close(name: str, answers: bool) -> None:
+async def test_sending_after_your_own_close(name: str, answers: bool) -> None:
     server = testing.Server(answers_close=answers)
 
     async def body(ws: WebSocket) -> None:

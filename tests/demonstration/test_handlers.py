@@ -31,7 +31,7 @@ async def test_two_talk_and_see_each_other() -> None:
         assert await until(ann, "left") == "Bob"
 
 
-async def test_who_was_away_gets_what_was_missed() -> None:
+async def test_a_worker_that_was_away_gets_the_missed_messages() -> None:
     async with staged() as stage, stage.connect("/chat", b"name=Ann") as ann:
         for text in ("one", "two", "three"):
             await ann.send(text)

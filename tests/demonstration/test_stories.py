@@ -93,7 +93,7 @@ async def test_a_connection_that_stays_open() -> None:
         assert story.over
 
 
-async def test_what_happens_again_and_again_is_told_once() -> None:
+async def test_repeated_events_are_shown_once() -> None:
     async with staged() as stage, stage.connect("/test") as tested:
         await until(tested, "tick")
         (subject,) = stage.app.subjects

@@ -125,7 +125,7 @@ async def test_an_action_that_cannot_be_done() -> None:
         tested.vanish()
 
 
-async def test_a_page_that_fell_behind_is_told_everything_anew() -> None:
+async def test_a_page_that_fell_behind_gets_the_whole_state() -> None:
     go_on = anyio.Event()
     stall = testing.StallSend(3, until=go_on)
     async with staged() as stage, AsyncExitStack() as stack:

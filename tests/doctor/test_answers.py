@@ -308,7 +308,7 @@ def test_shutdown(facts: Any, words: str) -> None:
     assert words in _answers.shutdown([facts, facts])
 
 
-def test_shutdown_that_is_told_to_some() -> None:
+def test_shutdown_that_notifies_some_applications() -> None:
     facts = facts_of("raw/shutdown/receive")
     assert _answers.shutdown([facts, {**NO_COMMENT, **seen(101, "FIN")}]) == (
         "waiting in receive: a disconnect event with code 4001 at once; "

@@ -67,7 +67,7 @@ def test_handshake_with_an_early_frame() -> None:
         assert request.endswith(b"\r\n\r\nearly")
 
 
-def test_nobody_listens() -> None:
+def test_no_server_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     with pytest.raises(ConnectionRefusedError):

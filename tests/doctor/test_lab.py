@@ -84,7 +84,7 @@ def run_script(request: bytes, connection: socket.socket, desk: int) -> None:
     report(desk, name, {"facts": {"path": path, "early": early}}).close()
 
 
-def test_scripts_are_told_apart() -> None:
+def test_scripts_are_distinguished() -> None:
     with lab(run_script) as (subject, _):
         facts = subject.run(["raw/leave/reset", "raw/leave/fin"])
         early = subject.run(["raw/early_frame/"], early=True, receive_buffer=4096)

@@ -44,13 +44,13 @@ async def test_leave(way: str) -> None:
     )
 
 
-async def test_late_send_heard() -> None:
+async def test_late_send_after_the_disconnect_event() -> None:
     facts = await run("late_send", UVICORN_LEGACY, "reset-heard")
     assert [send["error"] for send in facts["sends"]] == ["RuntimeError"] * 5
     assert facts["receive"]["outcome"] == "returned"
 
 
-async def test_late_send_unheard() -> None:
+async def test_late_send_before_the_disconnect_event() -> None:
     facts = await run("late_send", RAISES_OSERROR, "close_frame-unheard")
     assert all(send["is_os_error"] for send in facts["sends"])
     assert "receive" not in facts
@@ -195,7 +195,7 @@ async def test_shutdown_with_an_event() -> None:
     assert facts["notified"]["outcome"] == "returned"
 
 
-async def test_shutdown_that_is_not_told() -> None:
+async def test_shutdown_without_a_notification() -> None:
     assert await run("shutdown", SILENT, "sleep") == {"notified": None}
 
 

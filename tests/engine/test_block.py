@@ -94,7 +94,7 @@ async def test_cancelled_from_outside_while_it_waits_for_a_child() -> None:
 
 
 # contract: X5
-async def test_cancelled_from_outside_while_it_says_goodbye() -> None:
+async def test_cancelled_from_outside_during_the_closing_handshake() -> None:
     """The close that is under way goes out."""
     server = testing.Server(answers_close=False)
     with anyio.CancelScope() as scope:
@@ -201,7 +201,7 @@ async def test_own_that_escapes_in_a_group_is_bare() -> None:
 
 
 # contract: X4
-async def test_an_error_tells_of_the_end_only_if_the_peer_ended_it() -> None:
+async def test_an_error_carries_a_note_only_if_the_peer_ended_the_connection() -> None:
     server = testing.Server()
     mine, peers = ValueError(), ValueError()
 
@@ -273,7 +273,7 @@ async def test_what_cannot_be_given_up_is_dropped_when_cancelled_from_outside() 
 
 
 # contract: C4
-async def test_a_close_that_is_not_answered_is_no_broken_end() -> None:
+async def test_a_close_that_is_not_answered_is_not_an_abnormal_end() -> None:
     go_on, heard = anyio.Event(), list[hooks.Event]()
     server = testing.Server(faults=[StallSend(2, go_on)], answers_close=False)
     await block(server, WebSocket.accept, (1, go_on.set), hooks=[heard.append])
@@ -335,7 +335,7 @@ async def test_cancelled_natively_in_the_body() -> None:
 
 # contract: X5
 @asyncio_only
-async def test_cancelled_natively_while_it_says_goodbye() -> None:
+async def test_cancelled_natively_during_the_closing_handshake() -> None:
     """Once: the close that is under way goes out."""
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(2, go_on)])
@@ -506,7 +506,7 @@ async def test_an_interrupt_leaves_as_itself(where: str, interrupt: type[BaseExc
 
 
 # contract: L2
-async def test_a_raw_send_that_fails_at_the_end_is_not_told_twice() -> None:
+async def test_a_raw_send_that_fails_at_the_end_is_not_reported_twice() -> None:
     server = testing.Server(faults=[FailSend(2, OSError())])
 
     async def body(ws: WebSocket) -> None:

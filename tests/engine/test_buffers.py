@@ -162,7 +162,7 @@ def test_what_can_be_lost(event: Outgoing | None, is_message: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("with_waiter", [False, True])
-def test_the_end_of_a_delivery_wakes_who_waits(
+def test_the_end_of_a_delivery_wakes_the_waiting_call(
     end: Callable[[SendTicket], None], lost: bool, error: str | None, with_waiter: bool
 ) -> None:
     delivery = SendTicket("x", 1)

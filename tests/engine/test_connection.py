@@ -107,7 +107,7 @@ async def test_a_cancelled_accept_may_be_called_again() -> None:
 
 
 # contract: D7
-async def test_a_waiting_accept_is_told_of_a_broken_end() -> None:
+async def test_a_waiting_accept_is_notified_of_an_abnormal_end() -> None:
     server = testing.Server(faults=[testing.FailReceive(1, OSError("mine"))])
 
     async def body(ws: WebSocket) -> None:
@@ -121,7 +121,7 @@ async def test_a_waiting_accept_is_told_of_a_broken_end() -> None:
 
 
 # contract: D7, D2
-async def test_an_accept_that_is_cancelled_at_the_end_is_not_told() -> None:
+async def test_an_accept_that_is_cancelled_at_the_end_is_not_notified() -> None:
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -195,7 +195,7 @@ async def test_reject_after_the_end() -> None:
     assert closes(server) == []
 
 
-async def test_reject_tells_who_waits() -> None:
+async def test_reject_notifies_the_waiting_calls() -> None:
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -216,7 +216,7 @@ async def test_reject_tells_who_waits() -> None:
 # contract: S7, R5
 @calls(("send_nowait", send_nowait))
 @pytest.mark.parametrize("broken", [False, True])
-async def test_every_call_after_the_end_tells_the_same(call: Call, broken: bool) -> None:
+async def test_every_call_after_the_end_raises_the_same(call: Call, broken: bool) -> None:
     cause = OSError("mine")
     server = testing.Server(faults=[FailSend(2, cause)] if broken else [])
 
@@ -262,7 +262,7 @@ async def test_iterating_over_the_end(broken: bool) -> None:
 
 # contract: S7
 @calls(("send_nowait", send_nowait))
-async def test_every_call_after_the_own_close(call: Call) -> None:
+async def test_every_call_after_your_own_close(call: Call) -> None:
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -303,7 +303,7 @@ async def test_every_call_after_the_close_of_another_task(call: Call) -> None:
 
 
 # contract: S7
-async def test_who_was_told_of_the_close_of_another_task_may_unwind() -> None:
+async def test_a_task_notified_of_the_close_of_another_task_may_unwind() -> None:
     server, log = testing.Server(answers_close=False), Log()
 
     async def child(ws: WebSocket) -> None:
@@ -325,7 +325,7 @@ async def test_who_was_told_of_the_close_of_another_task_may_unwind() -> None:
 
 
 # contract: S7, R5
-async def test_the_own_close_lets_go_of_who_reads_and_of_what_was_received() -> None:
+async def test_your_own_close_wakes_the_reader_and_drops_unread_messages() -> None:
     """At once, and not when the peer has answered."""
     server, log = testing.Server(answers_close=False), Log()
 
@@ -351,7 +351,7 @@ async def test_the_own_close_lets_go_of_who_reads_and_of_what_was_received() -> 
 
 
 # contract: R2, S9
-async def test_the_own_close_makes_room_for_what_is_behind() -> None:
+async def test_your_own_close_makes_room_for_what_is_behind() -> None:
     """The disconnect is heard although the server takes nothing."""
     server = testing.Server(receive_queue=100, faults=[StallSend(2)])
 
@@ -497,7 +497,7 @@ async def test_a_loop_of_handshakes_after_the_end_lets_others_run(call: Call) ->
 
 # contract: D1
 @calls()
-async def test_waiting_calls_are_told_in_place(call: Call) -> None:
+async def test_waiting_calls_raise_in_place(call: Call) -> None:
     server = testing.Server(faults=[StallSend(2)])
     log = Log()
 
@@ -564,7 +564,7 @@ async def test_a_refused_message_is_its_callers() -> None:
 
 
 # contract: D1
-async def test_a_receive_that_is_cancelled_at_a_broken_end_has_notified_no_task() -> None:
+async def test_a_receive_that_is_cancelled_at_an_abnormal_end_has_notified_no_task() -> None:
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -751,7 +751,7 @@ async def test_the_time_for_the_answer_begins_with_the_close() -> None:
 
 
 # contract: X5, L3
-async def test_cancelled_from_outside_nobody_waits_for_the_answer() -> None:
+async def test_cancelled_from_outside_no_task_waits_for_the_answer() -> None:
     server, heard = testing.Server(answers_close=False), list[hooks.Event]()
     with anyio.CancelScope() as scope:
         async with opened(server, hooks=[heard.append]) as ws:
@@ -785,7 +785,7 @@ async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> No
 
 
 # contract: D5
-async def test_the_close_timeout_ends_it_for_who_goes_on() -> None:
+async def test_the_close_timeout_ends_a_task_that_continues() -> None:
     """After its own close the connection is given `close_timeout` seconds to end."""
     server, log = testing.Server(answers_close=False), Log()
 
@@ -950,7 +950,7 @@ async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end
 
 
 # contract: R6
-async def test_iterating_after_the_own_close_whose_connection_breaks() -> None:
+async def test_iterating_after_your_own_close_whose_connection_breaks() -> None:
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:

@@ -120,7 +120,7 @@ def test_a_coroutine_is_not_a_handler() -> None:
         websocket_app(handle(ws))  # type: ignore[call-overload]
 
 
-def test_a_function_that_does_not_tell_its_arguments() -> None:
+def test_a_function_without_a_signature() -> None:
     handler: Any = max
     assert repr(websocket_app(handler)) == "<WebSocketApp max: 0 open>"
 

@@ -97,7 +97,7 @@ async def test_a_disconnect_behind_a_full_inbox_waits_for_one_read_and_no_more()
 
 
 # contract: R2
-async def test_who_reads_slowly_makes_room_for_what_was_read() -> None:
+async def test_a_slow_reader_frees_room_for_the_messages_that_it_has_read() -> None:
     go_on = anyio.Event()
     server = testing.Server(receive_queue=100, faults=[StallSend(2, go_on)])
     async with held(server, receive_buffer=16) as ws:
@@ -205,7 +205,7 @@ async def test_a_raw_send_that_waits_until_all_is_delivered_comes_back() -> None
 
 
 # contract: R3
-async def test_a_full_inbox_that_nobody_reads_is_logged_once(
+async def test_a_full_inbox_without_a_reader_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = testing.Server(receive_queue=100)
@@ -221,7 +221,7 @@ async def test_a_full_inbox_that_nobody_reads_is_logged_once(
 
 
 # contract: R3
-async def test_a_slow_reader_is_not_told_that_nobody_reads(
+async def test_a_slow_reader_causes_no_warning_about_unread_messages(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = testing.Server(receive_queue=100)
@@ -250,7 +250,7 @@ async def test_discard() -> None:
     assert ended.own.code == 4001
 
 
-async def test_what_comes_after_the_own_close_is_dropped() -> None:
+async def test_what_comes_after_your_own_close_is_dropped() -> None:
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:
@@ -264,7 +264,7 @@ async def test_what_comes_after_the_own_close_is_dropped() -> None:
     assert ended.error is None
 
 
-async def test_the_message_in_hand_is_dropped_at_the_own_close() -> None:
+async def test_the_message_in_hand_is_dropped_at_your_own_close() -> None:
     server = testing.Server(answers_close=False, receive_queue=100)
 
     async def body(ws: WebSocket) -> None:
@@ -280,7 +280,7 @@ async def test_the_message_in_hand_is_dropped_at_the_own_close() -> None:
 
 
 # contract: D1, R7
-async def test_the_message_in_hand_is_dropped_at_a_broken_end() -> None:
+async def test_the_message_in_hand_is_dropped_at_an_abnormal_end() -> None:
     """What is behind it is taken from the server, too."""
     server = testing.Server(receive_queue=100, faults=[testing.FailSend(2, OSError())])
 
@@ -296,7 +296,7 @@ async def test_the_message_in_hand_is_dropped_at_a_broken_end() -> None:
 
 
 # contract: C4
-async def test_the_answer_to_the_own_close_is_waited_for_and_no_longer() -> None:
+async def test_the_answer_to_your_own_close_is_waited_for_and_no_longer() -> None:
     server = testing.Server(answers_close=False)
     ended = await block(server, WebSocket.accept, (2, server.peer.answer_close))
     assert ended.error is None
@@ -486,7 +486,7 @@ async def test_the_idle_time_begins_with_the_accept() -> None:
     assert ended.at == about(110)
 
 
-async def test_nobody_is_idle_after_the_own_close() -> None:
+async def test_no_peer_is_idle_after_your_own_close() -> None:
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:
@@ -570,7 +570,7 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
     assert closes(server) == ["app close 1001"]
 
 
-async def test_hooks_hear_of_what_comes_in() -> None:
+async def test_hooks_receive_the_messages_of_the_peer() -> None:
     server, heard = testing.Server(), list[hooks.Event]()
     async with held(server, incoming="discard", hooks=[heard.append]):
         server.peer.send_nowait("été")

@@ -61,7 +61,7 @@ async def told(
     return story
 
 
-async def test_nobody_observes() -> None:
+async def test_no_hooks() -> None:
     """The same things happen, and nothing is made of it."""
     server = testing.Server(faults=[FailSend(2, OSError("gone"))])
 
@@ -116,7 +116,7 @@ async def test_a_life() -> None:
     assert (last.statistics.messages_received, last.statistics.messages_sent) == (1, 2)
 
 
-async def test_the_own_close() -> None:
+async def test_your_own_close() -> None:
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -335,7 +335,7 @@ async def test_a_full_send_buffer() -> None:
     assert story.of(hooks.BufferFull) == ["BufferFull send"]
 
 
-async def test_messages_that_nobody_reads() -> None:
+async def test_messages_that_no_task_reads() -> None:
     """Unread when the block is left: they are dropped there."""
     server = testing.Server()
 
@@ -374,7 +374,7 @@ async def greet(ws: WebSocket) -> None:
     await ws.send("hello")
 
 
-async def test_all_are_told_in_order() -> None:
+async def test_all_are_notified_in_order() -> None:
     told_first: list[str] = []
     told_all: list[str] = []
 

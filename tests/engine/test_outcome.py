@@ -217,14 +217,14 @@ def test_the_end_of_another_connection_is_an_error_of_the_application() -> None:
 
 
 # contract: X4
-def test_an_error_tells_of_the_end_too() -> None:
+def test_an_error_carries_a_note_of_the_end() -> None:
     error = ValueError()
     assert outcome(body(error)) is error
     assert error.__notes__ == [f"meanwhile {FACTS}"]
 
 
 # contract: X4
-def test_a_group_tells_of_the_end_too() -> None:
+def test_a_group_carries_a_note_of_the_end() -> None:
     error = ValueError()
     got = outcome(child(error))
     assert got is not None

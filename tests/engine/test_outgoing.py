@@ -85,7 +85,7 @@ async def test_a_refused_message_is_its_callers(kind: type[Exception]) -> None:
 
 
 # contract: S2, X1
-async def test_a_refused_message_that_nobody_waits_for_leaves_through_the_block() -> None:
+async def test_a_refused_message_without_a_waiting_call_leaves_through_the_block() -> None:
     error = ValueError("mine")
     server = testing.Server(faults=[FailSend(2, error)])
 
@@ -392,7 +392,7 @@ async def test_a_raw_send_that_comes_back_in_time(caplog: pytest.LogCaptureFixtu
 # contract: S3, D1
 @pytest.mark.parametrize("outcome", ["taken", "raises"])
 @pytest.mark.parametrize("strict", [False, True])
-async def test_what_becomes_of_a_raw_send_after_the_end_is_nobodys(
+async def test_the_outcome_of_a_raw_send_after_the_end_is_ignored(
     outcome: str, strict: bool
 ) -> None:
     """The end has been told already; it is not told twice."""
@@ -445,7 +445,7 @@ async def test_the_own_code_counts_from_when_it_goes_out(goes_out: bool, code: i
 
 # contract: D6, C5
 @pytest.mark.parametrize(("is_taken", "code"), [(True, 4000), (False, None)])
-async def test_a_code_that_nobody_got_to_hear_is_none(is_taken: bool, code: int | None) -> None:
+async def test_a_code_that_was_never_sent_is_none(is_taken: bool, code: int | None) -> None:
     server = testing.Server(answers_close=False, faults=[] if is_taken else [StallSend(2)])
     states: list[object] = []
 
@@ -493,7 +493,7 @@ async def test_a_receive_that_cannot_be_cancelled_is_waited_for_a_little() -> No
 
 
 # contract: R7
-async def test_nobody_is_in_receive_when_the_close_goes_out() -> None:
+async def test_no_task_is_in_receive_when_the_close_is_sent() -> None:
     """Granian's close waits for a pending receive."""
     server = testing.Server(personality=testing.GRANIAN)
     raw_receive, raw_send = server.receive, server.send
@@ -552,7 +552,7 @@ async def test_a_denial() -> None:
 
 
 # contract: L4
-async def test_a_handshake_that_nobody_answers_is_denied() -> None:
+async def test_a_handshake_that_is_not_answered_is_denied() -> None:
     server = testing.Server()
     ended = await block(server, lambda ws: anyio.sleep(1))
     assert ended.error is None
@@ -586,7 +586,7 @@ async def test_a_close_that_the_disconnect_overtakes_is_not_sent() -> None:
         assert late == []
 
 
-async def test_hooks_hear_of_what_the_server_has_taken() -> None:
+async def test_hooks_receive_messages_that_the_server_has_taken() -> None:
     server = testing.Server(faults=[FailSend(3, ValueError("refused"))])
     heard = list[hooks.Event]()
 

@@ -83,7 +83,7 @@ async def test_it_makes_room_for_more() -> None:
 
 
 # contract: R2
-async def test_after_an_orderly_end() -> None:
+async def test_after_a_clean_end() -> None:
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:

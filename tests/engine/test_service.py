@@ -36,7 +36,7 @@ async def test_it_runs_to_its_end_whatever_is_cancelled_around_it() -> None:
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
-async def test_what_it_raises_is_told(kind: type[BaseException]) -> None:
+async def test_its_exception_is_reported(kind: type[BaseException]) -> None:
     error, ended = kind(), list[BaseException | None]()
 
     async def fail() -> None:

@@ -124,7 +124,7 @@ def test_the_first_facts_are_kept(first: tuple[int | None, str]) -> None:
 
 
 # contract: D6
-def test_an_echo_of_the_own_close_is_no_news() -> None:
+def test_an_echo_of_your_own_close_is_no_news() -> None:
     protocol = in_state(State.OPEN)
     protocol.apply(Transition.CLOSE)
     assert protocol.facts is None

@@ -73,7 +73,7 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
         (True, True, CancelLevel.ALL),
     ],
 )
-async def test_who_cancelled_at_which_cut(
+async def test_which_tasks_are_cancelled_at_which_level(
     reads: bool, told: bool, cancelled_at: CancelLevel
 ) -> None:
     task = UserTask(object(), anyio.CancelScope())
@@ -86,7 +86,7 @@ async def test_who_cancelled_at_which_cut(
     assert not task.scope.cancel_called
 
 
-async def test_a_call_that_was_cancelled_told_nobody() -> None:
+async def test_a_call_that_was_cancelled_notified_no_task() -> None:
     task = UserTask(object(), anyio.CancelScope())
     task.notify()
     task.notify()
@@ -109,7 +109,7 @@ def test_the_cuts_grow() -> None:
     )
 
 
-async def test_a_task_is_part_of_nothing_unless_told() -> None:
+async def test_a_task_is_part_of_no_connection_by_default() -> None:
     assert enclosing_tasks() == ()
     assert enclosing_task(object()) is None
 

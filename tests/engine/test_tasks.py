@@ -21,7 +21,7 @@ async def read_slowly(ws: WebSocket, seconds: float) -> None:
 
 
 # contract: D2, L5
-async def test_everybody_is_cancelled_at_once_where_nobody_reads() -> None:
+async def test_all_tasks_are_cancelled_at_once_without_a_reader() -> None:
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -75,7 +75,7 @@ async def test_bystanders_end_with_the_body() -> None:
 
 
 # contract: D3
-async def test_the_grace_period_ends_for_everybody() -> None:
+async def test_the_grace_period_ends_for_all_tasks() -> None:
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -116,7 +116,7 @@ async def test_a_reader_in_another_group_of_the_body_is_the_body() -> None:
 
 # contract: D3
 @pytest.mark.parametrize("broken", [False, True])
-async def test_a_reader_of_somebody_else_holds_nobody(broken: bool) -> None:
+async def test_a_reader_of_another_connection_keeps_no_task_alive(broken: bool) -> None:
     """It is never cancelled by this connection, and it may read on after an orderly end."""
     server = testing.Server()
     got: list[str | bytes] = []
@@ -173,7 +173,7 @@ async def test_a_first_read_after_the_end_keeps_the_rest_of_the_grace() -> None:
 
 
 # contract: D3
-async def test_who_was_told_before_its_first_read_holds_nobody() -> None:
+async def test_a_task_notified_before_its_first_read_keeps_no_task_alive() -> None:
     """Everybody who reads knows of the end: the others are cancelled, whatever is unread."""
     server, log = testing.Server(), Log()
 
@@ -198,7 +198,7 @@ async def test_who_was_told_before_its_first_read_holds_nobody() -> None:
 # contract: D3
 @pytest.mark.parametrize("seconds", [1, 3], ids=["before the end", "after the end"])
 @pytest.mark.parametrize("fails", [False, True], ids=["returns", "fails before it has started"])
-async def test_a_reader_that_has_finished_holds_nobody(fails: bool, seconds: int) -> None:
+async def test_a_reader_that_has_finished_keeps_no_task_alive(fails: bool, seconds: int) -> None:
     server, log = testing.Server(), Log()
 
     async def reader(ws: WebSocket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -225,7 +225,7 @@ async def test_a_reader_that_has_finished_holds_nobody(fails: bool, seconds: int
 
 # contract: D3, D4
 @pytest.mark.parametrize("how", ["soon", "started"])
-async def test_a_child_that_was_told_has_not_told_the_body(how: str) -> None:
+async def test_a_notified_child_has_not_notified_the_body(how: str) -> None:
     server, log = testing.Server(), Log()
 
     async def child(ws: WebSocket, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
@@ -448,7 +448,7 @@ async def test_an_error_in_the_clean_up_of_a_child_that_was_cut() -> None:
 
 # contract: D1
 @pytest.mark.parametrize("call", ["receive", "send"])
-async def test_a_call_that_was_cancelled_has_told_nobody(call: str) -> None:
+async def test_a_call_that_was_cancelled_has_notified_no_task(call: str) -> None:
     """The task is cut like the others, although its call ended at the same moment."""
     server, log = testing.Server(faults=[testing.StallSend(2)]), Log()
     calls: dict[str, Callable[[WebSocket], Awaitable[object]]] = {
@@ -481,7 +481,7 @@ async def test_a_call_that_was_cancelled_has_told_nobody(call: str) -> None:
 
 
 # contract: X1
-async def test_a_failure_after_everybody_has_left() -> None:
+async def test_a_failure_after_all_tasks_have_ended() -> None:
     error = ValueError("mine")
     server = testing.Server(faults=[FailSend(2, error)])
 

@@ -68,7 +68,7 @@ def closes(servers: list[testing.Server]) -> list[tuple[int | None, str] | None]
 
 
 @pytest.mark.parametrize("app", [websocket_app(echo), raw_echo], ids=["ours", "raw"])
-async def test_everybody_is_told(app: ASGIApp) -> None:
+async def test_every_websocket_is_closed(app: ASGIApp) -> None:
     drain = drain_of(app, code=1001, reason="bye")
     async with serving(drain, 3) as (tasks, servers):
         assert not drain.is_idle
@@ -79,7 +79,7 @@ async def test_everybody_is_told(app: ASGIApp) -> None:
         assert drain.is_idle
 
 
-async def test_nobody_is_there() -> None:
+async def test_no_server_is_there() -> None:
     async with anyio.create_task_group() as tasks:
         await drain_of(websocket_app(echo)).run(tasks)
         assert anyio.current_time() == about(0)
@@ -96,7 +96,7 @@ async def test_the_scope_of_the_server_is_not_changed() -> None:
     assert server.scope["extensions"] == before
 
 
-async def test_who_has_not_been_accepted_is_told_to_try_again() -> None:
+async def test_a_handshake_that_is_not_accepted_gets_503() -> None:
     async def undecided(ws: WebSocket) -> None:
         await anyio.sleep_forever()
 
@@ -106,7 +106,7 @@ async def test_who_has_not_been_accepted_is_told_to_try_again() -> None:
         assert denial(server)[0] == 503
 
 
-async def test_who_comes_too_late_is_told_to_try_again() -> None:
+async def test_a_handshake_during_the_drain_gets_503() -> None:
     drain = drain_of(websocket_app(echo))
     async with anyio.create_task_group() as tasks:
         await drain.run(tasks)
@@ -151,7 +151,7 @@ async def test_the_closes_are_spread(count: int, spread: float, last: float) -> 
     assert biggest == max(10, -(-count // max(1, int(spread * 10))))
 
 
-async def test_who_has_left_before_its_turn_is_not_closed() -> None:
+async def test_a_connection_that_ended_before_its_turn_is_not_closed() -> None:
     drain = drain_of(websocket_app(echo), spread=5)
     async with serving(drain, 20) as (tasks, servers):
         tasks.start_soon(drain.run, tasks)
@@ -230,7 +230,7 @@ async def test_handlers_that_take_too_long_are_cancelled(hurry: bool) -> None:
     assert unwound == [about(began + (0.5 if hurry else 1))]
 
 
-async def test_who_is_cancelled_before_its_turn_is_told_all_the_same() -> None:
+async def test_a_call_cancelled_before_its_turn_still_notifies() -> None:
     drain = drain_of(websocket_app(echo), timeout=10, spread=10)
     async with serving(drain, 50) as (tasks, servers):
         tasks.start_soon(later, 0.05, drain.hurry)

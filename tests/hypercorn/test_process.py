@@ -41,7 +41,7 @@ def test_nothing_is_wrong(worker: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said(settings: dict[str, Any], problem: str) -> None:
+def test_the_error_names_what_is_wrong(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(DeploymentError, match=problem):
         check(app, Config.from_mapping(settings))
 
@@ -118,7 +118,7 @@ def test_complaints_go_to_the_standard_error(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr() == ("", "the port is taken\n")
 
 
-def test_that_no_descriptor_is_left_is_said_seldom(
+def test_missing_descriptors_are_logged_rarely(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [100.0]

@@ -151,7 +151,7 @@ def test_one_that_has_ended_by_itself_is_replaced(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [1, -signal.SIGSEGV, -signal.SIGTERM, -63])
-def test_one_that_dies_is_replaced_after_a_pause(
+def test_a_worker_that_dies_is_replaced_after_a_pause(
     world: World, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends = [world.exits(1, 0), world.exits(2, 0)]

@@ -55,7 +55,7 @@ async def test_disconnect_is_the_default():
     assert (statistics.disconnected, statistics.dropped, statistics.queued) == (1, 0, 4)
 
 
-async def test_disconnect_with_another_code_tells_a_reader():
+async def test_disconnect_with_another_code_notifies_a_reader():
     room = Room("r")
     async with stalled(SMALL) as (ws, _, go_on):
         with room.joined(ws, code=4000):
@@ -268,7 +268,7 @@ async def test_missed():
             go_on.set()
 
 
-async def test_missed_wakes_who_waits():
+async def test_missed_wakes_the_waiting_task():
     room = Room("r")
     counts = []
 
@@ -390,7 +390,7 @@ async def test_a_replay_leaves_half_the_bytes_free(taken, replayed):
         go_on.set()
 
 
-async def test_who_may_not_send_may_not_join():
+async def test_a_connection_that_may_not_send_may_not_join():
     room = Room("r")
     async with opened() as (ws, _):
         await ws.close()

@@ -46,7 +46,7 @@ async def test_a_broken_connection_is_seen_to_leave():
         group.cancel_scope.cancel()
 
 
-async def test_who_came_and_went_unseen_is_not_shown():
+async def test_a_person_who_came_and_went_unseen_is_not_shown():
     room = Room("r")
     async with opened() as (one, _), opened() as (two, _):
         with room.joined(one) as stays, room.presence() as changes:
@@ -61,7 +61,7 @@ async def test_who_came_and_went_unseen_is_not_shown():
         assert stays is not last
 
 
-async def test_who_leaves_unseen_is_shown_as_left():
+async def test_a_person_who_leaves_unseen_is_shown_as_left():
     room = Room("r")
     async with opened() as (ws, _):
         with room.joined(ws) as member:
@@ -105,7 +105,7 @@ async def test_the_iteration_ends_with_the_block():
         await ended.wait()
 
 
-async def test_what_nobody_took_in_the_block_is_gone():
+async def test_messages_that_no_task_took_in_the_block_are_gone():
     room = Room("r")
     async with opened() as (ws, _):
         with ExitStack() as stack:

@@ -10,7 +10,7 @@ from wsnursery import LocalProtocolError, Room, WebSocketDisconnected
 from wsnursery.rooms import Rooms
 
 
-async def test_a_room_lives_while_somebody_is_in_it():
+async def test_a_room_exists_while_it_has_members():
     rooms = Rooms()
     async with opened() as (one, _), opened() as (two, _):
         assert rooms.get("r") is None

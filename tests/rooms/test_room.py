@@ -322,7 +322,7 @@ async def missed(member):
     return 0
 
 
-async def test_resume_tells_what_the_history_no_longer_has():
+async def test_resume_counts_what_the_history_no_longer_has():
     room = Room("r", history=2)
     for message in "abcde":
         room.publish(message)

@@ -35,7 +35,7 @@ async def missed(member):
 # in step with the engine
 
 
-async def test_the_first_snapshot_fills_the_history_of_those_who_wait():
+async def test_the_first_snapshot_fills_the_history_of_waiting_members():
     async with scripted() as (rooms, engine), opened() as (one, peer), opened() as (two, other):
         with rooms.joined("r", one, replay=2) as member:
             assert engine.taken() == [("enter", "r", None)]
@@ -92,7 +92,7 @@ async def test_a_fork_that_had_everything_is_not_noticed():
             assert rooms.statistics().gaps == 0
 
 
-async def test_a_fork_before_what_the_members_have_is_told():
+async def test_a_fork_before_the_members_position_is_counted():
     async with scripted() as (rooms, engine), opened() as (ws, peer), opened() as (late, other):
         with rooms.joined("r", ws) as member:
             engine.answer("e", 0)
@@ -162,7 +162,7 @@ async def test_what_concerns_a_room_that_was_left_is_ignored():
         assert rooms.statistics().rooms == 0
 
 
-async def test_a_connection_that_ends_while_it_waits_harms_nobody():
+async def test_a_connection_that_ends_while_it_waits_affects_no_other():
     async with scripted() as (rooms, engine), opened() as (two, other), opened() as (one, peer):
         with rooms.joined("r", one, replay=5), rooms.joined("r", two, replay=5):
             peer.close()
@@ -210,7 +210,7 @@ async def test_presence_is_the_engines_snapshot_and_its_changes():
         assert rooms.present("r") == ()
 
 
-async def test_who_is_taken_for_dead_by_mistake_says_that_he_is_here():
+async def test_a_worker_whose_lease_expired_announces_its_people_again():
     async with scripted() as (rooms, engine), opened() as (ws, _):
         with rooms.joined("r", ws, metadata="Ann"):
             engine.answer("e", 0)
@@ -230,7 +230,7 @@ def own(rooms):
     return room._own_ids.items()
 
 
-async def test_a_flap_that_nobody_has_read_is_not_shown():
+async def test_a_flap_that_was_not_read_is_not_shown():
     async with scripted() as (rooms, engine):
         with rooms.presence("r") as changes:
             engine.answer("e", 0, people={"b": "Bob"})
@@ -340,7 +340,7 @@ async def test_publish_confirmed():
         assert sorted(map(str, outcomes)) == ["e.1", "too late"]
 
 
-async def test_publish_confirmed_says_when_the_bounds_are_full():
+async def test_publish_confirmed_raises_when_the_limits_are_reached():
     rooms = SharedRooms(MemoryEngine(max_message=10))
     with pytest.raises(MessageTooBig, match=r"at most 10 bytes \(max_message\), got 11"):
         rooms.publish("r", "x" * 11)

@@ -34,7 +34,7 @@ def test_page_that_talks_and_closes(server: Running, chromium: Browser, page: st
 
 
 # contract: C1
-def test_page_that_is_told_why(server: Running, chromium: Browser, page: str) -> None:
+def test_page_gets_the_reason(server: Running, chromium: Browser, page: str) -> None:
     connection = server.new_id()
     with chromium.tab(page) as tab:
         dial(tab, server.url("/ours/dismiss", connection))

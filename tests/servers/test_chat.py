@@ -83,7 +83,7 @@ def test_a_tab_that_was_away_gets_what_it_missed(chat: Running, chromium: Browse
         ]
 
 
-def test_a_tab_that_stops_reading_holds_up_nobody(chat: Running, chromium: Browser) -> None:
+def test_a_tab_that_stops_reading_delays_no_other_client(chat: Running, chromium: Browser) -> None:
     page = f"http://127.0.0.1:{chat.port}/"
     with chromium.tab(f"{page}#Ann") as ann, chromium.tab(f"{page}#Bob") as bob:
         ann.wait_for("people.length == 2")

@@ -35,7 +35,7 @@ def test_client_that_talks_and_closes(server: Running, library: Library, name: s
 
 
 # contract: C1
-def test_client_that_is_told_why(server: Running, library: Library) -> None:
+def test_client_gets_the_reason(server: Running, library: Library) -> None:
     connection = server.new_id()
     assert library.listen(server.url("/ours/dismiss", connection)) == (4002, REASON)
     assert server.wait_for(connection, "ended")["error"] is None

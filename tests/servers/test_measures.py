@@ -226,7 +226,7 @@ def test_sigterm_cuts_the_line_of_a_bare_application() -> None:
 
 
 # contract: X5
-def test_sigterm_is_told_by_ours(row: Server) -> None:
+def test_sigterm_is_reported_on_wsnursery(row: Server) -> None:
     assert close_code_at_sigterm(row, "ours") == 1001
 
 

@@ -318,7 +318,7 @@ async def test_a_short_interruption_does_not_flap(redis):
             assert change.who.metadata == "new"
 
 
-async def test_who_left_while_redis_was_away_is_not_present_afterwards(redis):
+async def test_a_person_who_left_while_redis_was_away_is_not_present_afterwards(redis):
     async with Proxy(redis.port) as proxy, world() as here:
         watches = await here.worker(redis.tcp_url, lease=60)
         rooms = await here.worker(proxy.url, lease=60)

@@ -18,7 +18,7 @@ from tests.servers._serving import LATE, Crowd, Start, assert_ends, stop, worker
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_every_client_is_told(start: Start, how: signal.Signals) -> None:
+def test_every_client_gets_the_close(start: Start, how: signal.Signals) -> None:
     with start() as server, ExitStack() as stack:
         crowd = Crowd(server, stack)
         for path in ("/ours/echo", "/ours/idle", "/ours/push", "/raw/echo"):
@@ -36,7 +36,7 @@ def test_every_client_is_told(start: Start, how: signal.Signals) -> None:
         assert_ends(server, began, within=2)
 
 
-def test_nobody_new_is_let_in_while_it_drains(start: Start) -> None:
+def test_new_handshakes_are_refused_while_it_drains(start: Start) -> None:
     with start() as server, ExitStack() as stack:
         crowd = Crowd(server, stack)
         slow = crowd.join("/ours/slow_to_leave")

@@ -43,7 +43,7 @@ def test_page_that_talks_and_closes(server: TrioServer, chromium: Browser, page:
 
 
 # contract: D6
-def test_page_that_is_told_why(server: TrioServer, chromium: Browser, page: str) -> None:
+def test_page_gets_the_reason(server: TrioServer, chromium: Browser, page: str) -> None:
     connection = server.new_id()
     with chromium.tab(page) as tab:
         dial(tab, server.url("/close", connection))

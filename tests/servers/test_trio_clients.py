@@ -40,7 +40,7 @@ def test_client_that_talks_and_closes(server: TrioServer, library: Library) -> N
 
 
 # contract: D6
-def test_client_that_is_told_why(server: TrioServer, library: Library) -> None:
+def test_client_gets_the_reason(server: TrioServer, library: Library) -> None:
     connection = server.new_id()
     assert library.listen(server.url("/close", connection)) == (4002, REASON)
     server.wait_for(connection, "child ended")

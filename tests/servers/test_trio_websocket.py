@@ -270,7 +270,7 @@ def test_handler_that_fails(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its sockets
-def test_trio_websocket_dies_of_it():
+def test_trio_websocket_alone_ends():
     """What `test_handler_that_fails` is measured against."""
 
     async def fail(request: trio_websocket.WebSocketRequest) -> None:

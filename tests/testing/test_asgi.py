@@ -205,7 +205,7 @@ async def test_cancelled_there_the_disconnect_event_is_lost():
 @pytest.mark.parametrize(
     ("rules", "code"), [(testing.UVICORN, 4000), (testing.GRANIAN, 1005), (testing.SILENT, 4000)]
 )
-async def test_the_own_close(rules, code):
+async def test_your_own_close(rules, code):
     server = await accepted(rules)
     await server.send(CLOSE)
     assert (await server.receive())["code"] == code

@@ -40,7 +40,7 @@ def test_steps_are_counted(backend):
 
 
 @pytest.mark.parametrize("choice", [0, 1, 2])
-def test_trio_runs_first_what_it_is_told(choice):
+def test_trio_runs_the_chosen_task_first(choice):
     order = []
 
     async def child(name):

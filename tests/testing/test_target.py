@@ -55,7 +55,7 @@ def test_cancelled_natively_and_not_met():
     asyncio.run(main())
 
 
-def test_cancelled_by_somebody_else():
+def test_cancelled_by_other_code():
     async def main():
         async with Target(0).cancellable():
             current_task().cancel()

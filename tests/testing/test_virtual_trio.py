@@ -37,7 +37,7 @@ def test_nothing_that_could_happen():
     assert "main (test_virtual_trio.py:" in text
 
 
-def test_who_waits_for_all_tasks_to_wait_is_not_stuck():
+def test_a_task_in_wait_all_tasks_blocked_is_not_stuck():
     async def main():
         for _ in range(10):
             await trio.testing.wait_all_tasks_blocked()

@@ -94,7 +94,7 @@ def test_many_messages_are_a_few_higher_strokes() -> None:
     assert 6 < max(heights) <= 14
 
 
-def test_times_that_read_alike_are_told_by_their_distance() -> None:
+def test_equal_times_are_shown_by_their_distance() -> None:
     picture = draw(ev.opened(0), ev.accepted(2.001), ev.broken(2.0013), ev.closed(2.0013))
     assert texts(picture, "time") == ["2 s", "+300 \u00b5s", ""]
 
@@ -119,7 +119,7 @@ def test_the_27th_connection() -> None:
     assert lanes[-2:] == ["Z WebSocket /25", "27 WebSocket /26"]
 
 
-def test_what_is_missing_is_said() -> None:
+def test_the_error_names_what_is_missing() -> None:
     picture = draw(ev.opened(0), *(ev.accepted(time) for time in range(5)), keep=3)
     assert texts(picture, "key")[-1] == "3 older entries not kept"
 

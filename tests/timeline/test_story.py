@@ -115,7 +115,7 @@ def test_the_grace_period_counts_from_the_cancellation() -> None:
     assert found.lanes[1].spans[0].notified == At(1, 1)
 
 
-def test_a_cancellation_of_nobody_known() -> None:
+def test_a_cancellation_from_an_unknown_source() -> None:
     found = story_with(ev.opened(0), ev.cancelled(1, reason="outside"), ev.cancelled(1, 5))
     assert [moment.text for moment in found.moments] == [
         "cancelled the application: from outside",
@@ -123,7 +123,7 @@ def test_a_cancellation_of_nobody_known() -> None:
     ]
 
 
-def test_what_happens_often_is_told_once() -> None:
+def test_frequent_events_are_shown_once() -> None:
     found = story_with(
         ev.opened(0),
         ev.full(1),

@@ -268,7 +268,7 @@ async def test_drain_is_bounded():
     assert cleaned.is_set()
 
 
-async def test_drain_of_nobody():
+async def test_drain_without_connections():
     async with trio.open_nursery() as nursery:
         network = Network()
         scope = await start(network, TrioServer(echo, Options()), nursery)

@@ -154,7 +154,7 @@ async def test_close_without_a_code():
         assert (ws.close_code, ws.close_reason) == (1005, "")
 
 
-async def test_end_of_stream_is_an_orderly_1006():
+async def test_end_of_stream_is_a_clean_end_with_1006():
     async with client() as (ws, peer):
         await peer.send(TextMessage(data="good"))
         await peer.vanish()
@@ -183,14 +183,14 @@ async def test_cancelled_from_outside_closes_with_1001():
     assert trio.current_time() < 1
 
 
-async def test_messages_that_cross_the_own_close_are_dropped():
+async def test_messages_that_cross_your_own_close_are_dropped():
     async with client() as (ws, peer):
         await ws.close()
         await peer.send(*[TextMessage(data="late")] * 5, CloseConnection(code=1000))
     assert trio.current_time() < 1
 
 
-async def test_ping_that_crosses_the_own_close():
+async def test_ping_that_crosses_your_own_close():
     """The reader of trio-websocket dies of it; there, that cancels the application."""
     async with client() as (ws, peer):
         await ws.close(4002)
@@ -291,7 +291,7 @@ async def test_peer_that_breaks_the_protocol():
         assert ws.close_code == 1002
 
 
-async def test_send_after_the_peer_has_closed_hears_the_code():
+async def test_send_after_the_peer_has_closed_gets_the_code():
     """trio-websocket refuses the send before it tells its reader why."""
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
@@ -398,7 +398,7 @@ async def test_peer_that_does_not_read():
 
 
 # contract: C5
-async def test_close_that_nobody_takes():
+async def test_close_that_the_server_does_not_take():
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
     async with shielded_nursery() as nursery:
@@ -475,7 +475,7 @@ async def test_peer_that_talks_instead_of_answering():
         await peer.send(CloseConnection(code=1000))
 
 
-async def test_patience_rests_while_nobody_reads():
+async def test_the_ping_timeout_rests_while_no_task_reads():
     """The answer lies behind messages that the application has not taken."""
     options = Options(receive_buffer=1, ping_interval=10, ping_timeout=5)
     async with client(options) as (ws, peer):

@@ -107,7 +107,7 @@ async def test_rejected():
     assert dict(caught.value.headers)[b"retry-after"] == b"1"
 
 
-async def test_nobody_listens():
+async def test_no_server_listens():
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     await listeners[0].aclose()
@@ -206,7 +206,7 @@ async def test_tls_context_without_tls():
         connect("ws://example.org", ssl_context=ssl.create_default_context())
 
 
-async def test_misuse_is_told_at_the_call():
+async def test_misuse_is_refused_at_the_call():
     with pytest.raises(ValueError, match="is not a WebSocket URL"):
         connect("http://example.org")
     with pytest.raises(TypeError, match="a header must be a pair of bytes"):
