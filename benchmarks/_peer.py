@@ -30,7 +30,7 @@ class Peer:
         """Bytes that came while more was to be written."""
 
     def open(self, path: str) -> Steps:
-        """Connect, as soon as somebody listens, and shake hands."""
+        """Connect, as soon as the server listens, and do the handshake."""
         while True:
             try:
                 self._socket.connect(str(self._address))
@@ -62,7 +62,7 @@ class Peer:
         yield from self.read_ready(count)
 
     def read_ready(self, count: int) -> Steps:
-        """The same where they may be there: nobody wakes up for them again."""
+        """The same for bytes that may be there already: no event would come for them again."""
         while (count := count - self._arrived()) > 0:
             yield
         if count:

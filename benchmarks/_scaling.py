@@ -51,7 +51,7 @@ class Growth:
 
 
 def scaling(backend: str, step: Callable[[str], object]) -> Iterator[Growth]:
-    """Measure everything on one event loop; `step` is told what comes next."""
+    """Measure everything on one event loop; `step` is called with what comes next."""
     for app in ("raw", "floor", "wsnursery"):
         for what, path, script in (
             ("echoes, one on each connection", "/echo", _echoes),

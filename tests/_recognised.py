@@ -51,7 +51,7 @@ class ServerQueue:
         return await self._server.receive()
 
     def take(self) -> Any:
-        """The look into the queue finds nothing: then the receiver task must hear it."""
+        """The queue is empty when it is checked, so the receiver task must get the event."""
         return None
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ async def messages_lost() -> None:
     failure = OSError()
 
     async def body(ws: WebSocket, server: testing.Server) -> None:
-        ws.send_nowait("nobody will hear of it")
+        ws.send_nowait("no task is notified of its loss")
 
     raised, _ = await outcome(body, testing.FailSend(2, failure))
     assert isinstance(raised, WebSocketDisconnected)

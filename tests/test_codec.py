@@ -37,7 +37,7 @@ class Adapter:
 
 
 class Shouting:
-    """A codec that can be told from the standard one."""
+    """A codec that can be distinguished from the standard one."""
 
     def encode(self, obj: Any, /) -> bytes:
         return json.dumps(obj).upper().encode()

@@ -1,4 +1,4 @@
-"""The pictures of the documentation: up to date, self-contained, and told in words as well."""
+"""The pictures of the documentation: up to date, self-contained, and described in words."""
 
 import runpy
 from pathlib import Path

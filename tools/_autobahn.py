@@ -101,7 +101,7 @@ def free_port() -> int:
 
 
 async def until_it_answers(port: int) -> None:
-    """Wait until somebody listens on a port."""
+    """Wait until a server listens on a port."""
     with trio.fail_after(30):
         while True:
             try:

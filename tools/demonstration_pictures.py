@@ -27,7 +27,7 @@ DRAWN = """
     && document.querySelector("#picture img")?.src.endsWith(
         `?${document.querySelector("#picture").clientWidth}&${entries.childElementCount}`)
 """
-"""The story is told to its end, and drawn for the width that there is."""
+"""The story is complete, and drawn for the available width."""
 
 
 @contextmanager

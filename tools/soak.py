@@ -6,7 +6,7 @@
 
 Clients send numbered messages. The server writes each to a journal, then acknowledges it. The
 clients leave in many ways and come back; in the middle a second server takes over, on
-the same listening socket, and the first one is told to stop. At the end it fails if
+the same listening socket, and the first one is stopped. At the end it fails if
 
 - a message that was acknowledged is not in the journal,
 - a client was cut off without a close frame,
@@ -53,7 +53,7 @@ from wsproto.events import (
 from wsnursery import WebSocket, websocket_app
 
 JOURNAL = "SOAK_JOURNAL"
-"""The environment variable that tells the server where to write."""
+"""The environment variable with the path to which the server writes."""
 
 SETTINGS = """\
 websocket_ping_interval = {ping_interval}
@@ -267,7 +267,7 @@ class Conversation:
         self._messages: list[str] = []
 
     async def open(self) -> bool:
-        """Do the handshake; say whether it was accepted."""
+        """Do the handshake. Return whether it was accepted."""
         await self.raw(self._protocol.send(Request(host="localhost", target="/")))
         while True:
             if not await self._read(ACK_SECONDS):
@@ -289,7 +289,7 @@ class Conversation:
         return self._messages.pop(0)
 
     async def listen(self, seconds: float) -> None:
-        """Wait, and hear a close meanwhile."""
+        """Wait, and notice a close meanwhile."""
         until = trio.current_time() + seconds
         while (left := until - trio.current_time()) > 0:
             await self._hear(left)
@@ -307,12 +307,12 @@ class Conversation:
 
     async def raw(self, data: bytes) -> None:
         """Send bytes, whatever they are."""
-        # A server that has closed may still have said why: whoever reads next will see.
+        # A server that has closed may have given the reason, which the next read finds.
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(data)
 
     async def _hear(self, seconds: float) -> bool:
-        """Take in what comes within some seconds; say whether anything did."""
+        """Receive for some seconds. Return whether anything came."""
         if not await self._read(seconds):
             return False
         for event in self._protocol.events():
@@ -358,7 +358,7 @@ async def torn_frame(conversation: Conversation) -> None:
 
 
 async def garbage(conversation: Conversation) -> None:
-    """Send what is no frame."""
+    """Send bytes that are not a frame."""
     await conversation.raw(b"\xff\x00GET / HTTP/1.1\r\n\r\n")
 
 
@@ -440,9 +440,9 @@ def show(share: float, tally: Tally) -> None:
 
 
 async def settled(server: Server, empty: dict[str, int], patience: float) -> dict[str, int]:
-    """What the server still has of clients that have left, when it has let go of nothing for long.
+    """What the server still holds of clients that have left, once it has stopped freeing things.
 
-    A busy one has connections to accept whose clients have given up.
+    A busy server has connections to accept whose clients have already left.
     """
     last, since = dict[str, int](), trio.current_time()
     while True:
@@ -470,7 +470,7 @@ def problems(
     if tally.ends["CUT OFF"]:
         found.append(f"{tally.ends['CUT OFF']} clients were cut off without a close frame")
     if not tally.ends["closed by the server: 1012"]:
-        found.append("nobody was there to be told of the restart")
+        found.append("no client was connected at the restart")
     found += [f"{count} {name} are left" for name, count in left.items() if count > 0]
     growth = end["memory"] - middle["memory"]
     if growth > MEMORY_MARGIN:

@@ -3,7 +3,7 @@
     python -m tools.timeline_pictures          write them
 
 The runs are against the server in memory and on virtual time, so they are the same every time. So
-that two tasks never end in the same instant, whose order is nobody's promise, each takes a time of
+that two tasks never end in the same instant, whose order is not guaranteed, each takes a time of
 its own to clean up.
 """
 

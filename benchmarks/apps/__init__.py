@@ -36,6 +36,6 @@ def load(name: str) -> Any:
 
 
 def parse_push(message: str) -> tuple[int, str]:
-    """How often to send what, as ``/push`` is told."""
+    """How often to send what, from the query of ``/push``."""
     count, _, payload = message.partition(":")
     return int(count), payload

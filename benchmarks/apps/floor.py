@@ -1,6 +1,6 @@
 """What the contract costs at the least: the raw loop with the switches of tasks that it asks for.
 
-A task is always in `receive` (a disconnect must be heard), a reader in another one; on trio a third
+A task is always in `receive` (to get the disconnect), a reader in another one; on trio a third
 one is in `send` (a caller's cancellation must not reach it), on asyncio every send lets other tasks
 run. Nothing is checked, counted, bounded, timed or cleaned up: the difference between this and
 wsnursery is what can still be won, the difference between this and the raw loop is not.
@@ -57,7 +57,7 @@ class _Connection:
         await taken.wait()
 
     def post(self, event: Any) -> None:
-        """Send without waiting: the task of each member does, for one that is stuck stays alone."""
+        """Send without waiting. Each member has a task, so that a slow one delays no other."""
         self.outbox.append((event, self.new_wakeup()))
         self.sender.wake()
 

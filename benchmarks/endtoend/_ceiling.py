@@ -1,4 +1,4 @@
-"""What the load could do if the server took nothing: the proof that it is no bottleneck."""
+"""What the load could do if the server took nothing: the proof that it is not the bottleneck."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def compare(
         names: of applications; ``raw`` is always among them.
         chosen: the cases.
         effort: that each of them gets.
-        step: told what comes next.
+        step: called with what comes next.
     """
     fitting = [
         name for name in dict.fromkeys(("raw", *names)) if backend_of(server) in apps.BACKENDS[name]
@@ -151,7 +151,7 @@ def _connected(
             name: stack.enter_context(Load(processes[name].address, path, connections))
             for name in names
         }
-    for name in names:  # so that nobody tidies up while the next one is measured
+    for name in names:  # so that no clean-up runs while the next one is measured
         processes[name].wait_until_idle(before[name])
 
 

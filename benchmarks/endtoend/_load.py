@@ -142,7 +142,7 @@ class Load:
         self._connections.clear()
 
     def exchange(self, messages: int, text: str, in_flight: int, *, raw: bool = False) -> Run:
-        """Echoes, so many of them under way on each connection.
+        """Echoes, with several of them in flight on each connection.
 
         Args:
             messages: in all.

@@ -28,7 +28,7 @@ async def echo(ws: WebSocket) -> None:
 
 
 async def call(app: WebSocketApp, scope: dict[str, Any], *events: str) -> list[dict[str, Any]]:
-    """What an app sends on a scope that is no websocket."""
+    """What an app sends on a scope that is not a websocket."""
     sent: list[dict[str, Any]] = []
     waiting = list(events)
 

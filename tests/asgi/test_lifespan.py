@@ -1,4 +1,4 @@
-"""The lifespan of an application: entered at the start, left at the end, failures told."""
+"""The lifespan of an application: entered at the start, left at the end, failures reported."""
 
 import re
 from collections.abc import AsyncIterator

@@ -26,7 +26,7 @@ GONE = {"type": "websocket.disconnect", "code": 1001}
 class Script:
     """An ASGI server that delivers these events, one by one, and then nothing more.
 
-    What is behind ``connect`` comes a second after the handshake, when somebody reads.
+    What is behind ``connect`` comes a second after the handshake, when a task reads.
     """
 
     def __init__(self, *events: Any, late: Exception | None = None, **scope: Any) -> None:

@@ -190,7 +190,7 @@ def test_guest_mode_inside_asyncio(way: str) -> None:
 # contract: B2
 @WAYS
 def test_guest_mode_inside_another_loop(way: str) -> None:
-    """A host that is no event loop that anybody knows."""
+    """A host loop of an unknown kind."""
     trio = pytest.importorskip("trio")
     todo: queue.Queue[Callable[[], Any]] = queue.Queue()
     outcomes: list[Any] = []

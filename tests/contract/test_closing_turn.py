@@ -43,7 +43,7 @@ class Race:
 
     def check(self) -> None:
         for error in self.call_raised:
-            # `WebSocketDisconnected` tells a call that the peer was quicker (S7).
+            # `WebSocketDisconnected` means that the peer was quicker (S7).
             assert isinstance(error, anyio.ClosedResourceError | WebSocketDisconnected), error
         assert self.server.transcript.violations == []
         assert len(closes(self.server)) <= 1, closes(self.server)

@@ -206,7 +206,7 @@ async def test_a_task_notified_of_an_abnormal_end_has_the_grace_period() -> None
     assert ended.at == about(8)
 
 
-# D2: orderly, nothing unread, nobody ever read
+# D2: a clean end, nothing unread, and no task has ever read
 
 
 # contract: D2
@@ -304,7 +304,7 @@ async def test_messages_queued_for_a_peer_that_left_are_counted() -> None:
     assert str(ended.own.undelivered) in str(ended.own)
 
 
-# D3: orderly, with readers
+# D3: a clean end, with readers
 
 
 # contract: D3
@@ -379,7 +379,7 @@ async def test_readers_have_at_most_the_grace_period() -> None:
 
 # contract: D3
 async def test_a_reader_that_finished_counts() -> None:
-    """It read once and has returned: nobody else would ever read."""
+    """It read once and has returned: no other task would ever read."""
     server = testing.Server()
     log = Log()
 
@@ -460,7 +460,7 @@ async def test_no_grace_period() -> None:
 
 # contract: D3
 async def test_unread_messages_that_no_task_has_begun_to_read() -> None:
-    """Somebody may still come and read them, within the grace period."""
+    """A task may still read them, within the grace period."""
     server = testing.Server()
     log = Log()
 
@@ -1025,7 +1025,7 @@ async def facts(
 async def test_one_and_the_same_outcome(
     handler: Callable[[WebSocket], Awaitable[None]], moment: float
 ) -> None:
-    """Also when a raw send is under way, or begins, in the very moment in which the peer leaves."""
+    """Also when a raw send is in flight, or begins, at the moment at which the peer leaves."""
     silent, *others = [
         await facts(personality, handler, moment) for personality in testing.BASIC for _ in range(8)
     ]

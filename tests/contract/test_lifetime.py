@@ -305,7 +305,7 @@ async def test_no_buffered_message_is_left(no_gc: None, way: str) -> None:
 # contract: L2
 @pytest.mark.parametrize("way", ["normal end", "disconnect", "own close", "cancelled"])
 async def test_no_waiter_is_left(way: str) -> None:
-    """Tasks of the application at large that wait on this connection are let go."""
+    """Tasks of other connections that wait on this connection are woken."""
     server = testing.Server(faults=[testing.StallSend(2)])
     ends: dict[str, type[BaseException]] = {}
 
@@ -505,7 +505,8 @@ async def test_start_gives_the_value_and_the_block_waits() -> None:
 
 # contract: L5
 async def test_children_that_never_read_end_with_the_connection() -> None:
-    """A reader is still at work, but the body has finished: nobody waits for the sleeper."""
+    """A reader is still busy, but the body has finished: the block does not wait for the
+    sleeper."""
     server = testing.Server()
     log = Log()
 

@@ -1,4 +1,4 @@
-"""S8: a task that was told, and asks again and again, is named by one warning."""
+"""S8: a notified task that calls again and again is named by one warning."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -31,7 +31,7 @@ async def report_and_raise(ws: WebSocket) -> None:
             raise
 
 
-async def goodbye_in_finally(ws: WebSocket) -> None:
+async def last_message_in_finally(ws: WebSocket) -> None:
     await ws.accept()
     try:
         async for message in ws:
@@ -68,7 +68,7 @@ async def in_finally_of_a_child(ws: WebSocket) -> None:
 
 
 class Session:
-    """An object that says goodbye when it is left."""
+    """An object that sends a last message when it is exited."""
 
     def __init__(self, ws: WebSocket) -> None:
         self._ws = ws
@@ -104,7 +104,7 @@ async def in_a_group(ws: WebSocket) -> None:
 
 Handler = Callable[[WebSocket], Awaitable[None]]
 
-IN_THE_BODY = [report_and_raise, goodbye_in_finally, session_object, in_a_group]
+IN_THE_BODY = [report_and_raise, last_message_in_finally, session_object, in_a_group]
 HANDLERS = [*IN_THE_BODY, in_a_child, in_finally_of_a_child]
 
 GONE: dict[str, Callable[[testing.Peer], None]] = {

@@ -49,7 +49,7 @@ def boom(_event: object, /) -> None:
 
 
 CASES: dict[str, tuple[Callable[[WebSocket, testing.Server], Awaitable[None]], Any, Any]] = {
-    "an inbox that nobody reads": (never_reads, {}, {}),
+    "an inbox that no task reads": (never_reads, {}, {}),
     "an event of an unknown type": (unknown_event, {}, {}),
     "a denial that the server cannot send": (rejects, {"scope": {"extensions": {}}}, {}),
     "a hook that fails": (hook_fails, {}, {"hooks": [boom]}),
@@ -86,7 +86,7 @@ async def test_every_line_names_its_connection(case: str, caplog: pytest.LogCapt
                 async with ws:
                     await body(ws, server)
     records = [record for record in caplog.records if record.name.startswith("wsnursery")]
-    assert records, "nothing was logged: the case is no case"
+    assert records, "nothing was logged, so the case tests nothing"
     assert [(r.getMessage(), names(r, ws)) for r in records if names(r, ws)] == []
 
 

@@ -61,7 +61,7 @@ async def broken_once(body: Callable[[WebSocket], Awaitable[None]], grace: float
 
 # contract: X3, X5
 def test_the_group_fails_when_the_grace_period_is_over() -> None:
-    """The child is told, raises, and the cut falls before the group has heard of it."""
+    """The child is notified and raises, and the cancellation comes before the group knows that."""
 
     async def main(turns: int, cleanup: float | None, grace: float) -> None:
         async def body(ws: WebSocket) -> None:

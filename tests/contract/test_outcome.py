@@ -712,7 +712,7 @@ async def test_a_native_cancel_goes_on(
     body: Callable[[WebSocket], Awaitable[None]], personality: testing.Personality
 ) -> None:
     if body is stuck and personality in (testing.HYPERCORN_TRIO, testing.DAPHNE):
-        pytest.skip("a send there cannot be given up, or is never stuck")
+        pytest.skip("a send there cannot be abandoned, or is never stuck")
     server = testing.Server(personality=personality)
     before = asyncio.all_tasks()
     task = asyncio.create_task(native(server, body))

@@ -1,4 +1,4 @@
-"""D3: a task that was told of the end, and its siblings in groups of the handler's own."""
+"""D3: a notified task, and its siblings in groups that the handler has opened."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from tests.contract._bench import Log, block, on
 from wsnursery import WebSocket, WebSocketDisconnected, testing
 
 SOON = 0.05
-"""Seconds after the end of the task that was told, within which its siblings are cancelled."""
+"""Seconds after the end of the notified task within which its siblings are cancelled."""
 
 Tasks = Callable[[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]], Awaitable[object]]
 """Runs a reader and another task in a group of its own."""
@@ -167,7 +167,7 @@ async def test_a_sender_that_was_notified_after_an_abnormal_end(style: Tasks) ->
 
 # contract: D3
 async def test_the_bodys_own_task_keeps_its_group_for_the_grace_period() -> None:
-    """The body itself was told and has not finished: it may still need its other tasks."""
+    """The body itself is notified and has not finished: it may still need its other tasks."""
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -237,7 +237,7 @@ async def test_what_the_grace_period_cuts_short_is_logged_once(
 # contract: D3
 @on("asyncio")
 async def test_a_task_that_outlives_the_gather_of_its_reader() -> None:
-    """`create_task` without a group: the tasks of the body are cancelled all the same."""
+    """`create_task` without a group: the tasks of the body are cancelled, too."""
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:

@@ -125,7 +125,7 @@ def websocket_on(server: testing.Server, hooks: Sequence[Hook] = ()) -> WebSocke
 
 
 class Foreign:
-    """A server whose raw send waits for a future that somebody else cancels."""
+    """A server whose raw send waits for a future that other code cancels."""
 
     def __init__(self) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -116,7 +116,7 @@ async def test_an_oserror_means_gone(error: Exception, strict: bool) -> None:
 
 # contract: D9
 async def test_once_the_disconnect_is_known_it_is_only_noise() -> None:
-    """The drain after the end asks again: what that raises is nobody's news."""
+    """The drain after the end receives again: an exception of that call is ignored."""
     server = testing.Server(faults=[testing.FailReceive(3, KeyError("after the end"))])
 
     async def body(ws: WebSocket) -> None:

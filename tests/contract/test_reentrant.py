@@ -91,7 +91,8 @@ async def leads_back(again: str) -> None:
                 except Exception as exc:  # noqa: BLE001 - it is reported
                     problems.append(f"{waits} {by} {warm}: {exc!r}")
                     continue
-                # A message that nobody waits for goes out behind what was queued before it.
+                # A message without a waiting call is sent after the messages that were queued
+                # before it.
                 good = (["one", "audit of one", "two"], ["one", "two", "audit of one"])
                 if sent not in (good if by != "send" else good[:1]):
                     problems.append(f"{waits} {by} {warm}: {sent}")

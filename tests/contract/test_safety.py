@@ -478,7 +478,7 @@ GARBAGE: list[dict[str, Any]] = [
 # contract: D9
 @pytest.mark.parametrize("event", GARBAGE, ids=repr)
 async def test_an_event_that_cannot_be(event: dict[str, Any]) -> None:
-    """It is no KeyError and no hang: it is ignored, or it is the server's error."""
+    """It causes neither a KeyError nor a hang: it is ignored, or it is the server's error."""
     server = testing.Server(faults=[testing.Garbage(2, event)])
 
     async def body(ws: WebSocket) -> None:

@@ -1,4 +1,4 @@
-"""S: what reaches the server, in which order, and what the caller is told."""
+"""S: what reaches the server, in which order, and what the call returns or raises."""
 
 import math
 from collections.abc import Awaitable, Callable

@@ -30,7 +30,7 @@ from wsnursery import (
 )
 
 PATIENCE = 0.3
-"""Real seconds after which a call from another loop that was not refused is given up."""
+"""Real seconds after which a call from another loop that was not refused is abandoned."""
 
 
 def call_soon(callback: Callable[[], object]) -> None:

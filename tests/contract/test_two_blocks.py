@@ -57,7 +57,7 @@ async def test_a_second_block_after_the_first_is_refused_too() -> None:
 
 # contract: L6
 async def test_a_websocket_that_is_opened_and_never_entered_takes_nothing() -> None:
-    """Opening alone is no block: the one that is entered has the connection."""
+    """Opening alone does not make a block: the one that is entered has the connection."""
     server = testing.Server()
     open_websocket(server.scope, server.receive, server.send)
 

@@ -1,4 +1,4 @@
-"""What is told of what followed a press of a button."""
+"""The sentence about what followed a press of a button."""
 
 from typing import Any
 from xml.etree import ElementTree

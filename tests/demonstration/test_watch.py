@@ -1,4 +1,4 @@
-"""What a page is told of the connections, and what it may do to them."""
+"""What a page receives about the connections, and what it may do to them."""
 
 import json
 from contextlib import AsyncExitStack

@@ -78,7 +78,7 @@ def path_and_name(request: bytes) -> list[str]:
 
 def run_script(request: bytes, connection: socket.socket, desk: int) -> None:
     path, name = path_and_name(request)
-    report(desk, "c99").close()  # of a connection that was given up
+    report(desk, "c99").close()  # of an abandoned connection
     socket.create_connection((HOST, desk)).close()  # of no script at all
     early = request.endswith(b"early")
     report(desk, name, {"facts": {"path": path, "early": early}}).close()

@@ -95,7 +95,7 @@ async def test_cancelled_from_outside_while_it_waits_for_a_child() -> None:
 
 # contract: X5
 async def test_cancelled_from_outside_during_the_closing_handshake() -> None:
-    """The close that is under way goes out."""
+    """The close in flight is sent."""
     server = testing.Server(answers_close=False)
     with anyio.CancelScope() as scope:
         await block(server, WebSocket.accept, (1, scope.cancel), close_timeout=3)
@@ -336,7 +336,7 @@ async def test_cancelled_natively_in_the_body() -> None:
 # contract: X5
 @asyncio_only
 async def test_cancelled_natively_during_the_closing_handshake() -> None:
-    """Once: the close that is under way goes out."""
+    """Once: the close in flight is sent."""
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(2, go_on)])
 

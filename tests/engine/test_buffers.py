@@ -21,7 +21,7 @@ ERROR = ValueError("the server's own")
 
 
 class Sleeping:
-    """Somebody who waits for a delivery."""
+    """A call that waits for a delivery."""
 
     is_asleep = True
 

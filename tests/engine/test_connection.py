@@ -352,7 +352,7 @@ async def test_your_own_close_wakes_the_reader_and_drops_unread_messages() -> No
 
 # contract: R2, S9
 async def test_your_own_close_makes_room_for_what_is_behind() -> None:
-    """The disconnect is heard although the server takes nothing."""
+    """The disconnect is received although the server takes nothing."""
     server = testing.Server(receive_queue=100, faults=[StallSend(2)])
 
     async def body(ws: WebSocket) -> None:
@@ -372,7 +372,7 @@ async def test_your_own_close_makes_room_for_what_is_behind() -> None:
 
 # contract: R1, D1
 async def test_a_receive_that_was_cancelled_is_not_counted_against_the_next() -> None:
-    """The next is told of the end, so its task may unwind."""
+    """The next call is notified of the end, so its task may unwind."""
     server = testing.Server(faults=[testing.FailReceive(2, OSError())])
     receive = server.receive
 
@@ -737,7 +737,7 @@ async def test_a_peer_that_does_not_answer_the_close() -> None:
 
 # contract: C4, C5
 async def test_the_time_for_the_answer_begins_with_the_close() -> None:
-    """Who leaves later need not wait for longer, whatever else the timer has to look at."""
+    """A block that is left later does not wait longer, whatever else the timer checks."""
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:
@@ -920,7 +920,7 @@ async def test_the_peer_leaves_before_accept_is_done(moment: str) -> None:
 # contract: D7, D2
 @asyncio_only
 async def test_an_accept_that_waits_is_cancelled_natively_in_the_tick_of_the_end() -> None:
-    """So it has told nobody, and what it does then gets no grace."""
+    """So it has notified no task, and its task has no grace period."""
     server, log = testing.Server(), Log()
     server.receive = anyio.sleep_forever  # type: ignore[assignment]
     tasks: list[asyncio.Task[object] | None] = []

@@ -1,4 +1,4 @@
-"""The receiver: what it hears, how much it holds, and when it stops."""
+"""The receiver: what it receives, how much it holds, and when it stops."""
 
 import logging
 import sys
@@ -190,7 +190,7 @@ async def test_a_raw_send_that_waits_until_all_is_delivered_comes_back() -> None
 
     async def waiting(event: Mapping[str, Any]) -> None:
         if event["type"] == "websocket.send":
-            while server.peer.unread:  # noqa: ASYNC110 - of somebody else's doing
+            while server.peer.unread:  # noqa: ASYNC110 - another task changes it
                 await anyio.sleep(0.01)
         await send(event)
 
@@ -305,7 +305,7 @@ async def test_the_answer_to_your_own_close_is_waited_for_and_no_longer() -> Non
 
 # contract: S7, D3
 async def test_nothing_is_begun_when_the_disconnect_is_there() -> None:
-    """A raw send under way may finish, but the next message stays."""
+    """A raw send in flight may finish, but the next message stays."""
     server, begun = testing.Server(), list[str]()
     raw_send, go_on = server.send, anyio.Event()
 
@@ -313,7 +313,7 @@ async def test_nothing_is_begun_when_the_disconnect_is_there() -> None:
         if event["type"] == "websocket.send":
             begun.append(event["text"])
             await go_on.wait()
-            for _ in range(2):  # by now the receiver has heard of it
+            for _ in range(2):  # by now the receiver has got the event
                 await anyio.lowlevel.checkpoint()
         await raw_send(event)
 
@@ -407,7 +407,7 @@ async def test_what_a_raw_send_raises_just_before_the_disconnect_is_the_cause() 
         with pytest.raises(WebSocketDisconnected) as caught:
             await ws.send("x")
         assert caught.value.__cause__ is error
-        assert await ws.receive() == "0"  # it is an orderly end all the same
+        assert await ws.receive() == "0"  # it is still a clean end
         await ws.receive()
 
     ended = await block(server, body)
@@ -558,7 +558,7 @@ async def test_a_server_that_must_not_be_drained() -> None:
 
 # contract: C4
 async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> None:
-    """The close is not waited to be answered; what the server has is taken all the same."""
+    """The answer to the close is not awaited, but the server's events are still taken."""
     server = testing.Server(answers_close=False, receive_queue=100)
     with anyio.CancelScope() as scope:
         async with opened(server, receive_buffer=2) as ws:

@@ -1,4 +1,4 @@
-"""What hooks are told: which events, in which order, with what in them; and hooks that fail."""
+"""The events of hooks: which, in which order, with which content; and hooks that fail."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from wsnursery.testing import FailSend, StallSend
 
 
 class Story:
-    """A hook that writes down what it is told, a line an event."""
+    """A hook that writes one line per event."""
 
     def __init__(self) -> None:
         self.events: list[hooks.Event] = []

@@ -332,7 +332,7 @@ def test_no_error_is_lost_reordered_or_doubled(
 
 
 def test_every_row_of_the_docstring_is_there() -> None:
-    """A table that nobody can read is worth nothing: it stays a table."""
+    """The decision table must stay readable as a table."""
     from wsnursery._engine import outcome as _outcome
 
     assert len(re.findall(r"^=+  =+$", _outcome.__doc__ or "", re.MULTILINE)) == 3

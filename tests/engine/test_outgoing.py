@@ -100,7 +100,7 @@ async def test_a_refused_message_without_a_waiting_call_leaves_through_the_block
 
 
 async def test_a_refused_accept_is_its_callers_and_closes() -> None:
-    """A server dies of a handshake that is left half-answered."""
+    """A server crashes if a handshake stays half-answered."""
     error = ValueError("mine")
     server = testing.Server(faults=[FailSend(1, error)])
 
@@ -259,7 +259,7 @@ async def test_every_raw_send_has_its_own_time() -> None:
 # contract: S10
 @pytest.mark.parametrize("others", [1, 2])
 async def test_a_late_one_after_others_that_were_not(others: int) -> None:
-    """One alarm serves all raw sends: it counts from the one that is under way."""
+    """One alarm serves all raw sends: it counts from the one in flight."""
     server = testing.Server(faults=[StallSend(2 + others)])
     send, delays = server.send, [0.0, *[2.0] * others]
 
@@ -395,7 +395,7 @@ async def test_a_raw_send_that_comes_back_in_time(caplog: pytest.LogCaptureFixtu
 async def test_the_outcome_of_a_raw_send_after_the_end_is_ignored(
     outcome: str, strict: bool
 ) -> None:
-    """The end has been told already; it is not told twice."""
+    """The end has already been reported, and is not reported twice."""
     go_on = anyio.Event()
     stall = StallSend(2, go_on, shielded=True)
     faults = [stall] if outcome == "taken" else [stall, FailSend(2, ValueError("late"))]
@@ -410,7 +410,7 @@ async def test_the_outcome_of_a_raw_send_after_the_end_is_ignored(
 # contract: C1, R7
 @pytest.mark.parametrize("checkpoints", range(7))
 async def test_a_close_that_the_disconnect_has_overtaken_is_not_sent(checkpoints: int) -> None:
-    """The receiver hears it while it makes way for the close."""
+    """The receiver gets it while it is cancelled for the close."""
     server = testing.Server(personality=testing.GRANIAN, faults=[testing.Delay(checkpoints)])
 
     async def body(ws: WebSocket) -> None:
@@ -474,7 +474,7 @@ async def test_a_receive_that_blocks_the_close_is_cancelled_first(
 
 # contract: R7
 async def test_a_receive_that_cannot_be_cancelled_is_waited_for_a_little() -> None:
-    """It takes some checkpoints to let go; the close goes out all the same."""
+    """The receive takes some checkpoints to end; the close is still sent."""
     server = testing.Server(personality=testing.GRANIAN)
     receive = server.receive
 
@@ -571,7 +571,7 @@ async def test_a_message_that_is_refused_behind_others() -> None:
 
 # contract: C1
 async def test_a_close_that_the_disconnect_overtakes_is_not_sent() -> None:
-    """On granian a close has to wait for the receiver, which may just be hearing of the end."""
+    """On granian a close has to wait for the receiver, which may be getting the disconnect."""
     for _ in range(30):
         server = testing.Server(personality=testing.GRANIAN)
 

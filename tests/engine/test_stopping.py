@@ -1,4 +1,4 @@
-"""Who is cancelled when: the whole decision table, and whose call it is."""
+"""Which tasks are cancelled when: the whole decision table."""
 
 import contextvars
 import itertools
@@ -60,7 +60,7 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
         case = dict(zip(names, facts, strict=True))
         before = who_must_stop(**case)
         for name, value in steps:
-            if name != "unread" or case["ever_read"]:  # what is unread goes when somebody reads
+            if name != "unread" or case["ever_read"]:  # a task that reads takes the unread messages
                 assert who_must_stop(**{**case, name: value}) >= before, (case, name)
 
 

@@ -1,4 +1,4 @@
-"""Body and children: who is told, who is cancelled, and what their failures become."""
+"""Body and children: which are notified, which are cancelled, and what their failures become."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -117,7 +117,7 @@ async def test_a_reader_in_another_group_of_the_body_is_the_body() -> None:
 # contract: D3
 @pytest.mark.parametrize("broken", [False, True])
 async def test_a_reader_of_another_connection_keeps_no_task_alive(broken: bool) -> None:
-    """It is never cancelled by this connection, and it may read on after an orderly end."""
+    """This connection never cancels it, and it may continue to read after a clean end."""
     server = testing.Server()
     got: list[str | bytes] = []
     websockets: list[WebSocket] = []
@@ -174,7 +174,7 @@ async def test_a_first_read_after_the_end_keeps_the_rest_of_the_grace() -> None:
 
 # contract: D3
 async def test_a_task_notified_before_its_first_read_keeps_no_task_alive() -> None:
-    """Everybody who reads knows of the end: the others are cancelled, whatever is unread."""
+    """All readers are notified of the end: the others are cancelled, whatever is unread."""
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:

@@ -73,7 +73,7 @@ def _judge_outcome(run: Run) -> Iterator[str]:
             continue
         if isinstance(leaf, asyncio.CancelledError):
             if not (run.native or run.interrupted or _is_of_server(run, leaf)):
-                yield f"a cancellation left the block, and nobody had asked for it: {error!r}"
+                yield f"a cancellation left the block, and no code had requested it: {error!r}"
         elif isinstance(leaf, WebSocketDisconnected):
             yield f"the disconnect left the block in a group: {error!r}"
         elif isinstance(leaf, RuntimeError) and "is shutting down" in str(leaf):

@@ -35,7 +35,7 @@ class Run:
     ws: WebSocket = field(init=False)
     sent: int = 0
     cancelled: bool = False
-    """Somebody outside has cancelled the handler."""
+    """Code outside of the block has cancelled the handler."""
     native: int = 0
     """How often its task was cancelled natively."""
     interrupted: bool = False
@@ -52,7 +52,7 @@ class Run:
 
 
 class ForeignCancellation(testing.Fault):
-    """A raw send ends with a cancellation that nobody here has asked for."""
+    """A raw send ends with a cancellation that no code here has requested."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -135,7 +135,7 @@ async def _do(run: Run, name: str, *rest: Any) -> None:  # noqa: C901 - one bran
     elif name == "cancel":
         ws.cancel_scope.cancel()
     elif name == "leave":
-        raise anyio.EndOfStream  # an error of somebody else's, for instance
+        raise anyio.EndOfStream  # an error of another library, for instance
     elif name == "child":
         ws.start_soon(_do_all, run, rest[0])
     else:
@@ -206,7 +206,7 @@ async def _interfere(run: Run, moment: float, turns: int, what: str) -> None:
         await _interfere_now(run, what)
     except Exception as exc:  # noqa: BLE001 - it is judged
         run.strange.append(exc)
-    except asyncio.CancelledError as exc:  # noqa: ASYNC103 - the server's is no cancellation of ours
+    except asyncio.CancelledError as exc:  # noqa: ASYNC103 - the cancellation is the server's
         # It must not reach the group: anyio takes a task that ends with a cancellation for one
         # whose group is to be cancelled, and the handler is in that group.
         if exc.args != (_FOREIGN,):
@@ -283,7 +283,7 @@ async def run_main(run: Run, left: list[str]) -> None:
             handlers.start_soon(_handle, run)
         run.server.app_ended()
         with anyio.move_on_after(60):
-            while run.waiting:  # noqa: ASYNC110 - it is no event of the program
+            while run.waiting:  # noqa: ASYNC110 - there is no event for it
                 await anyio.sleep(0.5)
         if run.waiting:
             left.append(f"{run.waiting} calls of other tasks wait for ever")
@@ -293,7 +293,7 @@ async def run_main(run: Run, left: list[str]) -> None:
     tasks = [str(task.name) for task in anyio.get_running_tasks() if task.id not in before]
     # What `gather` leaves behind when one of its tasks fails is the program's own.
     gathers = "gather" in repr(run.program.body)
-    # A second native cancellation ends the wait for a send that the server cannot give up (X5).
+    # A second native cancellation ends the wait for a send that the server cannot abandon (X5).
     stuck = run.native > 1 and any(kind == "stall shielded" for kind, _ in run.program.faults)
     for name in tasks:
         is_own = gathers and name.startswith(("Task-", "None"))

@@ -157,7 +157,7 @@ def judge_exception(run: Run, session: Session, *, children: bool, peer_may_be_f
         assert fault == "garbage"
     elif error is not None:
         assert isinstance(error, WebSocketDisconnected), repr(error)
-        assert gone, "disconnected, although nobody was"
+        assert gone, "disconnected, although no connection had ended"
         if fault in {"oserror", "gone"} and plan.action is None:
             assert error.__cause__ is run.injected
     if session.cancelled:
@@ -288,7 +288,7 @@ async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
 
 
 async def push(run: Run, personality: Personality = SILENT) -> None:
-    """A child pushes and nobody reads; the block ends with the child."""
+    """A child pushes and no task reads; the block ends with the child."""
 
     async def tick(ws: WebSocket, session: Session) -> None:
         for number in range(3):
@@ -301,7 +301,7 @@ async def push(run: Run, personality: Personality = SILENT) -> None:
         ws.start_soon(tick, ws, session)
 
     async def talk(peer: Peer) -> None:
-        await peer.send("nobody reads this")
+        await peer.send("no task reads this")
         got = [str(message) async for message in peer]
         assert is_prefix(got, ["0", "1", "2"])
 

@@ -93,7 +93,7 @@ async def test_accept_raises_in_the_server(error):
         assert caught.value.__cause__ is error
     else:
         assert caught.value is error
-        # Hypercorn's trio worker dies of a handshake that is left half-answered.
+        # Hypercorn's trio worker crashes if a handshake stays half-answered.
         assert "app deny 403" in server.transcript.lines
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_is_wrong(tmp_path: Path, text: str | None, problem: str) ->
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The settings for a certificate of a CA that nobody knows."""
+    """The settings for a certificate of an unknown CA."""
     directory = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")

@@ -1,4 +1,4 @@
-"""Ending all WebSockets of an application: who is told what, when, and what is waited for."""
+"""Ending all WebSockets of an application: which close each gets, when, and what is awaited."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager

@@ -65,7 +65,7 @@ class Client:
                 return whole if isinstance(whole, str) else bytes(whole)
 
     async def close(self) -> int:
-        """Say goodbye, and return the code of the server's close."""
+        """Send a close frame, and return the code of the server's close."""
         await self._send(wsproto.events.CloseConnection(1000))
         return await self.closed()
 

@@ -19,7 +19,7 @@ Serve = Callable[[Any], Awaitable[None]]
 
 
 class Told(list[object]):
-    """What was told of peers that have gone."""
+    """The reports about peers that have gone."""
 
     def __call__(self, server: object) -> None:
         self.append(server)

@@ -15,7 +15,7 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 class App:
-    """Accepts after some seconds; receives when it is told to."""
+    """Accepts after some seconds; receives when the test asks for it."""
 
     def __init__(self, *, accepts_after: float = 0, reads: bool = True) -> None:
         self.events: list[Any] = []

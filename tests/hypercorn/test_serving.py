@@ -33,7 +33,7 @@ POLICY = DrainPolicy(timeout=10, spread=0, code=1012, reason="")
 
 @pytest.fixture
 def sockets() -> Iterator[Sockets]:
-    """A listening socket that nobody connects to."""
+    """A listening socket to which no client connects."""
     bound = bind(Config.from_mapping(bind="127.0.0.1:0"))
     yield bound
     assert all(sock.fileno() == -1 for sock in bound.insecure_sockets)
@@ -47,7 +47,7 @@ async def echo(ws: WebSocket) -> None:
 
 
 class Hypercorn:
-    """In the place of Hypercorn: it starts up, lets the test in, and stops when it is told."""
+    """In place of Hypercorn: it starts up, lets the test run, and stops when it is triggered."""
 
     def __init__(self) -> None:
         self.app: Any

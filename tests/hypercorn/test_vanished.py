@@ -1,4 +1,4 @@
-"""The kernel gives a vanished peer up with an error that is no `ConnectionError`."""
+"""The kernel drops a vanished peer with an error that is not a `ConnectionError`."""
 
 import asyncio
 import errno

@@ -138,7 +138,7 @@ def test_a_signal_is_passed_on(world: World, number: signal.Signals) -> None:
 def test_a_second_signal_is_passed_on_too(world: World) -> None:
     twice = [sends(signal.SIGTERM)] * 2
     world.steps = [*twice, world.exits(0, 0), world.exits(1, -signal.SIGTERM)]
-    assert run() == 0  # one of them had not got as far as to hear it
+    assert run() == 0  # one of them could not receive it yet
     assert world.signals() == [["start", "terminate", "terminate"]] * 2
     assert world.timer.done == ["start", "cancel"]
 

@@ -13,7 +13,7 @@ from wsnursery import Options, WebSocket, open_websocket, testing
 async def opened(
     options: Options = Options(), *, send_queue: int = 100_000, **server: Any
 ) -> AsyncIterator[tuple[WebSocket, testing.Peer]]:
-    """An accepted connection, whose server takes all that it is given unless told otherwise."""
+    """An accepted connection, whose server takes all messages by default."""
     memory = testing.Server(send_queue=send_queue, **server)
     async with open_websocket(memory.scope, memory.receive, memory.send, options=options) as ws:
         await ws.accept()

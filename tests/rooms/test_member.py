@@ -77,7 +77,7 @@ async def test_disconnect_of_the_publisher_itself():
             with room.joined(ws), room.joined(other):
                 publish(room, *"abcde")
                 go_on.set()
-                # The others get everything all the same.
+                # The others still get everything.
                 assert await received(peer) == [*"abcde"]
                 pytest.fail("the publisher is cancelled at its next checkpoint")
 
@@ -440,7 +440,7 @@ async def test_a_member_does_not_keep_its_connection_alive():
         gc.collect()
         assert gone() is None
         assert change.who is members[0]
-        # A room that was never left meets a connection that is no more.
+        # A member that never left its room has a connection that no longer exists.
         publication = Publication(object(), Position("e", 1), "a", 1, None)
         assert not members[0].give(publication, at_once=True)
         assert members[0].replay([publication]) == 0

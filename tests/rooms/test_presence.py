@@ -1,4 +1,4 @@
-"""Who comes and goes."""
+"""Presence: the people who join and leave."""
 
 from contextlib import ExitStack
 

@@ -366,7 +366,7 @@ async def test_stamp():
             with room.joined(two, replay=1):
                 assert await received(peer) == ["1 a", "2 b"]
                 assert await received(other_peer) == ["2 b"]
-    assert stamped == [at(room, 1), at(room, 2)]  # once per message, whoever gets it
+    assert stamped == [at(room, 1), at(room, 2)]  # once per message, however many members get it
 
 
 def test_a_stamp_that_fails_changes_nothing():

@@ -25,7 +25,7 @@ async def test_a_stalled_a_dead_and_a_slow_member_among_many(members):
     everything = [str(number) for number in range(MESSAGES)]
     got: dict[object, list[object]] = {}
     ends = {}
-    everybody_in = anyio.Event()
+    all_joined = anyio.Event()
     all_published = anyio.Event()
 
     async def member(name, send_queue=MESSAGES):
@@ -36,7 +36,7 @@ async def test_a_stalled_a_dead_and_a_slow_member_among_many(members):
                     group.start_soon(read, name, peer)
                     with room.joined(ws, metadata=name):
                         if room.size == members:
-                            everybody_in.set()
+                            all_joined.set()
                         await all_published.wait()
                         await ws.flush()
                     group.cancel_scope.cancel()
@@ -57,7 +57,7 @@ async def test_a_stalled_a_dead_and_a_slow_member_among_many(members):
             group.start_soon(member, number)
         for name in ("stalled", "dead", "slow"):
             group.start_soon(member, name, 4)
-        await everybody_in.wait()
+        await all_joined.wait()
         started = anyio.current_time()
         for message in everything:
             assert room.publish(message) >= members - 3

@@ -101,7 +101,7 @@ async def test_a_fork_before_the_members_position_is_counted():
             engine.answer("f", 4, "x", ends={"e": 3})  # d and e are gone
             assert await received(peer) == [*"abcdex"]
             assert await missed(member) == 1
-            # ... and a client of the old epoch is told what it cannot know.
+            # ... and a client of the old epoch is notified of the gap.
             with rooms.joined("r", late, after=Position("e", 5)) as seen_too_much:
                 assert await received(other) == ["x"]
                 assert await missed(seen_too_much) == 1
@@ -254,7 +254,7 @@ async def test_a_room_that_was_left_is_followed_for_a_while():
             engine.answer("e", 0)
         engine.taken()
         await anyio.sleep(4)
-        with rooms.joined("r", ws):  # in step: there is no need to ask
+        with rooms.joined("r", ws):  # synchronized, so no snapshot is requested
             assert [call[0] for call in engine.taken()] == ["announce"]
             await anyio.sleep(3)
             assert engine.taken() == [("leave", "s")]
@@ -534,7 +534,7 @@ async def test_the_hold_gives_up_what_is_held_for_too_long():
         hold.settle(second, Position("e", 1))
         assert outcomes[1] == Position("e", 1)
         assert hold.put(Outgoing("r", "c"))
-        await anyio.sleep(31)  # it is given up before it is taken
+        await anyio.sleep(31)  # it is dropped before it is taken
         assert hold.take() is None
         group.cancel_scope.cancel()
     with suppress(TimeoutError):

@@ -157,7 +157,7 @@ def running(
         arguments: more command line options.
         app: the application to serve.
         expect_clean_stop: whether every process of it must end in time after SIGTERM.
-        trust: whom to trust, if it serves TLS.
+        trust: the certificates to trust, if it serves TLS.
     """
     with (
         tempfile.TemporaryDirectory() as directory,

@@ -1,4 +1,4 @@
-"""One small client on every library: the same conversation, and the same goodbye."""
+"""One small client on every library: the same conversation, and the same ways to leave."""
 
 import asyncio
 import importlib.util
@@ -22,7 +22,7 @@ REASON = "ciào \N{WAVING HAND SIGN}"
 MESSAGES = ("text", REASON, b"bytes", "", b"", MEGABYTE)
 SECONDS = 10
 
-Told = tuple[int | None, str | None]
+SeenClose = tuple[int | None, str | None]
 """Code and reason of a close."""
 
 
@@ -43,7 +43,7 @@ class Client(Protocol):
     async def close(self, code: int, reason: str) -> None: ...
 
     @abstractmethod
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         """Wait until the server closes."""
 
 
@@ -55,14 +55,14 @@ class Library:
     """What a test does with a library.
 
     Attributes:
-        talk: has a conversation with an echo and closes it with 4001; tells whether it was
+        talk: has a conversation with an echo and closes it with 4001; returns whether it was
             compressed.
-        listen: sends one message and gives the close that it is told.
+        listen: sends one message and returns the close that it gets.
         needs: the module that must be installed.
     """
 
     talk: Callable[[str], bool]
-    listen: Callable[[str], Told]
+    listen: Callable[[str], SeenClose]
     needs: str | None = None
 
     def require(self) -> None:
@@ -81,10 +81,10 @@ async def talk(connect: Connect, url: str) -> bool:
         return client.compressed
 
 
-async def listen(connect: Connect, url: str) -> Told:
+async def listen(connect: Connect, url: str) -> SeenClose:
     async with connect(url) as client:
         await client.send(REASON)
-        return await client.told()
+        return await client.seen_close()
 
 
 def on_asyncio(connect: Connect, needs: str) -> Library:
@@ -127,7 +127,7 @@ class ByAiohttp:
         await self._connection.close(code=code, message=reason.encode())
         assert self._connection.close_code == code
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         import aiohttp
 
         message = await self._connection.receive()
@@ -165,7 +165,7 @@ class ByWebsockets:
         await close(code, reason)
         assert (self._connection.close_code, self._connection.close_reason) == (code, reason)
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         from websockets.exceptions import ConnectionClosed
 
         with pytest.raises(ConnectionClosed):
@@ -207,7 +207,7 @@ class ByWebsocketsSync:
         self._connection.close(code, reason)
         assert (self._connection.close_code, self._connection.close_reason) == (code, reason)
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         from websockets.exceptions import ConnectionClosed
 
         with pytest.raises(ConnectionClosed):
@@ -242,12 +242,12 @@ class ByTrioWebsocket:
         closed = self._connection.closed
         assert (closed.code, closed.reason) == (code, reason)
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         import trio_websocket
 
         with pytest.raises(trio_websocket.ConnectionClosed) as caught:
             await self._connection.get_message()
-        await self._connection._stream.aclose()  # it leaves that to nobody when the server closes
+        await self._connection._stream.aclose()  # it does not do so itself when the server closes
         assert caught.value.reason is not None
         return caught.value.reason.code, caught.value.reason.reason
 
@@ -276,7 +276,7 @@ class ByWsnursery:
     async def close(self, code: int, reason: str) -> None:
         await self._connection.close(code, reason)
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         assert [message async for message in self._connection] == []
         return self._connection.close_code, self._connection.close_reason
 
@@ -306,7 +306,7 @@ class ByHttpxWs:
     async def close(self, code: int, reason: str) -> None:
         await self._connection.close(code, reason)
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         import httpx_ws
 
         with pytest.raises(httpx_ws.WebSocketDisconnect) as caught:
@@ -345,7 +345,7 @@ class ByWebsocketClient:
     async def close(self, code: int, reason: str) -> None:
         self._connection.close(code, reason.encode())
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         import websocket
 
         opcode, data = self._connection.recv_data()
@@ -391,7 +391,7 @@ class ByPicows:
         self._transport.send_close(code, reason.encode())
         await self._transport.wait_disconnected()
 
-    async def told(self) -> Told:
+    async def seen_close(self) -> SeenClose:
         kind, payload = await self._frames.get()
         assert kind == self._types.CLOSE
         code = int.from_bytes(payload[:2])
@@ -485,7 +485,7 @@ def talk_by_node(url: str) -> bool:
     return compressed
 
 
-def listen_by_node(url: str) -> Told:
+def listen_by_node(url: str) -> SeenClose:
     result = run_node(url, "listen")
     return result["code"], result["reason"]
 

@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server process on a unix socket and a loopback port, without persistence unless told."""
+    """A server process on a unix socket and a loopback port, without persistence by default."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         assert REDIS is not None, WHY_NOT

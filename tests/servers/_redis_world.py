@@ -25,13 +25,13 @@ def stamp(message, position):
 
 
 class Member:
-    """A member, what it was sent and how much it was told that it missed."""
+    """A member, with its messages and the reported number of missed ones."""
 
     def __init__(self, member, peer):
         self.member = member
         self._peer = peer
         self._got: list[str] = []
-        self.told = 0
+        self.reported = 0
 
     @property
     def got(self):
@@ -48,7 +48,7 @@ class Member:
 
     async def count(self):
         while True:
-            self.told += await self.member.missed()
+            self.reported += await self.member.missed()
 
 
 class World:
@@ -122,7 +122,7 @@ class World:
         await self.workers[0].publish_confirmed(ROOM, last)
         self.sent.append(last)
         await self.until(lambda: all(last in member.texts[-1:] for member in self.members))
-        await anyio.sleep(0.01)  # what was missed is told by now
+        await anyio.sleep(0.01)  # by now the missed messages are reported
 
     # ------------------------------------------------------------------------- the account
 
@@ -155,18 +155,18 @@ class World:
         for member in self.members:
             assert len(set(member.texts)) == len(member.texts), "a message came twice"
             assert not self.missing(member)
-            assert member.told == 0
+            assert member.reported == 0
             assert not set(member.texts) & set(self.refused)
 
     def check_nothing_silent(self, *, exact=False):
-        """What is missing was told."""
+        """Every missing message was reported."""
         self.check_order()
         for member in self.members:
             missing = len(self.missing(member))
             if exact:
-                assert member.told == missing
+                assert member.reported == missing
             else:
-                assert bool(member.told) >= bool(missing), f"{missing} missing in silence"
+                assert bool(member.reported) >= bool(missing), f"{missing} missing in silence"
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a served application tells the test that drives it: JSON lines in a file.
+"""What a served application reports to the test that drives it: JSON lines in a file.
 
 The times are those of `time.monotonic`, which all processes of a machine share.
 """
@@ -14,7 +14,7 @@ ENVIRONMENT_VARIABLE = "WSNURSERY_TEST_REPORT"
 
 
 class Reporter:
-    """The application's side, for one connection; without a name nobody listens."""
+    """The application's side, for one connection; without a name nothing is written."""
 
     def __init__(self, connection: str) -> None:
         self._connection = connection

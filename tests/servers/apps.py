@@ -83,8 +83,8 @@ async def _run_ours(name: str, scope: Any, receive: Any, send: Any, conn: Connec
         outcome = exc
         raise
     finally:
-        told = {"close_code": ws.close_code, "close_reason": ws.close_reason}
-        conn.report("ended", **describe(outcome), **told)
+        closed = {"close_code": ws.close_code, "close_reason": ws.close_reason}
+        conn.report("ended", **describe(outcome), **closed)
 
 
 async def _run_app(name: str, scope: Any, receive: Any, send: Any, conn: Connection) -> None:

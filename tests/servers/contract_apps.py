@@ -105,7 +105,7 @@ async def senders(ws: WebSocket, conn: Connection) -> None:
 
 @ours()
 async def cancelled_sends(ws: WebSocket, conn: Connection) -> None:
-    """Half of the sends are given up after a moment; then everything is as if nothing was."""
+    """Half of the sends are cancelled after a moment, which must have no other effect."""
     await ws.accept()
     done = []
     for number in range(100):

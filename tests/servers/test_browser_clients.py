@@ -66,7 +66,7 @@ def open_and_leave(tab: Tab, url: str, script: str = "") -> None:
     """Open a WebSocket in a page, then follow a link to another one."""
     tab.evaluate(
         f"window.ws = new WebSocket({json.dumps(url)});"
-        "ws.onclose = event => { window.told = event.code }; next('open').then(() => 0)"
+        "ws.onclose = event => { window.closed_with = event.code }; next('open').then(() => 0)"
     )
     tab.evaluate(f"{script}; setTimeout(() => {{ location.href = '/next' }}); 0")
     tab.wait_for("location.pathname == '/next'")
@@ -79,7 +79,7 @@ def test_page_that_is_kept_for_the_way_back(server: Running, chromium: Browser, 
         open_and_leave(tab, server.url("/ours/idle", connection))
         assert not wait_until(lambda: server.records(connection, "ended"), 1)
         tab.evaluate("setTimeout(() => history.back()); 0")
-        tab.wait_for("location.pathname == '/kept' && window.told == 1006")
+        tab.wait_for("location.pathname == '/kept' && window.closed_with == 1006")
     assert server.wait_for(connection, "ended")["error"] == "WebSocketDisconnected"
 
 

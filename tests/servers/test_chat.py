@@ -93,7 +93,7 @@ def test_a_tab_that_stops_reading_delays_no_other_client(chat: Running, chromium
             # Bob is out while he still stands still, and Ann got every message, in order.
             assert ann.evaluate("people") == ["Ann"]
             assert ann.evaluate("numbers") == list(range(1, said + 1))
-        # When he goes on he comes back, and is told that he has missed something.
+        # When Bob continues, the page reconnects, and is notified that it has missed messages.
         ann.wait_for("people.includes('Bob')", timeout=60)
         bob.wait_for("[...list.children].some(item => /are missing/.test(item.textContent))")
         ann.evaluate("ws.send('Welcome back')")

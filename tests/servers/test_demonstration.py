@@ -42,8 +42,8 @@ class Demonstration:
     def is_alone(self) -> bool:
         """Whether no connection of any page is open."""
         with connect(f"ws://127.0.0.1:{self.port}/watch") as watch:
-            told = json.loads(watch.recv(5))
-        return all(known["state"] == "ended" for known in told["connections"])
+            shown = json.loads(watch.recv(5))
+        return all(known["state"] == "ended" for known in shown["connections"])
 
     def assert_ends(self, within: float) -> None:
         """It ends by itself, without a word."""
@@ -155,11 +155,11 @@ def wait_for_story(tab: Page, title: str, last: str) -> list[str]:
     return moments(tab)
 
 
-def assert_in_order(told: list[str], *expected: str) -> None:
+def assert_in_order(shown: list[str], *expected: str) -> None:
     """Each of these is the beginning of a moment, in this order."""
-    rest = iter(told)
+    rest = iter(shown)
     for beginning in expected:
-        assert any(moment.startswith(beginning) for moment in rest), (beginning, told)
+        assert any(moment.startswith(beginning) for moment in rest), (beginning, shown)
 
 
 def assert_ended(tab: Tab, name: str, state: str, tasks: dict[str, str]) -> None:
@@ -175,11 +175,13 @@ def test_a_send_that_fails(open_page: Any) -> None:
     with open_page() as tab:
         name = choose_test(tab)
         press(tab, "reset")
-        told = wait_for_story(tab, f"{name}: the next send failed", "closed")
+        shown = wait_for_story(tab, f"{name}: the next send failed", "closed")
         error = "ConnectionResetError: [Errno 104] Connection reset by peer"
-        assert_in_order(told, f"send failed: {error}", "broken", "cancelled tick", "tick", "closed")
-        assert told[-1].startswith("closed, no close code: WebSocketDisconnected: ")
-        assert told[-1].endswith(error)  # one exception, with its cause
+        assert_in_order(
+            shown, f"send failed: {error}", "broken", "cancelled tick", "tick", "closed"
+        )
+        assert shown[-1].startswith("closed, no close code: WebSocketDisconnected: ")
+        assert shown[-1].endswith(error)  # one exception, with its cause
         assert_ended(tab, name, "ended", {"body": "disconnected", "tick": "cancelled"})
         assert "cancelled, the connection ended" in tab.evaluate(f"{card(name)}.innerText")
         # The chat goes on.
@@ -194,10 +196,10 @@ def test_a_client_that_stops_reading(open_page: Any) -> None:
         tab.wait_for("/Waiting/.test(document.querySelector('#picture').textContent)")
         tab.wait_for(f"{card(name)}.querySelector('[data-way=send] .bar').dataset.full == 'true'")
         assert "16 of 16" in tab.evaluate(f"{card(name)}.innerText")
-        told = wait_for_story(tab, f"{name}: the client stopped reading", "closed")
+        shown = wait_for_story(tab, f"{name}: the client stopped reading", "closed")
         late = "TimeoutError: the server took no message within 6.0 s"
-        assert_in_order(told, "send buffer full", f"broken, no close code: {late}", "closed")
-        assert told[-1].endswith(late)
+        assert_in_order(shown, "send buffer full", f"broken, no close code: {late}", "closed")
+        assert shown[-1].endswith(late)
         assert_ended(tab, name, "ended", {"body": "disconnected", "tick": "cancelled"})
 
 
@@ -213,8 +215,8 @@ def test_a_flood(open_page: Any) -> None:
             f" && /0 of 16/.test({card(name)}.querySelector('[data-way=receive]').innerText)",
             timeout=20,
         )
-        told = moments(tab)
-        assert_in_order(told, "receive buffer full")
+        shown = moments(tab)
+        assert_in_order(shown, "receive buffer full")
         # All of it was read, and nothing ended.
         assert tab.evaluate(f"{card(name)}.dataset.state") == "open"
 
@@ -223,9 +225,9 @@ def test_a_child_that_raises(open_page: Any) -> None:
     with open_page() as tab:
         name = choose_test(tab)
         press(tab, "fail")
-        told = wait_for_story(tab, f"{name}: a child raised", "closed")
+        shown = wait_for_story(tab, f"{name}: a child raised", "closed")
         assert_in_order(
-            told,
+            shown,
             "look_up started",
             "look_up failed: KeyError: 'EUR'",
             "cancelled",
@@ -239,8 +241,8 @@ def test_a_cancellation_from_outside(open_page: Any) -> None:
     with open_page() as tab:
         name = choose_test(tab)
         press(tab, "cancel")
-        told = wait_for_story(tab, f"{name}: it was cancelled from outside", "closed")
-        assert_in_order(told, "cancelled", "closed, code 1001")
+        shown = wait_for_story(tab, f"{name}: it was cancelled from outside", "closed")
+        assert_in_order(shown, "cancelled", "closed, code 1001")
         assert_ended(tab, name, "ended 1001", {"body": "cancelled", "tick": "cancelled"})
 
 
@@ -463,8 +465,8 @@ def test_in_firefox() -> None:
         page.wait_for(f"({OPEN_CARDS}).length == 2")
         name = choose_test(page)
         press(page, "reset")
-        told = wait_for_story(page, f"{name}: the next send failed", "closed")
-        assert_in_order(told, "send failed", "broken", "cancelled tick", "tick", "closed")
+        shown = wait_for_story(page, f"{name}: the next send failed", "closed")
+        assert_in_order(shown, "send failed", "broken", "cancelled tick", "tick", "closed")
         page.wait_for(
             "document.querySelector('#picture').clientHeight"
             " == document.querySelector('#picture img').clientHeight"

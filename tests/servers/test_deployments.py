@@ -142,7 +142,7 @@ def test_tls(start: Start, authority: Authority) -> None:
     trust = authority.trust()
     with start(trust=trust, drain_timeout=0.5, drain_spread=0, **authority.settings) as server:
         plain = RawClient(server.port)
-        plain.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")  # what is no TLS disturbs nobody
+        plain.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")  # not TLS: it affects no other client
         connection = server.new_id()
         url = f"wss://localhost:{server.port}/ours/echo?id={connection}"
         stalled = server.new_id()
@@ -181,7 +181,7 @@ def test_http_2(start: Start, authority: Authority) -> None:
             assert client.read_close() == (1012, "")
             client.close(1012)
             assert server.wait_for(connection, "ended")["error"] is None
-            assert_ends(server, began, within=3)  # nobody answers the end of TLS
+            assert_ends(server, began, within=3)  # the client does not answer the end of TLS
 
 
 @contextmanager

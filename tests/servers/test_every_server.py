@@ -1,7 +1,7 @@
 """The contract on every server: real processes, real sockets, one suite.
 
 What a server makes impossible is in `_limits`, with the reason and the cause upstream. It is a
-strict expectation: when an upgrade mends it, the test here turns red, and the row goes.
+strict expectation: when an upgrade fixes it, the test here fails, and the row is removed.
 """
 
 import socket
@@ -77,7 +77,7 @@ def open_(client: RawClient, handler: str, connection: str, **query: object) -> 
 
 
 def ended_promptly(server: Running, connection: str) -> Record:
-    """How the block was left, soon after the server told of the end, with nothing after it."""
+    """How the block was left, soon after the disconnect event, with nothing after it."""
     ended = server.wait_for(connection, "ended", PROMPTLY)
     noticed = server.records(connection, "noticed")
     assert noticed
@@ -252,7 +252,7 @@ SEEN = {
 
 
 def seen(row: Server, way: str) -> tuple[int | None, str]:
-    """The code and the reason that a handler is told."""
+    """The code and the reason that a handler gets."""
     frame, other = SEEN[max((name for name in SEEN if row.name.startswith(name)), key=len)]
     return frame if way == "close frame" else (other, "")
 
@@ -334,7 +334,7 @@ def test_unread_messages_of_a_handler_that_never_reads(
 def test_close_frame_on_a_line_that_stays_open(
     server: Running, client: RawClient, connection: str
 ) -> None:
-    """The handler is told by the frame; it does not take the end of the TCP connection."""
+    """The close frame notifies the handler; the end of the TCP connection is not needed."""
     open_(client, "idle", connection)
     server.wait_for(connection, "accepted")
     client.close(4001, "bye")
@@ -345,7 +345,7 @@ def test_close_frame_on_a_line_that_stays_open(
 def test_frame_that_breaks_the_protocol(
     server: Running, client: RawClient, connection: str
 ) -> None:
-    """It ends the connection, and the handler is told."""
+    """It ends the connection, and the handler is notified."""
     open_(client, "idle", connection)
     server.wait_for(connection, "accepted")
     client.socket.sendall(b"\xff" * 16)
@@ -551,7 +551,7 @@ def test_client_that_sends_too_fast(server: Running, client: RawClient, connecti
 
 # contract: T4, C3
 def test_message_over_the_limit(server: Running, client: RawClient, connection: str) -> None:
-    """What came before it is read, and the client is told why."""
+    """Earlier messages are read, and the client gets the reason."""
     open_(client, "small_messages", connection)
     client.send("x" * 1000, "x" * 1001, "x")
     assert standard(answer_close(client)[0]) == 1009

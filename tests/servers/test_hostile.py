@@ -164,7 +164,7 @@ def test_a_bomb_takes_no_memory(start: Start) -> None:
             assert "permessage-deflate" in client.headers["sec-websocket-extensions"]
             client.write(packet)
             assert client.read_close()[0] == 1009
-            # The handler is told, though the client does not leave.
+            # The handler is notified, although the client does not leave.
             server.wait_for(str(number), "ended")
         assert resident(server) - before < 40
 

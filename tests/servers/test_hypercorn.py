@@ -61,8 +61,8 @@ def test_busy_handler_is_cancelled(
             server.wait_for(connection, "accepted")
             leave(client)
             ended = assert_ended_together(server, connection)
-        told = (ended["error"], ended["code"], ended["reason"])
-        assert told == ("WebSocketDisconnected", 1006, "")
+        seen = (ended["error"], ended["code"], ended["reason"])
+        assert seen == ("WebSocketDisconnected", 1006, "")
         return ended
 
     assert_ends_promptly(server, play)

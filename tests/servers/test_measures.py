@@ -1,6 +1,6 @@
 """What one client can do to a server through a bare application, and cannot through ours.
 
-Every test shows both. When a new version of a server mends one of these, the bare half turns red:
+Every test shows both. When a new version of a server fixes one of these, the bare half fails:
 then the measure, and the test, may go.
 """
 
@@ -22,7 +22,7 @@ ANYCORN_TRIO = SERVERS["anycorn-trio"]
 def early_frame(client: RawClient, kind: str, connection: str) -> None:
     """A first message in the packet of the handshake: the server answers 400, then must accept.
 
-    It never tells the application of the end, so a time limit is all that ends a handler.
+    It never notifies the application of the end, so only a time limit ends a handler.
     """
     client.open(f"/{kind}/impatient_echo?id={connection}", early=frame(TEXT, b"early"))
 
@@ -114,7 +114,7 @@ def test_a_first_frame_before_a_denial_does_not_end_ours(server: Running) -> Non
 
 
 def test_one_packet_ends_hypercorn_trio_before_any_application_is_called() -> None:
-    """wsproto reads the header as ASCII in the server's reader: nobody else can do anything."""
+    """wsproto reads the header as ASCII in the server's reader, out of the application's reach."""
     with running(HYPERCORN_TRIO, expect_clean_stop=False) as server:
         with server.client() as client, suppress(ServerGone):
             client.open("/ours/echo", "Sec-WebSocket-Extensions: \xe9")

@@ -84,7 +84,7 @@ def test_client_resets_while_the_handler_is_busy(server: Any) -> None:
             client.send("slow")
             await trio.sleep(0.1)
             client.reset()
-            await trio.sleep(1.5)  # the next tick is sent to nobody
+            await trio.sleep(1.5)  # the next tick is sent to a client that is gone
             assert failed.is_set() == (server is BEFORE)
 
     trio.run(main)

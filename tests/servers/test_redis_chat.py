@@ -125,7 +125,7 @@ with connect(f"{sys.argv[1]}?name=speaker") as ws:
     while f"{sys.argv[2]}1" not in ws.recv():
         pass
 """
-"""Says two things, and has heard the second one itself."""
+"""Sends two messages, and receives the second one itself."""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=f"no Chromium here: install one of {', '.join(NAMES)}")

@@ -77,8 +77,8 @@ async def test_one_worker_is_away_for_longer_than_the_history(redis, rng):
             await anyio.sleep(0.2)
         await here.settled()
         here.check_nothing_silent(exact=True)
-        assert here.members[0].told > 0
-        assert here.members[1].told == 0
+        assert here.members[0].reported > 0
+        assert here.members[1].reported == 0
         assert away.statistics().gaps == 1
 
 
@@ -157,7 +157,7 @@ async def test_everything_is_flushed(redis):
             await anyio.sleep(0.1)
         await here.settled()
         here.check_nothing_silent()
-        assert all(member.told >= 1 for member in here.members)
+        assert all(member.reported >= 1 for member in here.members)
         await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
 
 
@@ -173,7 +173,7 @@ async def test_scripts_are_flushed(redis):
 
 
 async def test_keys_are_evicted(redis, rng):
-    """As with ``maxmemory-policy allkeys-random``: told, and the others are well."""
+    """As with ``maxmemory-policy allkeys-random``: reported, and other rooms are not affected."""
     async with world() as here:
         await populate(here, redis.tcp_url)
         async with here.publishing():
@@ -228,11 +228,11 @@ async def test_a_replica_that_lags_is_promoted(redis):
             await here.settled()
             here.check_order()
             assert not here.missing(member)
-            # Three that it saw are not in the history: nobody else can ever have them.
-            assert member.told == 1
+            # Three that it saw are not in the history, so no other member can ever get them.
+            assert member.reported == 1
             late = await here.member(member_of, replay=100)
             await here.until(lambda: len(late.got) == 16)
-            assert late.told == 0
+            assert late.reported == 0
 
 
 async def test_a_replica_is_refused(redis, caplog):
@@ -278,8 +278,8 @@ async def test_a_worker_that_is_too_slow_is_cut_off(redis):
         subprocess.run(command, check=True, timeout=60)  # noqa: ASYNC221
         await here.until(lambda: bool(member.got) and member.texts[-1] == "end")
         await anyio.sleep(0.05)
-        assert len(member.got) + member.told == 2001
-        assert member.told > 0
+        assert len(member.got) + member.reported == 2001
+        assert member.reported > 0
         assert slow.statistics().reconnects >= 1
 
 
@@ -297,7 +297,7 @@ async def test_a_worker_dies_and_its_people_are_gone_within_the_lease(redis):
         began = anyio.current_time()
         await here.until(lambda: len(stays.present(ROOM)) == 1)
         assert LEASE * 0.5 < anyio.current_time() - began < LEASE + PROBE + 0.5
-        # Taken for dead, it comes back by itself.
+        # Its lease has expired, and it recovers by itself.
         proxy.accept()
         await here.until(lambda: len(stays.present(ROOM)) == 2)
         await here.until(lambda: len(dies.present(ROOM)) == 2)

@@ -85,7 +85,7 @@ async def test_a_wrong_database():
             await elsewhere.publish_confirmed(ROOM, "in another database")
             await here_too.publish_confirmed(ROOM, "A0")
             await here.until(lambda: here.members[0].texts == ["A0"])
-            assert [member.told for member in here.members] == [0, 0]
+            assert [member.reported for member in here.members] == [0, 0]
 
 
 async def test_a_user_without_permission():

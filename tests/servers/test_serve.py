@@ -174,7 +174,7 @@ def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
 
 
 def test_the_parent_is_killed(start: Start) -> None:
-    """The workers drain: nobody could restart them, or tell them to stop."""
+    """The workers drain, because no process could restart or stop them."""
     with start(workers=2) as server, ExitStack() as stack:
         crowd = Crowd(server, stack)
         crowd.join_each(workers_of(server, 2), "/ours/echo", 10)

@@ -54,7 +54,7 @@ def test_a_stop_under_load_with_stalled_readers_and_slow_handshakes(start: Start
             ended.set()
             sender.join()
         for client in clients:
-            # Every client was told, behind the echoes that it has not read.
+            # Every client got the close, after the echoes that it has not read.
             assert client.read_close()[0] == 1012
 
 
@@ -84,7 +84,7 @@ def served(worker: str, log: Path, *arguments: str) -> Iterator[Serving]:
 
 @pytest.mark.parametrize("worker", ["trio", "asyncio"])
 def test_a_disk_that_is_full(worker: str) -> None:
-    """Nothing can be logged any more: the service goes on, and ends when it is told to."""
+    """No log line can be written any more: the service continues, and ends at the signal."""
     full = Path("/dev/full")
     with served(worker, full, "--log-level", "debug", "--access-log", "/dev/full") as (
         process,

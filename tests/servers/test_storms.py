@@ -92,7 +92,7 @@ def leave_during_the_handshake(server: Running, chance: random.Random) -> None:
 
 
 def send_before_the_answer(server: Running, chance: random.Random) -> None:
-    """Hypercorn never tells the handler of that end, so it has to be an impatient one."""
+    """Hypercorn never notifies the handler of that end, so the handler has a timeout."""
     with server.client() as client:
         client.open("/ours/impatient_echo", early=frame(TEXT, b"early"))
 

@@ -30,14 +30,14 @@ def test_behind_a_cable_that_was_pulled(start: Start) -> None:
             client.vanish()
         for connection in (*crowd.clients, *stalled.clients):
             server.wait_for(connection, "ended", 2 * (PING + USER_TIMEOUT) + LATE)
-        # The kernel has told Hypercorn, and Hypercorn the handlers.
+        # The kernel has notified Hypercorn, and Hypercorn the handlers.
         for connection in crowd.clients:
             assert server.wait_for(connection, "noticed")["code"] == 1006
         assert server.answers
 
 
 class Proxy:
-    """Forwards bytes until it is told to hold them back; it acknowledges all the same."""
+    """Forwards bytes until it must hold them back, but still acknowledges them."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -84,7 +84,7 @@ def pong(client: RawClient) -> None:
 
 
 def test_behind_a_proxy(start: Start) -> None:
-    """The proxy acknowledges what the client never gets: only the missing pongs tell."""
+    """The proxy acknowledges what the client never gets: only the missing pongs show it."""
     settings = {"websocket_ping_interval": 0.3, "read_timeout": 1.0}
     with start(**settings) as server, Proxy(server.port) as proxy:
         for handler in ("echo", "idle", "push"):

@@ -113,7 +113,7 @@ async def test_cancelling_a_target():
 
 
 async def test_cancelling_a_target_natively(anyio_backend_name):
-    # On trio there is no such thing: nothing happens.
+    # trio has no native cancellation, so nothing happens.
     run = Run(Plan(Action("native", 1)), max_delay=0)
     async with run.target() as target:
         run.on_step()

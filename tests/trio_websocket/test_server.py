@@ -298,7 +298,7 @@ async def test_handshake_that_completes_during_the_drain():
 
 
 async def test_closing_one_that_has_just_ended():
-    """A drain and the end of a handler meet: nobody is told off."""
+    """A drain and the end of a handler coincide: no error is logged."""
 
     async def leave(ws: WebSocket) -> None:
         await ws.accept()
@@ -308,7 +308,7 @@ async def test_closing_one_that_has_just_ended():
     async with trio.open_nursery() as nursery:
         scope = await start(network, TrioServer(leave, Options(close_timeout=1)), nursery)
         await network.open()
-        await trio.sleep(1.5)  # it is saying goodbye
+        await trio.sleep(1.5)  # it is in the closing handshake
         scope.cancel()
 
 

@@ -191,7 +191,7 @@ async def test_messages_that_cross_your_own_close_are_dropped():
 
 
 async def test_ping_that_crosses_your_own_close():
-    """The reader of trio-websocket dies of it; there, that cancels the application."""
+    """It ends trio-websocket's reader, which there cancels the application."""
     async with client() as (ws, peer):
         await ws.close(4002)
         await peer.send(Ping(payload=b"?"))
@@ -292,7 +292,7 @@ async def test_peer_that_breaks_the_protocol():
 
 
 async def test_send_after_the_peer_has_closed_gets_the_code():
-    """trio-websocket refuses the send before it tells its reader why."""
+    """trio-websocket refuses the send before its reader gets the reason."""
     ours, theirs = lockstep_stream_pair()
     peer = Peer.server(theirs)
     with pytest.raises(WebSocketDisconnected) as caught:

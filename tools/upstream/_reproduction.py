@@ -1,7 +1,7 @@
 """What the reproductions share: a server process, a client on a raw socket, and the verdict.
 
 They need the server, anyio (so that one application runs on trio and on asyncio) and nothing else.
-A reproduction has an ASGI application `app`, which tells what it sees on its standard output, and a
+A reproduction has an ASGI application `app`, which reports what it sees on standard output, and a
 function that plays the client and returns what was wrong, or `None` when nothing was.
 """
 
@@ -39,7 +39,7 @@ GRANIAN = "granian --interface asgi"
 
 
 def tell(*facts: object) -> None:
-    """Called by the application: tell the client's side something."""
+    """Called by the application to report something to the client's side."""
     print("TOLD", json.dumps(facts), flush=True)
 
 
@@ -79,7 +79,7 @@ class Server:
                 self.log.append(line)
 
     def told(self, seconds: float = 5) -> list[Any]:
-        """What the application tells next.
+        """What the application reports next.
 
         Raises:
             NotTold: Nothing, for so many seconds.

@@ -1,4 +1,4 @@
-"""H14: a first message in the packet of the handshake, then a close: the handler is never told."""
+"""H14: a first message in the packet of the handshake, then a close: the handler gets no event."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""H5: send() after the disconnect is no checkpoint: a loop of them freezes the whole process."""
+"""H5: send() after the disconnect is not a checkpoint: a loop of it freezes the process."""
 
 import sys
 

@@ -48,7 +48,7 @@ def reproduce(server: Server) -> str | None:
                 time.sleep(0.001)
         (failed,) = server.told()
     if failed:
-        return f"{count} of 160 messages arrived, {len(failed)} of 8 tasks died of {failed[0]}"
+        return f"{count} of 160 messages arrived, {len(failed)} of 8 tasks failed with {failed[0]}"
     return None
 
 

@@ -71,8 +71,8 @@ class NetworkConnections:
         # Set Hypercorn's module, because `wsnursery.asgi` recognises the class by its name.
         members = {"run": run, "_read_data": read_data, "__module__": base.__module__}
         if not running_on_trio():
-            # Of a peer that has vanished, the kernel says ETIMEDOUT or EHOSTUNREACH. Neither is a
-            # ConnectionError, so Hypercorn would cancel the handler instead of informing it.
+            # For a vanished peer, the kernel reports ETIMEDOUT or EHOSTUNREACH. Neither is a
+            # ConnectionError, so Hypercorn would cancel the handler instead of notifying it.
             members["protocol_send"] = rebound(base.protocol_send, ConnectionError=OSError)
             members["_close"] = rebound(base._close, ConnectionResetError=OSError)
         guarded = type("TCPServer", (base,), members)
