@@ -73,6 +73,9 @@ async def test_one_worker_is_away_for_longer_than_the_history(redis, rng):
             await anyio.sleep(0.1)
             proxy.refuse()
             await anyio.sleep(rng.uniform(0.3, 0.6))
+            behind, stays = here.members
+            # A slow publisher has not passed the history by now.
+            await here.until(lambda: len(stays.got) - len(behind.got) > 20)
             proxy.accept()
             await anyio.sleep(0.2)
         await here.settled()

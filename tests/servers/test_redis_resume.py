@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.servers._redis import needs_redis, redis_server
-from tests.servers._redis_world import ROOM, world
+from tests.servers._redis_world import PATIENCE, ROOM, world
 from wsnursery import Options, open_websocket, testing
 from wsnursery.rooms import Position
 
@@ -42,6 +42,8 @@ class Wanderer:
             await ws.accept()
             with rooms.joined(ROOM, ws, after=self.at) as member:
                 try:
+                    if self.at is None:  # without a position, it could not resume at all
+                        await self.synchronized(member)
                     await anyio.sleep(seconds)
                 finally:  # its messages and the reported gaps belong together
                     while server.peer.pending:
@@ -50,6 +52,11 @@ class Wanderer:
                     if self.at is None:
                         self.at = member.position
         self.visits += 1
+
+    async def synchronized(self, member):
+        with anyio.fail_after(PATIENCE):
+            while member.position is None:  # noqa: ASYNC110 - there is no event for this
+                await anyio.sleep(0.01)
 
     def take(self, message):
         position, text = message.split(" ", 1)

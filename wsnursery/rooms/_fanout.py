@@ -130,6 +130,10 @@ class Fanout:
             due = self.position.number - seen.number + seen.lost
         member.miss(due - member.replay(wanted))
 
+    def knows(self, after: Position | None) -> bool:
+        """Whether a client with this position can resume here; `None` is one that does not ask."""
+        return after is None or self._resume_at(after) is not None
+
     def _resume_at(self, after: Position) -> Resumption | None:
         """Where a client with this position goes on, or `None` if it means nothing here."""
         if after.epoch == self.position.epoch:

@@ -102,7 +102,7 @@ class Member:
         """What was given to `Room.joined`: a name, say."""
         self.position: Position | None = None
         """The place of the last message that was queued for this member, or before the first one
-        where the member came in. `None` while a shared room is not synchronized yet."""
+        where the member came in. `None` while the member waits for a shared room to synchronize."""
         self.dropped: int = 0
         """Messages that this member was not given because its queue was full."""
         self.conflated: int = 0

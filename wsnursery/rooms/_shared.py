@@ -207,7 +207,9 @@ class SharedRooms:
         """Join the room of a name for the duration of a block. As `Room.joined` otherwise.
 
         While the room is not synchronized with the engine, the member waits: the ``replay`` comes
-        after the synchronization, and `Member.position` is `None` until then.
+        after the synchronization, and `Member.position` is `None` until then. It also waits if this
+        worker does not know the position ``after``, for instance because the worker lags behind the
+        one that the client comes from. Then the engine is asked first.
 
         Args:
             name: The room.

@@ -29,11 +29,26 @@ class Person:
     """Whether this worker has the connection."""
 
 
+@dataclass(slots=True)
+class Newcomer:
+    """A member that joins with a snapshot."""
+
+    member: Member
+    request: JoinRequest
+    is_due: bool = False
+    """Whether the next snapshot was requested after it came, and so includes all that its client
+    has seen."""
+
+
 class SharedRoom:
     """The state of a room in this worker.
 
-    The room is synchronized when its position is that of the engine. Until then, messages of the
+    The room is synchronized when it follows the engine without a gap. Until then, messages of the
     engine are ignored, because the requested snapshot will include them, and new members wait.
+
+    A synchronized room may lag behind the room of another worker. So a client of that worker may
+    come with a position that is not known here yet. It waits for a snapshot, because treating its
+    position as unknown would send it messages again. The other members do not wait.
 
     Args:
         engine: Provides snapshots.
@@ -47,8 +62,11 @@ class SharedRoom:
         self._note_gap = note_gap
         self._is_known = False
         """Whether there has been a snapshot, so that the position is valid."""
-        self._waiting: dict[object, tuple[Member, JoinRequest]] = {}
-        """The members that join with the next snapshot, by the token of their connection."""
+        self._is_asked = False
+        """Whether a requested snapshot is missing. There is one request at a time, so that it is
+        known which members were waiting when it was made."""
+        self._waiting: dict[object, Newcomer] = {}
+        """The members that join with a snapshot, by the token of their connection."""
         self._is_announced = False
         """Whether the people of this worker were announced in this session of the engine."""
         self._own: dict[Member, Person] = {}
@@ -73,8 +91,16 @@ class SharedRoom:
         return tuple(self._people.values())
 
     def ask(self) -> None:
-        """Ask the engine for a snapshot."""
-        self.is_synchronized = False
+        """Request a snapshot in a new session of the engine, which answers no earlier request."""
+        self.is_synchronized = self._is_asked = False
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._is_asked:
+            return
+        self._is_asked = True
+        for newcomer in self._waiting.values():
+            newcomer.is_due = True
         self._engine.enter(self.name, self._fanout.position if self._is_known else None)
 
     def lose(self) -> None:
@@ -90,14 +116,16 @@ class SharedRoom:
             raise already_in(self.name)
 
     def join(self, member: Member, request: JoinRequest) -> None:
-        """Add a member, as soon as the room is synchronized."""
+        """Add a member, as soon as the room is synchronized and its position can be judged."""
         person = Person(secrets.token_hex(8), member.metadata, here=True)
         self._own[member] = self._own_ids[person.id] = person
-        if self.is_synchronized:
+        if self.is_synchronized and self._fanout.knows(request.after):
             self._fanout.join(member, request)
             self._engine.announce(self.name, person.id, person.metadata)
-        else:
-            self._waiting[member.connection_token] = member, request
+            return
+        self._waiting[member.connection_token] = Newcomer(member, request)
+        if self.is_synchronized:
+            self._ask()
 
     def leave(self, member: Member) -> None:
         """Remove a member."""
@@ -118,14 +146,22 @@ class SharedRoom:
         self._catch_up(snapshot)
         self._fanout.ends = snapshot.ends
         self._is_known = self.is_synchronized = True
+        self._is_asked = False
         self._replace_people(snapshot.people)
         waiting, self._waiting = self._waiting, {}
-        for member, request in waiting.values():
-            self._fanout.join(member, request)
-        for person in self._own.values():
+        for token, newcomer in waiting.items():
+            if newcomer.is_due or self._fanout.knows(newcomer.request.after):
+                self._fanout.join(newcomer.member, newcomer.request)
+            else:
+                self._waiting[token] = newcomer
+        for member, person in self._own.items():
+            if member.connection_token in self._waiting:
+                continue
             if not (self._is_announced and person.id in self._people):
                 self._engine.announce(self.name, person.id, person.metadata)
         self._is_announced = True
+        if self._waiting:
+            self._ask()
 
     def _begin(self, snapshot: Snapshot) -> None:
         """Fill the history, because no member has seen a message yet."""
@@ -167,7 +203,9 @@ class SharedRoom:
         if position.epoch == own.epoch and position.number == own.number + 1:
             self._deliver(carried)
         elif position.epoch != own.epoch or position.number > own.number:
-            self.ask()
+            self.is_synchronized = False
+            # A snapshot that is already requested will include this message.
+            self._ask()
 
     def _deliver(self, carried: Carried) -> None:
         try:
