@@ -139,8 +139,12 @@ class Proxy:
 
     def refuse(self) -> None:
         """End all connections, and every new one at once."""
-        self._refuses = True
+        self.refuse_new()
         self._close_all()
+
+    def refuse_new(self) -> None:
+        """End every new connection at once."""
+        self._refuses = True
 
     def accept(self) -> None:
         self._refuses = False

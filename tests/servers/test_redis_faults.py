@@ -137,6 +137,31 @@ async def test_the_server_is_killed_and_started_again(options, rng):
             await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
 
 
+async def test_a_message_whose_answer_is_lost_with_the_server(redis):
+    """One worker has seen it, the other publishes it again, behind what came first by then."""
+    async with Proxy(redis.port) as proxy, world() as here:
+        loses = await here.worker(proxy.url, probe=60, lease=60)  # so that only answers come
+        quicker = await here.worker(redis.tcp_url)
+        for rooms in (quicker, loses):
+            await here.member(rooms)
+        has_seen, _ = here.members
+        here.sent += ["A0", "B0"]
+        proxy.refuse_new()
+        proxy.cut_after(0)
+        loses.publish(ROOM, "A0")
+        await here.until(lambda: has_seen.texts == ["A0"])
+        redis.kill()
+        await anyio.to_thread.run_sync(redis.start)
+        await quicker.publish_confirmed(ROOM, "B0")
+        proxy.accept()
+        await here.settled()
+        here.check_nothing_silent()
+        texts = [member.texts[:-1] for member in here.members]
+        assert texts == [["A0", "B0", "A0"], ["B0", "A0"]]
+        assert [member.told for member in here.members] == [1, 1]
+        assert here.numbered_again() == {"A0"}
+
+
 async def test_the_server_stands_still(redis):
     async with world() as here:
         await populate(here, redis.tcp_url)
