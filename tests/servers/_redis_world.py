@@ -26,6 +26,13 @@ def stamp(message, position):
     return f"{position} {message}"
 
 
+def placed(message):
+    """Where a stamped message has its place."""
+    position = Position.parse(message.split(" ", 1)[0])
+    assert position is not None
+    return position
+
+
 def repeated(items):
     """What is there more than once."""
     return {item for item, times in Counter(items).items() if times > 1}
@@ -54,7 +61,7 @@ class Member:
 
     @property
     def positions(self):
-        return [Position.parse(message.split(" ", 1)[0]) for message in self.got]
+        return [placed(message) for message in self.got]
 
     @property
     def texts(self):

@@ -158,7 +158,7 @@ async def test_a_message_whose_answer_is_lost_with_the_server(redis):
         here.check_nothing_silent()
         texts = [member.texts[:-1] for member in here.members]
         assert texts == [["A0", "B0", "A0"], ["B0", "A0"]]
-        assert [member.told for member in here.members] == [1, 1]
+        assert [member.reported for member in here.members] == [1, 1]
         assert here.numbered_again() == {"A0"}
 
 

@@ -13,7 +13,7 @@ class Seen:
         pairs = [message.split() for message in messages]
         self.positions = [Position(place[0], int(place[1:])) for place, _ in pairs]
         self.texts = [text for _, text in pairs]
-        self.told = 0
+        self.reported = 0
 
 
 def account(*members):
