@@ -284,7 +284,7 @@ class Conversation:
     async def receive(self) -> str:
         """The next message."""
         while not self._messages:
-            if not await self._hear(ACK_SECONDS):
+            if not await self._receive(ACK_SECONDS):
                 raise CutOff
         return self._messages.pop(0)
 
@@ -292,7 +292,7 @@ class Conversation:
         """Wait, and notice a close meanwhile."""
         until = trio.current_time() + seconds
         while (left := until - trio.current_time()) > 0:
-            await self._hear(left)
+            await self._receive(left)
 
     async def close(self) -> None:
         """Close, and wait until the server has."""
@@ -311,7 +311,7 @@ class Conversation:
         with suppress(trio.BrokenResourceError):
             await self.stream.send_all(data)
 
-    async def _hear(self, seconds: float) -> bool:
+    async def _receive(self, seconds: float) -> bool:
         """Receive for some seconds. Return whether anything came."""
         if not await self._read(seconds):
             return False

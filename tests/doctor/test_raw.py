@@ -45,13 +45,13 @@ async def test_leave(way: str) -> None:
 
 
 async def test_late_send_after_the_disconnect_event() -> None:
-    facts = await run("late_send", UVICORN_LEGACY, "reset-heard")
+    facts = await run("late_send", UVICORN_LEGACY, "reset-received")
     assert [send["error"] for send in facts["sends"]] == ["RuntimeError"] * 5
     assert facts["receive"]["outcome"] == "returned"
 
 
 async def test_late_send_before_the_disconnect_event() -> None:
-    facts = await run("late_send", RAISES_OSERROR, "close_frame-unheard")
+    facts = await run("late_send", RAISES_OSERROR, "close_frame-pending")
     assert all(send["is_os_error"] for send in facts["sends"])
     assert "receive" not in facts
 

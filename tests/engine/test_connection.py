@@ -76,7 +76,7 @@ async def test_a_second_accept() -> None:
         ws.start_soon(ws.accept)
         await anyio.lowlevel.checkpoint()
         await anyio.lowlevel.checkpoint()
-        with pytest.raises(LocalProtocolError, match="under way: call it once"):
+        with pytest.raises(LocalProtocolError, match="in progress: call it once"):
             await ws.accept()
         await anyio.sleep(1)
         with pytest.raises(LocalProtocolError, match="it is accepted already"):

@@ -92,7 +92,7 @@ class MemoryStream(anyio.abc.ByteStream):
         await anyio.lowlevel.checkpoint()
         if self.is_broken:
             raise anyio.BrokenResourceError from BrokenPipeError("pipe")
-        self._peer.hear(item)
+        self._peer.receive(item)
 
     async def send_eof(self) -> None:
         raise NotImplementedError
@@ -142,7 +142,7 @@ class Peer:
     def message(self, room: str, text: str, prefix: str = "wsnursery:") -> None:
         self.push("message", f"{prefix}{{{room}}}", text)
 
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         self._parser.feed(data)
         while (parts := self._parser.gets()) is not False:
             command = [part.decode() for part in parts]

@@ -204,7 +204,7 @@ async def test_a_worker_in_memory_that_lags(monkeypatch):
             await rooms.wait_live()
         with two.joined("r", a) as member:
             with monkeypatch.context() as patch:
-                patch.setattr(second, "hear", lambda name, event: None)
+                patch.setattr(second, "receive", lambda name, event: None)
                 positions = [await one.publish_confirmed("r", text) for text in "abc"]
             with two.joined("r", b, after=positions[1], replay=3) as resumed:
                 assert resumed.position == positions[2]

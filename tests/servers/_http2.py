@@ -77,10 +77,10 @@ class Http2Client(RawClient):
         if self._ended:
             raise ServerGone("the server ended the stream")
         for event in self._http2.receive_data(self._from_socket()):
-            self._hear(event)
+            self._on_event(event)
         self._flush()
 
-    def _hear(self, event: Any) -> None:
+    def _on_event(self, event: Any) -> None:
         if isinstance(event, h2.events.ResponseReceived):
             self.headers = {str(name): str(value) for name, value in event.headers or ()}
             self._status = int(self.headers[":status"])

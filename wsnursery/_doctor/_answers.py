@@ -181,10 +181,10 @@ def blocked(raw: list[Facts]) -> str:
     stuck = "" if cancel["cancellable"] else " and cannot be cancelled"
     freed = _call(reset["send"]) if reset["freed"] else "stays blocked"
     event = reset["receive"]
-    heard = _code(event) if event["outcome"] == "returned" else "no disconnect event"
+    code = _code(event) if event["outcome"] == "returned" else "no disconnect event"
     return (
         f"send waits after {_megabytes(cancel['sent'])}{stuck}; "
-        f"when the client resets, it {freed} ({heard})"
+        f"when the client resets, it {freed} ({code})"
     )
 
 

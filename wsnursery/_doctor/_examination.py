@@ -53,7 +53,7 @@ RAW = (
         tuple(
             f"raw/late_send/{way}-{known}"
             for way in ("close_frame", "reset")
-            for known in ("heard", "unheard")
+            for known in ("received", "pending")
         )
     ),
     ExaminationRun(("raw/blocked_send/cancel", "raw/blocked_send/reset"), receive_buffer=8192),

@@ -112,7 +112,7 @@ QUESTIONS = (
         tuple(
             f"raw/late_send/{way}-{known}"
             for way in ("close_frame", "reset")
-            for known in ("heard", "unheard")
+            for known in ("received", "pending")
         ),
         ("ours/send_loop/",),
         _answers.late_sends,
@@ -122,7 +122,7 @@ QUESTIONS = (
     Question(
         "late receive",
         "What does a receive after the disconnect do?",
-        ("raw/late_send/close_frame-heard", "raw/late_send/reset-heard"),
+        ("raw/late_send/close_frame-received", "raw/late_send/reset-received"),
         (),
         _answers.late_receives,
         None,

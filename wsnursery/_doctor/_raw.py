@@ -73,17 +73,17 @@ async def leave(bench: Bench) -> None:
 
 
 async def late_send(bench: Bench) -> None:
-    """The client is gone, and the application sends. "heard": it has received the disconnect."""
+    """The client is gone, and the application sends. "received": it has received the disconnect."""
     await bench.accept()
-    way, _, heard = bench.variant.partition("-")
-    if heard == "heard":
+    way, _, event = bench.variant.partition("-")
+    if event == "received":
         bench.order(way)
         await bench.end_of_input(2)
     else:
         await bench.ask(way)
         await anyio.sleep(0.3)
     bench.note(sends=[await attempt(partial(bench.send_raw, "x"), 0.5) for _ in range(5)])
-    if heard == "heard":
+    if event == "received":
         bench.note(receive=await bench.end_of_input(0.3))
 
 

@@ -34,6 +34,7 @@ take most of a second when a thousand clients leave at the same moment on a busy
 async def drain(transport: Transport, backend: Backend) -> None:
     """Receive and drop events until the server is silent. A flooding peer cannot prolong this."""
     silences, late = 0, backend.now() + DRAIN_SECONDS
+    # A server cannot have more events than it got from one read of the socket.
     for _ in range(READ_AT_ONCE):
         event: Incoming | None = None
         with anyio.move_on_after(SILENCES[silences]):

@@ -89,7 +89,7 @@ class Arrivals:
             lifecycle.close_for_a_limit(CloseCode.POLICY_VIOLATION, "too many messages", None)
             return None
         if self.idle is not None:
-            self.idle.heard_at = self._backend.now()
+            self.idle.received_at = self._backend.now()
         # A hook that received the message may have ended the connection.
         return None if self._lifecycle.over else size
 
@@ -133,4 +133,6 @@ class Arrivals:
 
 def _is_plain_timeout(exc: OSError) -> bool:
     """Whether code around ``receive`` raised this timeout, and not the kernel."""
+    # `anyio.fail_after` and `asyncio.timeout` raise it without an errno. The kernel's ETIMEDOUT has
+    # one.
     return isinstance(exc, TimeoutError) and exc.errno is None

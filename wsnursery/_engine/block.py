@@ -110,6 +110,7 @@ async def _leave(connection: Connection, meaning: Meaning | None, *, from_outsid
     try:
         await _close(connection, close, deadline, from_outside=from_outside)
         if not from_outside:
+            # Hypercorn leaks a task and a descriptor if events stay in its queue; see `aftercare`.
             await connection.incoming.receiver.drained()
     except anyio.get_cancelled_exc_class():
         # A shield keeps out every cancellation but asyncio's native ones. The first of these drops
@@ -132,6 +133,7 @@ async def _close(
         else:
             code = CloseCode.NORMAL_CLOSURE
         if from_outside:
+            # Do not flush (X5): a server that cancels the application is about to end the process.
             connection.outgoing.drop_messages()
         close = Close(code, "") if close is None else close
         lifecycle.begin_close(close.code, close.reason)

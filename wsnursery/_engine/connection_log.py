@@ -29,6 +29,7 @@ def id_of(scope: Scope) -> UUID:
     found = scope.get(_ID)
     if isinstance(found, UUID):
         return found
+    # A version 4 UUID is unique across processes and machines, so logs can be merged.
     made = cast("dict[str, Any]", scope)[_ID] = uuid4()  # ASGI promises a dict
     return made
 

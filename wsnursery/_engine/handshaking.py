@@ -35,9 +35,11 @@ class Handshaking:
         """Complete the handshake, after the server has announced it."""
         self._lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
+        # Every call that raises is a checkpoint (S8), so that a loop of such calls cannot freeze
+        # the process. The checkpoints before the errors below have the same reason.
         if self._accepting:
             await self._backend.checkpoint()
-            raise LocalProtocolError("accept() is already under way: call it once")
+            raise LocalProtocolError("accept() is already in progress: call it once")
         self._accepting = True
         try:
             await self._requested()

@@ -28,7 +28,7 @@ class IdleTimeout:
         backend: Its timer calls.
     """
 
-    __slots__ = ("_alarm", "_backend", "_is_held_up", "_lifecycle", "_seconds", "heard_at")
+    __slots__ = ("_alarm", "_backend", "_is_held_up", "_lifecycle", "_seconds", "received_at")
 
     def __init__(
         self,
@@ -41,17 +41,17 @@ class IdleTimeout:
         self._is_held_up = is_held_up
         self._lifecycle = lifecycle
         self._backend = backend
-        self.heard_at: float = backend.now()
+        self.received_at: float = backend.now()
         """When the last message of the peer was received."""
-        self._alarm: Alarm = backend.timer.at(self.heard_at + seconds, self._look)
+        self._alarm: Alarm = backend.timer.at(self.received_at + seconds, self._look)
 
     def _look(self) -> None:
         if self._lifecycle.over:
             return
         now = self._backend.now()
         if self._is_held_up():
-            self.heard_at = now
-        late = self.heard_at + self._seconds
+            self.received_at = now
+        late = self.received_at + self._seconds
         if now < late:
             self._alarm = self._backend.timer.at(late, self._look)
             return

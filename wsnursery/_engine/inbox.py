@@ -52,6 +52,8 @@ class Inbox:
     @property
     def is_worth_filling(self) -> bool:
         """Whether a quarter of a full inbox is free again."""
+        # A quarter is a compromise: with less, the receiver would be woken for almost every
+        # message. With more, the server would stay unread for longer than necessary.
         return len(self.messages) <= self._max_messages * 3 // 4 and self._bytes < self._max_bytes
 
     def put(self, message: Message, size: int) -> None:

@@ -83,6 +83,8 @@ class IncomingSide:
     async def next_message(self, iterating: bool) -> Message:
         """Wait for the next message; an iteration stops after a clean end or your own close."""
         lifecycle, inbox = self._lifecycle, self.inbox
+        # Only the thread is compared for each message, because the whole check would cost too much.
+        # A thread has one event loop, except in trio's guest mode.
         if get_ident() != self._backend.home.thread:
             lifecycle.check_place()
         if self._reader is not None or lifecycle.over or lifecycle.states.state is not State.OPEN:
@@ -141,6 +143,7 @@ class IncomingSide:
         wakeup = self.receiver.reader
         if wakeup is None:
             wakeup = self.receiver.reader = self._backend.wakeup()
+        # This call waits, so other tasks run in the meantime.
         self._wire.budget = BUDGET
         await wakeup.wait()
 

@@ -204,6 +204,7 @@ class Lifecycle:
         self.states.close_taken = True
         if self.end is not None:
             return
+        # After a denial, and without a receiver task, no disconnect event can come.
         if self.states.state is State.REJECTED or not self.wire.control.is_receiving:
             self.close_is_done()
         else:
@@ -236,6 +237,8 @@ class Lifecycle:
         self._observers.disconnected(
             self.states.code, self.states.reason, abnormal=end.abnormal, cause=end.cause
         )
+        # This comes last: the listeners have notified the tasks that wait, and those must not be
+        # cancelled.
         tasks = self.tasks
         if tasks.is_running:
             at = self._backend.now() + self._options.grace_period
@@ -269,6 +272,8 @@ class Lifecycle:
         own = WebSocketDisconnected(self.states.code, self.states.reason, self.undelivered)
         if self.end is not None and self.end.cause is not None:
             own.__cause__ = self.end.cause  # setting it, even to `None`, hides the context
+        # The token identifies the connection, so that a block can tell its own disconnect from
+        # another's.
         return attribute(own, self.token)
 
     def disconnected(self) -> WebSocketDisconnected:

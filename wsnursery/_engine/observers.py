@@ -117,6 +117,7 @@ class Observers:
         for hook in self._hooks if listeners is None else listeners:
             try:
                 hook(event)
+            # A hook only observes, so its failure must not end the connection.
             except Exception:  # noqa: BLE001 - it is logged
                 # Make new lists, because this loop, or one around it, iterates over an old one.
                 self._hooks = [other for other in self._hooks if other is not hook]

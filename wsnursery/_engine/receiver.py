@@ -169,7 +169,7 @@ class Receiver:
                 return False
         if self._arrivals.idle is not None:
             # While a message waited for room, the peer was not idle: the reader was slow.
-            self._arrivals.idle.heard_at = self._backend.now()
+            self._arrivals.idle.received_at = self._backend.now()
         return True
 
     def is_held_up(self) -> bool:
@@ -209,6 +209,7 @@ class Receiver:
             before = self._taken
             with anyio.move_on_after(SILENCES[silences]):
                 await self._changed()
+            # Every event starts the waits again, because the server may put the next one.
             silences = silences + 1 if self._taken == before else 0
 
     async def drained(self) -> None:

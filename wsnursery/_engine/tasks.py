@@ -356,7 +356,7 @@ class UserTasks:
 
     @property
     def has_failed(self) -> bool:
-        """Record a failure that is not only the end of the connection."""
+        """Whether anything failed, apart from the end of the connection and cancellations."""
         return any(self.is_failure(failure.error) for failure in self.failures)
 
     def fail(self, source: Raiser, error: BaseException) -> None:

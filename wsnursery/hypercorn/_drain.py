@@ -137,6 +137,7 @@ class Drain:
         for task in anyio.get_running_tasks():
             children.setdefault(task.parent_id, []).append(task)
             if task.id in self._handlers:
+                # The negative number stands for the handler itself, next to its own children.
                 children[-task.id] = [task]
         return [
             f"{scope['type']} {shown(str(scope.get('path', '')))}{_client(scope)}, "
@@ -152,6 +153,7 @@ class Drain:
         Args:
             tasks: Runs the closes, each of which may outlast this call, up to its own timeout.
         """
+        # Set first, so that a handshake that arrives meanwhile is refused and not left open.
         self._begun = True
         began = anyio.current_time()
         count, timeout = len(self._open), self._policy.timeout
@@ -220,6 +222,8 @@ async def _cancel(extension: ServerExtension, code: int, reason: str) -> None:
     if extension.websocket is not None and is_entered(extension.websocket):
         await cancel_websocket(extension.websocket, code, reason)
     elif connection is not None and not connection.shared:
+        # ASGI has no call that cancels an application. A reset at least ends its calls of `receive`
+        # and `send`. Over HTTP/2 it would end the other streams of that client, too.
         drop(connection.server, connection.socket)
 
 

@@ -57,6 +57,9 @@ class GuardedLifespan:
             await self._app(scope, phases.receive, phases.send)
         except Exception as exc:
             sentence = wrong_backend(exc)
+            # According to the ASGI specification, an exception before the startup means that the
+            # application does not support the lifespan. But an application for the wrong backend
+            # can never serve.
             if not phases.is_starting and (phases.has_started or sentence is None):
                 raise
             self.failure = exc if sentence is None else DeploymentError(sentence)
@@ -83,6 +86,8 @@ class GuardedLifespan:
 
         *Checkpoint*: yes, if there is a lifespan.
         """
+        # Hypercorn sends the shutdown only after the last handler has ended, which may never
+        # happen.
         self._forced.set()
         if self._runs:
             with anyio.move_on_after(seconds):

@@ -30,6 +30,7 @@ class PatientListener(socket.socket):
 
     def __init__(self, sock: socket.socket, backlog: int) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
+        # The new object is in blocking mode, but both event loops need a non-blocking socket.
         self.setblocking(False)
         self._backlog = backlog
 
@@ -58,6 +59,8 @@ class Exhaustion(logging.Filter):
         """Let all records through, except those of trio about a failed accept."""
         if "accept returned" not in str(record.msg):
             return True
+        # trio offers no other way to notice a failed accept: `serve_listeners` logs it and sleeps
+        # for 100 ms.
         error = record.exc_info[1] if record.exc_info else None
         self.report(error)
         return False

@@ -60,6 +60,8 @@ class ProcessSignals:
         if running_on_trio():
             import trio
 
+            # The signal handler runs between two bytecodes of any code, so the event loop must make
+            # the call.
             token = trio.lowlevel.current_trio_token()
             self._ask = lambda: token.run_sync_soon(ask)
         else:
@@ -75,6 +77,7 @@ class ProcessSignals:
         seconds = self._bound + SPARE_SECONDS if self._count == 1 else HURRY_SECONDS
         self._timer.cancel()
         self._timer = threading.Timer(seconds, self._too_late)
+        # A daemon thread does not keep the process alive when everything has ended in time.
         self._timer.daemon = True
         self._timer.start()
         self._ask()

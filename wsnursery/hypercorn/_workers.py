@@ -128,6 +128,8 @@ class Workers:
         elif status == 0:
             self._start()
         elif not self._has_served and status is not None and status > 0:
+            # A positive status means that the worker ended by itself: its configuration or its
+            # application is wrong. A worker that was killed by a signal has a negative one.
             logger.error("worker %s cannot start: the service ends", process.pid)
             self._fail()
         else:
@@ -159,6 +161,7 @@ class Workers:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop()
+        # `wait` is not interrupted by a signal handler (PEP 475), so wake it.
         self._waker.send_bytes(b"look")
 
     def _stop(self) -> None:
@@ -168,6 +171,7 @@ class Workers:
             self._stopping = True
             self._killer.start()
         for process in self._workers:
+            # SIGTERM: the first one lets the worker drain, and the second one cuts its drain short.
             process.terminate()
 
     def _kill(self) -> None:

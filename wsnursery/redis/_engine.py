@@ -114,6 +114,7 @@ class RedisEngine:
         self._settings = Settings(prefix, max(1, round(history_ttl)), lease, probe, connect_timeout)
         self._max_message = max_message
         self._hold = Hold(hold_messages, hold_bytes, hold_seconds)
+        # One id for all sessions, so that Redis recognises a retry after a reconnect.
         self._publisher_id = secrets.token_hex(8)
         self._is_running = False
         self._session: Session | None = None

@@ -101,6 +101,7 @@ class Follower:
 
     def _answer(self, room: str, reply: Reply) -> None:
         """Handle a snapshot. The reader calls it between two pushes, so later pushes are newer."""
+        # The room may have been left, or entered again, since the question was sent.
         if room in self._followed and room not in self._wanted:
             try:
                 snapshot = _snapshot(reply)
@@ -112,16 +113,16 @@ class Follower:
         if not self._unanswered:
             self._all_answered.set()
 
-    def hear(self, channel: bytes, data: bytes) -> None:
+    def on_push(self, channel: bytes, data: bytes) -> None:
         """Handle a push on the channel of a room."""
         try:
             room = self._commands.keys.room_of(channel.decode())
             if room in self._followed:
-                self._hear(room, data[:1], data[1:])
+                self._handle(room, data[:1], data[1:])
         except ValueError as exc:
             self._complain(repr(channel)[2:-1], exc)
 
-    def _hear(self, room: str, kind: bytes, data: bytes) -> None:
+    def _handle(self, room: str, kind: bytes, data: bytes) -> None:
         if kind == b"m":
             epoch, number, body = data.split(b" ", 2)
             self._sink.deliver(room, Position(epoch.decode(), int(number)), decode(body))

@@ -47,6 +47,8 @@ class Publisher:
 
     async def run(self) -> None:
         """Send held and new messages until cancelled. Messages in flight before are sent again."""
+        # The outcome of messages that an earlier session had in flight is unknown. Sending them
+        # again is safe, because Redis recognises the retry.
         self._hold.take_again()
         while True:
             while self._has_room() and (held := self._hold.take()) is not None:

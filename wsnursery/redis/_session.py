@@ -73,7 +73,7 @@ class Session:
         self.is_live: bool = False
         """Whether all rooms of the beginning are synchronized."""
         ttl = settings.history_ttl
-        self._connection = RedisConnection(stream, self._hear)
+        self._connection = RedisConnection(stream, self._on_push)
         # Channels are not separated by database, so the number must be part of the name.
         database = f"{address.database}:" if address.database else ""
         commands = Commands(self._connection, Keys(settings.prefix + database), self.fail)
@@ -141,6 +141,8 @@ class Session:
         # By now, all people who are still here have been announced under the new name.
         self.announcements.flush()
         self.upkeep.beat(retired)
+        # Publishing starts last, so that the sink gets the position of every message after its
+        # snapshot.
         start(self.follower.run, self._publisher.run)
         self.is_live = True
         self._sink.state_changed()
@@ -159,11 +161,11 @@ class Session:
         if server[b"role"] != b"master":
             raise ConnectionLost(f"{address} is a replica")
 
-    def _hear(self, push: list[Any]) -> None:
+    def _on_push(self, push: list[Any]) -> None:
         if push[0] != b"message":
             return  # a confirmation of SUBSCRIBE or UNSUBSCRIBE
         channel, data = push[1], push[2]
         if channel == self.upkeep.probe_channel.encode():
-            self.upkeep.hear_probe()
+            self.upkeep.note_probe()
         else:
-            self.follower.hear(channel, data)
+            self.follower.on_push(channel, data)

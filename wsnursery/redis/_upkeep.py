@@ -72,7 +72,7 @@ class Upkeep:
         self._probe_returned = self._now()
         self._commands.connection.send("SUBSCRIBE", self.probe_channel)
 
-    def hear_probe(self) -> None:
+    def note_probe(self) -> None:
         """Note that a probe has returned."""
         self._probe_returned = self._now()
         self.round_trip = self._probe_returned - self._probe_sent

@@ -109,7 +109,7 @@ class Store:
             while self._events:
                 name, event = self._events.popleft()
                 for engine in tuple(self.engines):
-                    engine.hear(name, event)
+                    engine.receive(name, event)
         finally:
             self._notifying = False
 
@@ -231,7 +231,7 @@ class MemoryEngine:
         """Return whether this engine follows a room."""
         return room in self._rooms
 
-    def hear(self, room: str, event: Callable[[Sink], None]) -> None:
+    def receive(self, room: str, event: Callable[[Sink], None]) -> None:
         """Pass an event to the sink, if this engine follows the room."""
         if self._sink is not None and room in self._rooms:
             event(self._sink)
