@@ -17,9 +17,12 @@ import anyio.abc
 import pytest
 from anyio.abc import SocketStream
 
-REDIS = shutil.which("redis-server")
+PROGRAM = os.environ.get("WSNURSERY_REDIS", "redis-server")
+"""What is tested: ``WSNURSERY_REDIS=valkey-server`` runs the same tests with Valkey."""
 
-WHY_NOT = "no redis-server here: apt-get install --no-install-recommends redis-server"
+REDIS = shutil.which(PROGRAM)
+
+WHY_NOT = f"no {PROGRAM} here: apt-get install --no-install-recommends {PROGRAM}"
 
 needs_redis = pytest.mark.skipif(REDIS is None and not os.environ.get("CI"), reason=WHY_NOT)
 """Skips a module where there is no Redis. In CI there must be one."""
@@ -65,7 +68,7 @@ class RedisServer:
         # (It may want a password first.)
         while not self.cli("PING").startswith(("+PONG", "-NOAUTH")):
             assert self.process.poll() is None, (self.directory / "log").read_text()
-            assert time.monotonic() < until, "redis-server does not start"
+            assert time.monotonic() < until, f"{PROGRAM} does not start"
             time.sleep(0.01)
 
     def cli(self, *command: str) -> str:
