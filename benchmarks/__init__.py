@@ -1,1 +1,1 @@
-"""What wsnursery costs, beside a hand-written loop and other libraries: `python -m benchmarks`."""
+"""What wsnursery costs, compared with a hand-written loop and other libraries."""

@@ -1,4 +1,4 @@
-"""What wsnursery costs, beside a hand-written loop and other libraries."""
+"""What wsnursery costs, compared with a hand-written loop and other libraries."""
 
 from __future__ import annotations
 
@@ -74,13 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     memory.add_argument("--connections", type=_numbers, default=(2000,))
     teardown = command(_teardown, "teardown", "clients that vanish all at once")
     teardown.add_argument("--connections", type=_numbers, default=(1250, 2500, 5000))
-    cycles = command(_cycles, "cycles", "what stays after connections have come and gone")
+    cycles = command(_cycles, "cycles", "what is left after connections have come and gone")
     cycles.add_argument("--cycles", type=int, default=20_000)
     growth = command(_run_scaling, "scaling", "how the costs grow with the numbers")
     growth.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
-    shared = command(_run_rooms, "rooms", "shared rooms over Redis, beside the room of one process")
+    shared = command(
+        _run_rooms, "rooms", "shared rooms over Redis, compared with a room of one process"
+    )
     shared.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
-    every = commands.add_parser("all", help="everything that the documentation shows (an hour)")
+    every = commands.add_parser("all", help="all results that the documentation shows (an hour)")
     every.add_argument("directory", type=Path, help="where results, tables and picture go")
     every.set_defaults(run=_run_all)
     written = commands.add_parser("report", help="make the documentation's tables and picture")
@@ -106,7 +108,7 @@ def _write(arguments: argparse.Namespace, rows: Sequence[Any], **more: Any) -> N
 
 
 def _rounded(value: Any) -> Any:
-    """Four digits are more than a measurement is worth."""
+    """Round to four digits, which is more than the precision of a measurement."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):
@@ -155,7 +157,7 @@ def _run_endtoend(arguments: argparse.Namespace, console: Console) -> None:
     chosen = _endtoend.cases(list(arguments.shapes), arguments.sizes, arguments.connections)
     effort = _endtoend.Effort(arguments.rounds, arguments.seconds)
     outcomes: list[_endtoend.Outcome] = []
-    # Nothing may be drawn while something is measured: the load runs in this process.
+    # Draw nothing during a measurement, because the load runs in this process.
     with Progress(console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("the load alone", total=len(arguments.servers) * len(chosen) + 1)
         progress.refresh()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks inprocess`: processes of measurements, and what they say together."""
+"""`python -m benchmarks inprocess`: several measuring processes, and their combined result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ._inprocess import Plan, Round
 from ._statistics import Spread
 
 PROCESSES = 3
-"""Where things lie in memory makes a process a few per cent faster or slower as a whole."""
+"""The number of processes, because the memory layout makes a whole process a few per cent faster or
+slower."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a message costs in things that can be counted: the same in every run, on any machine."""
+"""The counted cost of a message, which is the same in every run and on every machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ._steps import StepCounter
 
 @dataclass(frozen=True)
 class Count:
-    """What one application needs for a message, the server and the client included.
+    """The steps and calls of one application for a message, including the server and the client.
 
     Attributes:
         steps: tasks resumed (trio), or callbacks scheduled (asyncio).

@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine and the versions."""
+"""The environment of a result: the machine and the versions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Libraries side by side in one thread, in many short rounds.
 
-Run as a module it is one process of measurements: the plan is its argument, and every round goes
-out as a line of JSON.
+Run as a module, it is one measuring process: the plan is its argument, and it prints every round as
+a line of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._peer import Peer, Steps
 from ._serving import serving
 from ._shapes import SHAPES
 
-_PATIENCE = 60  # seconds beyond the plan, after which something hangs
+_PATIENCE = 60  # seconds beyond the plan after which the process counts as hung
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
         apps: names of `apps.BACKENDS`.
         shapes: names of `SHAPES`.
         size: bytes of a message.
-        seconds: of the clock, start and warming up not included.
+        seconds: of the clock, without the start and the warm-up.
     """
 
     backend: str
@@ -72,7 +72,7 @@ def _script(plan: Plan, addresses: dict[str, Path], report: Callable[[Round], ob
     for (name, _), peer in peers.items():
         yield from SHAPES[name].script(peer, SHAPES[name].messages, text)  # to warm up
     gc.collect()
-    gc.freeze()  # what was imported is not what is measured
+    gc.freeze()  # so that imported modules do not affect the measurement
     end = monotonic() + plan.seconds
     while monotonic() < end:
         times: Round = {}
@@ -89,7 +89,7 @@ def _script(plan: Plan, addresses: dict[str, Path], report: Callable[[Round], ob
 
 
 def main() -> None:
-    """One process of measurements."""
+    """One measuring process."""
     plan = Plan(**json.loads(sys.argv[1]))
     faulthandler.dump_traceback_later(plan.seconds + _PATIENCE, exit=True)
     measure(plan, lambda times: print(json.dumps(times), flush=True))

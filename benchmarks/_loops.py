@@ -1,7 +1,7 @@
-"""Servers and a script in one thread: the script goes on when the servers have nothing to do.
+"""Servers and a script in one thread: the script continues when the servers have nothing to do.
 
-So nothing but the servers' own work takes time, in an order that does not depend on how busy the
-machine is, and with real sockets nothing has to be imitated.
+So only the work of the servers is measured, in an order that does not depend on the load of the
+machine. The sockets are real, so no part of the server has to be simulated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import trio
 from ._steps import CountingLoop, StepCounter, TrioSteps
 
 Serve = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
-"""Serves until the awaitable that it is given has come to an end."""
+"""Serves until the awaitable ends."""
 
 
 class _Driver:
@@ -50,7 +50,7 @@ def run(
     servers: list[Serve],
     counter: StepCounter | None = None,
 ) -> None:
-    """Run the servers on an event loop until the script has come to its end."""
+    """Run the servers on an event loop until the script ends."""
     runner = _run_trio if backend == "trio" else _run_asyncio
     driver = runner(script, servers, counter)
     if driver.error is not None:

@@ -1,7 +1,7 @@
-"""The other end: a WebSocket client that does as little as it can, written as generators.
+"""The other end: a WebSocket client that does as little as possible, written as generators.
 
-A script of steps `yield`s where the server has to go on; `_loops` resumes it when the server has
-nothing left to do. It runs in the server's thread, and all it costs is the system calls.
+A script `yield`s where the server has to continue, and `_loops` resumes it when the server has
+nothing left to do. It runs in the server's thread, and costs only the system calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wsnursery._doctor._client import handshake
 from ._wire import SWITCHED
 
 Steps = Generator[None, None, None]
-"""A script; every `yield` hands the thread back to the server."""
+"""A script. Every `yield` lets the server run."""
 
 
 class Peer:
@@ -27,7 +27,7 @@ class Peer:
         self._socket.setblocking(False)
         self._buffer = bytearray(1 << 18)
         self._early = 0
-        """Bytes that came while more was to be written."""
+        """Bytes that came during a write."""
 
     def open(self, path: str) -> Steps:
         """Connect, as soon as the server listens, and do the handshake."""
@@ -46,7 +46,7 @@ class Peer:
             raise RuntimeError(f"The server refused {path}: {answer!r}")
 
     def write(self, data: bytes) -> Steps:
-        """Write all of it, and read meanwhile: a server that cannot answer may read no more."""
+        """Write all of it, and read meanwhile: a server that cannot write may stop reading."""
         rest = memoryview(data)
         while rest:
             try:
@@ -56,7 +56,7 @@ class Peer:
                 yield
 
     def read(self, count: int) -> Steps:
-        """Read so many bytes, of which the last are not there yet; more is an error."""
+        """Read this many bytes, of which the last have not arrived yet. More bytes are an error."""
         if self._early < count:
             yield
         yield from self.read_ready(count)
@@ -69,14 +69,14 @@ class Peer:
             raise RuntimeError(f"The server sent {-count} bytes too many")
 
     def read_some(self) -> Generator[None, None, int]:
-        """Wait for bytes and return how many came."""
+        """Wait for bytes, and return their number."""
         while not self._early:
             yield
             self._early = self._read()
         return self._arrived()
 
     def _arrived(self) -> int:
-        """The number of bytes that have come and were not counted yet."""
+        """The number of bytes that have arrived and are not counted yet."""
         early, self._early = self._early, 0
         return early or self._read()
 

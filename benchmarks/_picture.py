@@ -10,7 +10,7 @@ from typing import Any
 _Row = Mapping[str, Any]
 
 WIDTH = 360
-"""Units, which are pixels on a telephone: a text of 12 units stays legible there."""
+"""Units, which are pixels on a phone, so that a text of 12 units is legible there."""
 
 _LEFT, _RIGHT, _LINE, _HEAD = 84, 316, 24, 34
 _END = 1.2
@@ -30,7 +30,7 @@ text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 
 
 def draw(rows: Sequence[_Row], environment: Mapping[str, Any], path: Path) -> None:
-    """Draw what `inprocess` has measured.
+    """Draw the results of `inprocess`.
 
     Args:
         rows: its cells, as in its JSON.

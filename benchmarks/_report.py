@@ -1,4 +1,4 @@
-"""Results as the documentation shows them: Markdown tables and a picture, made from the JSON."""
+"""The tables and the picture of the documentation, made from the JSON of the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Row: TypeAlias = Mapping[str, Any]
 
 
 def report(directory: Path) -> list[Path]:
-    """Write what the results in a directory say beside them; return the files that were written."""
+    """Write the tables and the picture next to the results in a directory. Return the files."""
     written: list[Path] = []
     for kind, tables in _TABLES.items():
         source = directory / f"{kind}.json"

@@ -1,6 +1,6 @@
-"""What shared rooms over Redis cost, beside the room of one process.
+"""What shared rooms over Redis cost, compared with a room of one process.
 
-Every figure of a worker is processor time of its own process. Redis is one that this starts.
+Every figure of a worker is processor time of its own process. The benchmark starts its own Redis.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rich.table import Table
 PREFIX = "benchmark:"
 
 ROOMS = 1000
-"""Rooms of the measurement of many."""
+"""The number of rooms in the measurement with many rooms."""
 
 PLAIN = 20_000
-"""Messages of the measurement of Redis alone."""
+"""The number of messages in the measurement of Redis alone."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Figure:
 
     Attributes:
         value: with the unit in `unit`.
-        bound: what a ratio should not exceed; `None` where there is no goal.
+        bound: the most that a ratio should be; `None` if there is no goal.
     """
 
     backend: str
@@ -76,7 +76,7 @@ class Redis:
             return client.recv(1 << 16).decode()
 
     def cpu(self) -> float:
-        """Seconds of the processor until now."""
+        """Seconds of processor time so far."""
         answer = self.ask("INFO cpu")
         pairs = dict(line.split(":") for line in answer.split("\r\n") if ":" in line)
         return float(pairs["used_cpu_sys"]) + float(pairs["used_cpu_user"])
@@ -110,13 +110,13 @@ class Worker:
         )
 
     def ready(self) -> Worker:
-        """Wait until it says so."""
+        """Wait until it is ready."""
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
         return self
 
     def result(self) -> dict[str, Any]:
-        """Let it go on, and wait for what it has measured."""
+        """Let it continue, and wait for its results."""
         out, _ = self._process.communicate("\n")
         measured: dict[str, Any] = json.loads(out)
         return measured
@@ -132,7 +132,7 @@ class Worker:
 def _pair(
     stack: ExitStack, backend: str, url: str, members: int, messages: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One worker that publishes and one that only receives; what each has needed."""
+    """The cost of a worker that publishes, and of one that only receives."""
     receives = stack.enter_context(Worker(backend, url, "receive", members, messages)).ready()
     publishes = stack.enter_context(Worker(backend, url, "publish", members, messages)).ready()
     published = publishes.result()
@@ -176,7 +176,7 @@ def measure(backend: str) -> Iterator[Figure]:
 
 
 def _pipelined(stack: ExitStack, redis: Redis, backend: str, url: str) -> Iterator[Figure]:
-    """What Redis itself needs for a message, against a plain PUBLISH to as many subscribers."""
+    """The cost of a message in Redis, compared with a plain PUBLISH to as many subscribers."""
     before = redis.cpu()
     _pair(stack, backend, url, 1, PLAIN // 4)
     scripted = (redis.cpu() - before) / (PLAIN // 4) * 1e6

@@ -20,7 +20,7 @@ from wsnursery.rooms import SharedRooms
 from ._rooms import PREFIX
 
 TEXT = 1024 * "x"
-BURST = 20  # messages that are published before the members are waited for
+BURST = 20  # messages that are published before the wait for the members
 SAMPLES = 200  # of the latency
 OPTIONS = Options(send_buffer=100_000, send_buffer_bytes=1 << 30)
 
@@ -37,14 +37,14 @@ async def opened() -> AsyncGenerator[tuple[WebSocket, testing.Peer]]:
 
 
 async def drain(peers: list[testing.Peer], messages: int) -> None:
-    """Wait until each peer has so many messages."""
+    """Wait until each peer has this many messages."""
     for peer in peers:
         for _ in range(messages):
             await peer.receive()
 
 
 async def wait_for_go() -> None:
-    """Say that this is ready, and wait until the others are."""
+    """Report that this worker is ready, and wait until the others are."""
     print("ready", flush=True)
     await anyio.to_thread.run_sync(sys.stdin.readline)
 
@@ -99,7 +99,7 @@ async def shared(
 
 
 async def many(rooms: SharedRooms, number: int) -> dict[str, float]:
-    """So many rooms: joined, and synchronized again after the connection was lost."""
+    """Join many rooms, and synchronize them again after the connection was lost."""
     async with opened() as (ws, _):
         await wait_for_go()
         began = time.process_time()
@@ -129,13 +129,13 @@ async def many(rooms: SharedRooms, number: int) -> dict[str, float]:
 
 
 async def synchronized(rooms: SharedRooms) -> None:
-    """Wait until every room is."""
+    """Wait until every room is live."""
     while rooms.state != "live" or rooms.statistics().not_live:  # noqa: ASYNC110
         await anyio.sleep(0.005)
 
 
 async def main(url: str, role: str, numbers: list[int]) -> None:
-    """Do what the role says, and print what was measured."""
+    """Run the role, and print the results."""
     if role == "alone":
         print(json.dumps(await alone(*numbers)))
         return

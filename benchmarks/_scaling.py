@@ -1,4 +1,4 @@
-"""Does the cost grow with the number of things as it should: in proportion?
+"""Does the cost grow in proportion to the number of things?
 
 The slope is that of the logarithm of the cost over the logarithm of the number: 1 is linear, 2 is
 quadratic.
@@ -36,10 +36,10 @@ _TEXT = "x" * 64
 
 @dataclass(frozen=True)
 class Growth:
-    """What so many of something cost.
+    """The cost of a number of things.
 
     Attributes:
-        microseconds: of CPU time for each of them, by their number.
+        microseconds: of CPU time for each thing, by the number of things.
         slope: see the module.
     """
 
@@ -76,7 +76,7 @@ def steps() -> int:
 
 
 def _growth(backend: str, what: str, app: str, costs: dict[int, float]) -> Growth:
-    """Of seconds for all of them, by their number."""
+    """From the seconds for all things, by their number."""
     each = {number: cost / number * 1e6 for number, cost in costs.items()}
     return Growth(backend, what, app, each, _slope(costs))
 
@@ -131,11 +131,11 @@ def _broadcast(peers: list[Peer]) -> Steps:
         yield from peer.read_ready(len(server_frame(_TEXT)))
 
 
-# -------------------------------------------------------------------------- without any server
+# ------------------------------------------------------------------------------ without a server
 
 
 class _Server:
-    """An ASGI server that brings some messages, takes all there are and never waits."""
+    """An ASGI server that delivers some messages, takes all messages and never waits."""
 
     scope: ClassVar[dict[str, Any]] = {
         "type": "websocket",
@@ -221,7 +221,7 @@ async def _children(number: int) -> float:
 
 
 async def _memberships(members: int, number: int) -> float:
-    """So many members in each room: all join, one message to each room, all leave."""
+    """Members in rooms: all join, each room gets one message, and all leave."""
     times: list[float] = []
     rooms = Rooms()
     connections: list[WebSocket] = []

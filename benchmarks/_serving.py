@@ -1,4 +1,4 @@
-"""The ASGI servers in the event loop that runs, as they are embedded."""
+"""The ASGI servers, embedded in the running event loop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypercorn.config import Config
 from ._loops import Serve
 
 SERVERS = {"trio": ("hypercorn",), "asyncio": ("hypercorn", "uvicorn")}
-"""Which server runs on which event loop."""
+"""The event loops of each server."""
 
 
 def serving(server: str, backend: str, app: Any, where: Path | socket) -> Serve:
-    """What serves the application on a Unix socket of that name, or on a socket."""
+    """Return a function that serves the application on a Unix socket or a given socket."""
     if server == "uvicorn":
         return _uvicorn(app, where)
     return _hypercorn(backend, app, where)
@@ -39,7 +39,7 @@ def _hypercorn(backend: str, app: Any, where: Path | socket) -> Serve:
 
 def _uvicorn(app: Any, where: Path | socket) -> Serve:
     path, sockets = (str(where), None) if isinstance(where, Path) else (None, [where])
-    # Without pings: the load counts bytes and answers none.
+    # No pings, because the load only counts bytes and does not answer them.
     config = uvicorn.Config(app, uds=path, log_level="warning", ws_ping_interval=None)
     server = uvicorn.Server(config)
 

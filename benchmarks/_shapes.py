@@ -13,12 +13,12 @@ IN_FLIGHT = 32
 
 @dataclass(frozen=True)
 class Shape:
-    """Some kind of traffic.
+    """A kind of traffic.
 
     Attributes:
         path: the handler that serves it.
-        messages: how many make a round of some 8 ms.
-        script: exchanges so many messages of that text with a server.
+        messages: the number for a round of about 8 ms.
+        script: exchanges this many messages of a text with a server.
     """
 
     path: str
@@ -61,4 +61,4 @@ SHAPES = {
     "push": Shape("/push", 240, _push),
     "receive": Shape("/receive", 320, _receive),
 }
-"""All of them: one message at a time, 32 echoes in flight, only sends, only receives."""
+"""The shapes: one message at a time, 32 echoes in flight, only sends, only receives."""

@@ -17,7 +17,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of any number of values."""
+        """Compute it from the values."""
         ordered = list(values)
         if len(ordered) == 1:
             return cls(ordered[0], ordered[0], ordered[0])
@@ -25,5 +25,5 @@ class Spread:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies; they are in order, and there are some."""
+    """Return the value below which this share of the sorted values lies."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,4 +1,4 @@
-"""How often an event loop lets something run: counted, so the same on every machine."""
+"""Counts the steps of an event loop, which are the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class StepCounter:
-    """How often a task was resumed (trio) or a callback was scheduled (asyncio)."""
+    """The number of times that a task was resumed (trio) or a callback was scheduled (asyncio)."""
 
     def __init__(self) -> None:
         self.steps = 0

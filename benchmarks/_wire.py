@@ -1,4 +1,4 @@
-"""What goes over the wire, made once and sent as often as needed."""
+"""The bytes on the wire, made once and sent many times."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
 
 SWITCHED = b"HTTP/1.1 101 "
-"""How an accepted handshake's answer begins."""
+"""The beginning of the answer to an accepted handshake."""
 
 
 def client_frame(message: str | bytes) -> bytes:
-    """A message as a client puts it on the wire: masked."""
+    """A message as a client sends it: masked."""
     return _frame(ConnectionType.CLIENT, message)
 
 
 def server_frame(message: str | bytes) -> bytes:
-    """A message as a server puts it on the wire."""
+    """A message as a server sends it."""
     return _frame(ConnectionType.SERVER, message)
 
 

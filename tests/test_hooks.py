@@ -77,7 +77,7 @@ KEYS = {
 
 
 def extra(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record has beside what every record has."""
+    """The fields of a record in addition to those of every record."""
     plain = {*logging.makeLogRecord({}).__dict__, "message"}  # the last one a handler has set
     return {key: value for key, value in record.__dict__.items() if key not in plain}
 

@@ -28,7 +28,7 @@ GROUND = {
 """Single files at the top of the package that import nothing but one another."""
 
 MAY_IMPORT = {
-    # A folder, or a single file, and the folders and files that it may import besides the ground.
+    # A folder or a single file, and what it may import in addition to the ground.
     "_backend": set[str](),
     "_engine": {"_backend"},
     "transports": {"_engine"},
@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "_doctor": {"_engine", "asgi"},
     "__main__": {"_doctor", "hypercorn", "wsnursery"},
 }
-"""The house, from the ground up. Imports point down, including those for type checkers.
+"""The layout, from the ground up. Imports point down, including those for type checkers.
 
 `tools.house_picture` draws it, and CONTRIBUTING.md shows it."""
 

@@ -123,7 +123,7 @@ def _held() -> dict[str, int]:
 
 
 class Server:
-    """A server process. It has a socket of its own besides the shared one, to be asked on."""
+    """A server process. In addition to the shared socket it has its own one, for questions."""
 
     def __init__(
         self, shared: socket.socket, worker: str, ping_interval: float, directory: Path

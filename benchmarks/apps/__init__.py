@@ -4,10 +4,10 @@ Every library has a module here, with an `app` that serves these paths:
 
 * ``/echo`` sends every message back,
 * ``/push`` gets ``"COUNT:MESSAGE"`` and sends the message that often,
-* ``/receive`` takes messages in silence and answers ``"end"`` with ``"end"``,
-* ``/broadcast``, where there is one, sends every message to all who are connected there.
+* ``/receive`` receives messages, and answers only ``"end"``, with ``"end"``,
+* ``/broadcast``, where there is one, sends every message to all clients of that path.
 
-Each is written as its library's documentation has it, in as few steps as it allows.
+Each is written as in the documentation of its library, with as few steps as possible.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ BACKENDS = {
     "quart": ("asyncio",),
     "quart_trio": ("trio",),
 }
-"""The applications and the event loops that they run on; `raw` is what all are compared with."""
+"""The applications and their event loops. All are compared with `raw`."""
 
 WITH_BROADCAST = ("raw", "wsnursery", "starlette")
 """The applications that serve ``/broadcast``."""

@@ -1,4 +1,4 @@
-"""The routes of both Quarts: they differ in the class alone."""
+"""The routes for both Quarts, which differ only in the class."""
 
 from quart import Quart, websocket
 

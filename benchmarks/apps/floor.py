@@ -1,9 +1,9 @@
-"""What the contract costs at the least: the raw loop with the switches of tasks that it asks for.
+"""The least cost of the contract: the raw loop with the task switches that the contract needs.
 
-A task is always in `receive` (to get the disconnect), a reader in another one; on trio a third
-one is in `send` (a caller's cancellation must not reach it), on asyncio every send lets other tasks
-run. Nothing is checked, counted, bounded, timed or cleaned up: the difference between this and
-wsnursery is what can still be won, the difference between this and the raw loop is not.
+One task is always in `receive` (to get the disconnect), and another one reads. On trio a third task
+is in `send` (a caller's cancellation must not reach it); on asyncio every send lets other tasks
+run. It does not check, count, limit, time or clean up anything. Only the difference between this
+loop and wsnursery can still be reduced; the difference between this loop and the raw one cannot.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A hand-written loop over ASGI's `receive` and `send`: nothing can be faster."""
+"""A hand-written loop over ASGI's `receive` and `send`, the fastest possible program."""
 
 from typing import Any
 

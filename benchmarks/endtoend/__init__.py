@@ -1,1 +1,1 @@
-"""Servers in processes of their own, over TCP, with a client that is not what limits them."""
+"""Servers in their own processes, over TCP, with a client that is not the bottleneck."""

@@ -1,4 +1,4 @@
-"""What the load could do if the server took nothing: the proof that it is not the bottleneck."""
+"""What the load can do against a server without work, to show that it is not the bottleneck."""
 
 from __future__ import annotations
 

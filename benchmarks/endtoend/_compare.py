@@ -1,4 +1,4 @@
-"""Applications side by side, each in a server process of its own."""
+"""Compares applications, each in its own server process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PATHS = {
 
 
 def cases(shapes: Sequence[str], sizes: Sequence[int], connections: Sequence[int]) -> list[Case]:
-    """All of them with all, save those that mean nothing."""
+    """All combinations, except those without a meaning."""
     return [
         Case(shape, size, number)
         for number in connections

@@ -51,7 +51,7 @@ def from_anyio() -> asyncio.CancelledError:
     return asyncio.CancelledError("Cancelled via cancel scope 7f00; reason: whatever")
 
 
-def beside(exc: BaseException, context: BaseException) -> BaseException:
+def with_context(exc: BaseException, context: BaseException) -> BaseException:
     exc.__context__ = context
     return exc
 
@@ -74,7 +74,7 @@ async def natively_cancelled() -> "asyncio.Task[object]":
         (from_anyio, True),
         # A group of asyncio's that fails asks anew, without anyio's words.
         (asyncio.CancelledError, True),
-        (lambda: beside(asyncio.CancelledError(), ValueError()), True),
+        (lambda: with_context(asyncio.CancelledError(), ValueError()), True),
         (ValueError, False),
     ],
 )
@@ -146,7 +146,9 @@ async def test_where_nothing_leaks_nothing_is_taken_back(monkeypatch: pytest.Mon
     ledger = AsyncioLedger()
     ledger.about_to_cancel()
     task = await natively_cancelled()
-    assert not ledger.is_our_cancellation(beside(from_anyio(), ExceptionGroup("", [ValueError()])))
+    assert not ledger.is_our_cancellation(
+        with_context(from_anyio(), ExceptionGroup("", [ValueError()]))
+    )
     ledger.settle()
     assert task.uncancel() == 0
 
@@ -157,7 +159,9 @@ async def test_a_request_that_a_failed_group_explains_is_ours(leaky: None) -> No
     ledger = AsyncioLedger()
     ledger.about_to_cancel()
     await natively_cancelled()
-    assert ledger.is_our_cancellation(beside(from_anyio(), ExceptionGroup("", [ValueError()])))
+    assert ledger.is_our_cancellation(
+        with_context(from_anyio(), ExceptionGroup("", [ValueError()]))
+    )
     ledger.settle()
     assert cancelling() == 0
 

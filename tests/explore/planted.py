@@ -93,7 +93,7 @@ BUGS = (
         "without(failure.error, is_cancellation)",
     ),
     Bug(
-        "a cancellation beside an error stays in the group",
+        "a cancellation next to an error stays in the group",
         "without(failure.error, lambda exc: is_own(exc) or is_cancellation(exc))",
         "without(failure.error, is_own)",
         "echo",

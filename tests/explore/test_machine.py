@@ -17,7 +17,7 @@ REFUSALS = (LocalProtocolError, WebSocketDisconnected, anyio.ClosedResourceError
 
 
 class ConnectionMachine(RuleBasedStateMachine):
-    """Calls the WebSocket and its peer, and walks the table beside it."""
+    """Calls the WebSocket and its peer, and follows the table in parallel."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One run of Hypercorn: what is done before, beside and after it.
+"""One run of Hypercorn: what is done before, during and after it.
 
 Most tests put something simpler in Hypercorn's place; `tests/servers` has the real thing.
 """

@@ -1,4 +1,4 @@
-"""What the applications register with, and what a handler is given besides its WebSocket."""
+"""What the applications register with, and what a handler gets in addition to its WebSocket."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 @dataclass(eq=False)
 class Connection:
-    """What a handler is given to work with besides its WebSocket."""
+    """What a handler gets in addition to its WebSocket."""
 
     report: Reporter
     query: dict[str, str]

@@ -32,7 +32,7 @@ class Server:
         distribution: whose version it is.
         stop_within: seconds from SIGTERM to the end of the process with idle handlers.
         grace: the options that give handlers one second after SIGTERM.
-        needs: modules that must be installed besides.
+        needs: further modules that must be installed.
         older: which older version, by its name in pyproject.toml.
     """
 

@@ -71,7 +71,7 @@ def trio_server() -> Iterator[TrioServer]:
 
 
 async def handle(ws: WebSocket) -> None:
-    """Run the handler that the path names, beside a child that ends only with the connection."""
+    """Run the handler of the path, with a child that ends only with the connection."""
     path = ws.scope["path"]
     if path == "/stats":
         await _stats(ws)

@@ -1,1 +1,1 @@
-"""All that is asyncio's, trio's or anyio's own, side by side behind one interface."""
+"""The code that is specific to asyncio, trio or anyio, side by side behind one interface."""

@@ -1,6 +1,6 @@
-"""What the engine asks of the running backend: trio and asyncio side by side behind one interface.
+"""What the engine needs from the running backend: trio and asyncio behind one interface.
 
-Everything that is not here goes through anyio's primitives.
+All other calls go through anyio's primitives.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Backend:
     on_trio: bool
     """Whether the loop is trio's (also under its guest mode)."""
     cancel_scope: Callable[[], anyio.CancelScope]
-    """Make a cancel scope, also in a plain callback of the loop, where anyio does not know which
-    backend runs."""
+    """Make a cancel scope. It also works in a plain callback of the loop, where anyio cannot find
+    out which backend runs."""
     wakeup: Callable[[], Wakeup]
     """Make a `Wakeup`."""
     timer: Timer
@@ -44,15 +44,15 @@ class Backend:
     now: Callable[[], float]
     """The loop's clock, in seconds."""
     checkpoint: Callable[[], Awaitable[None]]
-    """Let other tasks run, or be cancelled."""
+    """Let other tasks run. Raises if the calling task is cancelled."""
     checkpoint_if_cancelled: Callable[[], Awaitable[None]]
-    """On trio: be cancelled, if the calling task is. On asyncio a cancellation is met where a call
-    waits, as everywhere there."""
+    """On trio: raise if the calling task is cancelled. On asyncio it does nothing, because there a
+    cancellation is delivered only where a call waits."""
     spawn: Callable[[Work, str, Done], object]
-    """Start a task that no cancel scope but its own can cancel. The caller keeps what it returns,
-    and waits for its end. On asyncio the last argument is called after that with a cancellation, in
-    a plain callback of the loop, because a task that is cancelled natively before its first step
-    runs none of its work. On trio every task makes its first step."""
+    """Start a task that only its own cancel scope can cancel. The caller keeps the returned object,
+    and waits for the end of the task. On asyncio the last argument is then called with a
+    cancellation, in a plain callback of the loop, because a task that is cancelled natively before
+    its first step runs none of its code. On trio every task makes its first step."""
     current_task: Callable[[], object]
     """The running task, or `None` in a plain callback of the loop."""
     name_of: Callable[[Any], str]
@@ -60,10 +60,10 @@ class Backend:
     is_finished: Callable[[Any], bool]
     """Whether a task has ended."""
     home: Home
-    """The thread and the event loop, for which calls from elsewhere are refused."""
+    """The thread and the event loop. Calls from other ones are refused."""
     with_anyio: Callable[[Callable[[], Any]], Any]
-    """Call a function that uses anyio, also in a plain callback of the loop, where anyio does not
-    know which backend runs."""
+    """Call a function that uses anyio. It also works in a plain callback of the loop, where anyio
+    cannot find out which backend runs."""
 
 
 _running: RunVar[ReferenceType[Backend]] = RunVar("wsnursery_backend")
@@ -134,7 +134,8 @@ def _on_asyncio() -> Backend:
     loop = asyncio.get_running_loop()
 
     def spawn(work: Work, name: str, done: Done) -> object:
-        # Not by the loop's task factory: an eager one would run the first step in the caller's.
+        # Do not use the loop's task factory, because an eager one runs the first step in the
+        # caller.
         task = asyncio.Task(work(), loop=loop, name=name)
         task.add_done_callback(lambda _: done(asyncio.CancelledError()))
         return task
@@ -168,7 +169,7 @@ def _asyncio_task_name(task: asyncio.Task[Any]) -> str:
 
 
 def _with_anyio_on_asyncio(call: Callable[[], Any]) -> Any:
-    # anyio asks sniffio, where that is installed, and sniffio looks for the running task.
+    # anyio uses sniffio where that is installed, and sniffio looks for the running task.
     sniffio = sys.modules.get("sniffio")
     if sniffio is None or asyncio.current_task() is not None:
         return call()
@@ -179,11 +180,11 @@ def _with_anyio_on_asyncio(call: Callable[[], Any]) -> Any:
 
 @coroutine
 def _next_turn() -> Generator[None]:
-    # What `asyncio.sleep(0)` does. A cancellation is met at the next turn of the loop.
+    # As in `asyncio.sleep(0)`. A cancellation is delivered at the next turn of the loop.
     yield
 
 
 async def _nothing() -> None:
-    # anyio's own `checkpoint_if_cancelled` waits for a delivery that never comes to a coroutine
-    # that a worker thread runs in the loop.
+    # Do not use anyio's `checkpoint_if_cancelled`: in a coroutine that a worker thread runs in the
+    # loop, it waits for a cancellation that is never delivered.
     pass

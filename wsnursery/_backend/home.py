@@ -1,4 +1,4 @@
-"""Which thread and event loop something belongs to, so that calls from elsewhere are refused."""
+"""The thread and event loop of a connection or a room, so that other callers are refused."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .running import running_loop
 
 
 class Home:
-    """The thread and the event loop in which a connection, or the members of a room, live.
+    """The thread and the event loop to which a connection, or the members of a room, belong.
 
     Args:
-        rule: What belongs to which loop, for the refusal.
-        call: The call that the refusal recommends, such as ``run_sync(room.publish, message)``.
+        rule: The rule in one sentence, for the error.
+        call: The call that the error recommends, such as ``run_sync(room.publish, message)``.
     """
 
     __slots__ = ("_call", "_loop", "_rule", "thread")
@@ -21,12 +21,12 @@ class Home:
         self._rule = rule
         self._call = call
         self.thread: int = 0
-        """Identifies the thread. Where every call counts, comparing it is the only check: a thread
-        has one loop, but under trio's guest mode."""
+        """Identifies the thread. On hot paths only this is compared, because a thread has one loop,
+        except in trio's guest mode."""
         self._loop: object = None
 
     def settle(self) -> None:
-        """This loop is the one from now on."""
+        """Belong to the running loop from now on."""
         self.thread = get_ident()
         self._loop = running_loop()
 
@@ -34,7 +34,7 @@ class Home:
         """Refuse a call from another thread, or from another event loop of this thread.
 
         Raises:
-            RuntimeError: It is one.
+            RuntimeError: The call comes from another thread or event loop.
         """
         if get_ident() != self.thread or running_loop() is not self._loop:
             raise RuntimeError(

@@ -1,6 +1,6 @@
 """The queues in which servers deliver events: trio's and asyncio's side by side.
 
-A cancelled wait takes nothing from either: trio and CPython promise it.
+A cancelled wait takes nothing from either of them: trio and CPython guarantee this.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ RawReceive: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
 
 
 def is_trio_channel(owner: object) -> bool:
-    """Whether it is the receiving end of a trio memory channel."""
+    """Return whether an object is the receiving end of a trio memory channel."""
     trio = sys.modules.get("trio")
     return trio is not None and type(owner) is trio.MemoryReceiveChannel
 
 
 def is_asyncio_queue(owner: object) -> bool:
-    """Whether it is an `asyncio.Queue`."""
+    """Return whether an object is an `asyncio.Queue`."""
     return type(owner) is asyncio.Queue
 
 
 class TrioQueue:
     """A trio memory channel.
 
-    Its clone shares what is buffered. Closing the clone wakes the reader that waits in it, and
-    leaves the server's own end as it is.
+    A clone of the server's end shares its buffer. Closing the clone wakes the reader that waits in
+    it, and does not affect the server's own end.
     """
 
     __slots__ = ("_channel", "_clone", "interrupted", "receive")
@@ -51,7 +51,7 @@ class TrioQueue:
             return None
 
     def close(self) -> None:
-        """Receive no more: a waiting call raises `interrupted`."""
+        """Stop receiving: a waiting call raises `interrupted`."""
         self._clone.close()
 
 
@@ -77,8 +77,8 @@ class AsyncioQueue:
             return None
 
     def close(self) -> None:
-        """Nothing to do: a waiting call is interrupted by itself."""
+        """Do nothing, because each waiting call is interrupted separately."""
 
 
 EventQueue: TypeAlias = TrioQueue | AsyncioQueue
-"""A server's queue of events, from which a reader may receive itself."""
+"""A server's queue of events, from which a reader may receive in place."""

@@ -1,4 +1,4 @@
-"""What runs in the calling thread: trio, asyncio or nothing. trio may not even be imported."""
+"""Which event loop runs in the calling thread: trio's, asyncio's or none. It imports no trio."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 
 
 def running_on_trio() -> bool:
-    """Whether trio runs the calling code. It is trio, too, in its guest mode, where both run."""
+    """Return whether trio runs the calling code, also in its guest mode, in which both run."""
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()
 
 
 def running_loop() -> object:
-    """What identifies the event loop that runs in this thread; `None` if none does.
+    """Return an object that identifies the event loop of this thread; `None` if none runs.
 
     It also works in plain callbacks of the loop, in which no task runs.
     """

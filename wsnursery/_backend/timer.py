@@ -1,7 +1,7 @@
-"""The timer of an event loop: what is to be called at a time, and what is to be looked at often.
+"""The timer of an event loop: calls at a time, and periodic checks.
 
-One timer serves every connection of the loop. A task per connection that looks at the clock would
-cost as much memory as all the rest of an idle connection.
+One timer serves every connection of the loop. A task for each connection that watches the clock
+would need as much memory as the rest of an idle connection.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsnursery")
 
 LOOK_SECONDS = 0.025
-"""Seconds between two looks. Two of them decide that a raw receive is unattended: 0.05 s is soon
-enough for a disconnect, and long enough for most handlers to come back for the next message."""
+"""Seconds between two checks. After two checks without a reader, the receiver task takes over: 0.05
+s is early enough for a disconnect, and late enough for most handlers to read the next message."""
 
 Look: TypeAlias = Callable[[], bool]
-"""Looks at something; returns whether it must look again."""
+"""Makes one check. Returns whether it must be called again."""
 
 
 class Alarm(Protocol):
-    """Something that will be called."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not call it. Idempotent, also after it was called."""
+        """Cancel the call. Idempotent, also after the call."""
         ...
 
 
 class Timer(ABC):
-    """Calls plain functions at their times, in the loop's thread and outside of any user's task."""
+    """Calls plain functions at their times, in the loop's thread and outside of users' tasks."""
 
     __slots__ = ("_looks", "_round")
 
@@ -57,14 +57,14 @@ class Timer(ABC):
     def watch(self, look: Look) -> None:
         """Call ``look`` every `LOOK_SECONDS` until it returns `False`.
 
-        All looks share one alarm, so adding one is cheap.
+        All checks share one alarm, so adding one is cheap.
         """
         self._looks[look] = None
         if self._round is None:
             self._round = self.at(self.now() + LOOK_SECONDS, self._look_around)
 
     def unwatch(self, look: Look) -> None:
-        """Call it no more."""
+        """Stop calling it."""
         self._looks.pop(look, None)
         if not self._looks and self._round is not None:
             self._round.cancel()
@@ -88,7 +88,7 @@ def _safely(look: Look) -> bool:
 
 
 class AsyncioTimer(Timer):
-    """asyncio's loop has a timer of its own."""
+    """Uses the timer of asyncio's loop."""
 
     __slots__ = ("_loop",)
 
@@ -100,12 +100,12 @@ class AsyncioTimer(Timer):
         return self._loop.time()
 
     def at(self, when: float, call: Callable[[], None]) -> Alarm:
-        # An empty context: a timer that kept its caller's would keep what the caller's holds.
+        # Use an empty context, because the caller's would keep alive all objects in it.
         return self._loop.call_at(when, call, context=Context())
 
 
 class TrioTimer(Timer):
-    """A heap of alarms, and a system task that exists while there are any."""
+    """A heap of alarms, and a system task that exists while there are alarms."""
 
     __slots__ = ("_alarms", "_lowlevel", "_nap", "_pending", "_sequence", "_trio")
 
@@ -114,7 +114,7 @@ class TrioTimer(Timer):
         self._trio: Any = module
         self._alarms: list[_TrioAlarm] = []
         self._pending = 0
-        """Alarms that are neither called nor cancelled."""
+        """The number of alarms that are neither called nor cancelled."""
         self._sequence = 0
         self._nap: trio.CancelScope | None = None
 
@@ -137,7 +137,7 @@ class TrioTimer(Timer):
         return alarm
 
     def forget(self) -> None:
-        """An alarm was cancelled: the task ends when it was the last."""
+        """An alarm was cancelled. The task ends after the last one."""
         self._pending -= 1
         if not self._pending and self._nap is not None:
             self._nap.deadline = -math.inf
@@ -152,7 +152,7 @@ class TrioTimer(Timer):
                 first = self._alarms[0].when if self._pending else -math.inf
                 self._nap = self._trio.CancelScope(deadline=first)
         finally:
-            # Cancelled alarms may be left in the heap.
+            # Cancelled alarms may still be in the heap.
             self._alarms.clear()
             self._pending = 0
             self._nap = None
@@ -172,7 +172,7 @@ class TrioTimer(Timer):
 
 
 class _TrioAlarm:
-    """One entry of the heap; a cancelled one stays there until its time."""
+    """One entry of the heap. A cancelled entry stays in it until its time."""
 
     __slots__ = ("_sequence", "_timer", "call", "when")
 

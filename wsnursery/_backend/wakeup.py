@@ -1,8 +1,8 @@
 """A wake-up for one sleeping task: trio and asyncio side by side behind one interface.
 
-anyio offers `anyio.Event`, which is a new object for every wait and asks each time which backend
-runs, and memory object streams, which can lose their item when a native cancellation meets a
-delivery. A message passes here too often for the one and must not be lost by the other.
+anyio has two alternatives. An `anyio.Event` needs a new object for every wait, and finds out each
+time which backend runs, which is too slow for every message. A memory object stream can lose its
+item if a native cancellation coincides with the delivery.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 class Wakeup(Protocol):
     """Lets one task at a time sleep until it is woken.
 
-    It carries no item: the sleeper looks again at the state that the waker has changed, so a
-    wake-up may come too often, never too seldom.
+    It carries no item: the sleeper checks the state that the waker has changed. So a superfluous
+    wake-up is harmless, but none may be missing.
     """
 
     @property
     def is_asleep(self) -> bool:
-        """A task sleeps and nothing has woken it yet."""
+        """Whether a task sleeps and has not been woken yet."""
         ...
 
     async def wait(self) -> None:
-        """Sleep until `wake`. A checkpoint; when it is cancelled, it is as if never called."""
+        """Sleep until `wake`. A checkpoint. A cancellation leaves no trace."""
         ...
 
     def wake(self) -> None:

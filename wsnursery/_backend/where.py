@@ -1,4 +1,4 @@
-"""Say where a task waits: the file, the line and the function of the user's own code."""
+"""Describe where a task waits: the file, the line and the function of the user's own code."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _LIBRARIES = (
 def where_it_waits(awaitable: object) -> str:
     """Describe where a suspended coroutine waits, as ``"in handler (app.py:12)"``.
 
-    The innermost frame outside the standard library, the installed packages and wsnursery; the
-    innermost frame of all where there is no such.
+    It names the innermost frame outside the standard library, the installed packages and wsnursery.
+    If there is no such frame, it names the innermost frame of all.
 
     Returns:
-        An empty string if it is not suspended in a coroutine.
+        The description, or an empty string if the coroutine is not suspended.
     """
     return describe_place(_frames(awaitable))
 
 
 def where_users_code_waits(awaitable: object) -> str:
-    """As `where_it_waits`, but an empty string where none of the frames is the user's own."""
+    """As `where_it_waits`, but an empty string if none of the frames is the user's own."""
     return describe_place(frame for frame in _frames(awaitable) if is_users(frame))
 
 
 def describe_place(frames: Iterable[FrameType]) -> str:
-    """Describe where code stands, given its frames, the outermost first; as `where_it_waits`."""
+    """Describe where code stands, from its frames, outermost first; as `where_it_waits`."""
     found = list(frames)
     if not found:
         return ""
@@ -49,7 +49,7 @@ def is_users(frame: FrameType) -> bool:
 
 
 def _frames(awaitable: Any) -> list[FrameType]:
-    """The frames of a chain of awaits, the outermost first."""
+    """The frames of a chain of awaits, outermost first."""
     frames: list[FrameType] = []
     while awaitable is not None:
         for prefix in ("cr", "ag", "gi"):

@@ -1,8 +1,7 @@
-"""What the ``async with`` block raises, given what happened inside. Pure: nothing is raised here.
+"""The rule for what the ``async with`` block raises. It has no side effects.
 
-*Own* is the `WebSocketDisconnected` of this very connection, wherever it sits in nested groups, and
-the `ClosedResourceError` of a task that did not close it itself.
-The first row that fits decides:
+*Own* is the `WebSocketDisconnected` of this connection, wherever it is in nested groups, and the
+`ClosedResourceError` of a task that has not closed it itself. The first row that fits applies:
 
 =========================================================  =========================================
 what happened                                              what leaves the block
@@ -24,8 +23,8 @@ messages were lost and no call was notified                own, bare
 anything else: the body ended by itself                    nothing
 =========================================================  =========================================
 
-Own and cancellations are taken out of groups before the rows are tried. When an application error
-leaves although the connection had ended too, the error carries a note of it.
+Own and cancellations are removed from groups before the rows are checked. If an application error
+leaves after the connection has ended, the error carries a note of the end.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ Leaf: TypeAlias = Callable[[BaseException], bool]
 
 
 class Raiser(Enum):
-    """Who raised an exception."""
+    """Where an exception was raised."""
 
     BODY = auto()
     CHILD = auto()
     CONNECTION = auto()
-    """No call of the application: the server failed, or a message whose sender did not wait."""
+    """Outside of the application's calls: the server failed, or refused a queued message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """One exception, as it left the body, a child or the connection's own tasks."""
+    """One exception that left the body, a child or a service task."""
 
     raiser: Raiser
     error: BaseException
@@ -72,12 +71,12 @@ def decide(
 
     Args:
         failures: Everything that was raised, in the order in which it happened.
-        cancellation: The cancellation from outside, if one is passing through.
-        own: Makes the exception with the facts of the end; `None` while there was no end.
-        owed: The end cut the body short, or lost messages that no call was notified of.
-        noted: The end is worth a note on an error of the application.
-        is_own: Whether an exception is this connection's own `WebSocketDisconnected`.
-        is_cancellation: Whether an exception is the backend's cancellation.
+        cancellation: The cancellation from outside, if there is one.
+        own: Makes the exception with the facts of the end; `None` if there was no end.
+        owed: Whether the end interrupted the body, or lost messages without notifying any call.
+        noted: Whether an error of the application gets a note of the end.
+        is_own: Returns whether an exception is about this connection's end.
+        is_cancellation: Returns whether an exception is the backend's cancellation.
     """
     errors: list[Raised] = []
     for failure in failures:
@@ -101,22 +100,22 @@ def decide(
         ):
             return failure.error
         if failure.raiser is Raiser.BODY:
-            # From a group a new one: raised through frames that hold the group, the old one would
-            # be part of a reference cycle, and the handler's frame with it.
+            # For a group, raise a new exception. The old one would be raised through frames that
+            # hold the group, which would form a reference cycle with the handler's frame in it.
             owed = owed or any(map(is_own, leaves(failure.error)))
     return own() if owed and own is not None else None
 
 
 def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> BaseException | None:
-    """The application's error that was being handled when a call raised ``own``, if there was one.
+    """Return the application's error that was being handled when a call raised ``own``.
 
-    A handler that sends a last message in ``except`` or ``finally`` loses its own error when the
-    peer has gone: what leaves is the disconnect, and only its context leads to the error.
+    A handler that sends a last message in ``except`` or ``finally`` loses its error if the peer has
+    gone: the disconnect leaves, and only its context leads to the error.
     """
     seen: set[int] = set()
     context = own.__context__
     while context is not None and id(context) not in seen:
-        # A group may consist of nothing but this connection's end.
+        # A group may contain only this connection's end.
         if without(context, lambda exc: is_own(exc) or is_cancellation(exc)) is not None:
             return context
         seen.add(id(context))
@@ -125,7 +124,7 @@ def hidden_error(own: BaseException, is_own: Leaf, is_cancellation: Leaf) -> Bas
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a group, however nested; or the one that is no group."""
+    """Yield the exceptions in nested groups, or the exception itself if it is not a group."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     group = cast("BaseExceptionGroup[BaseException]", error)
@@ -133,7 +132,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def without(error: BaseException, unwanted: Leaf) -> BaseException | None:
-    """An exception or group less its unwanted leaves; the same object if there are none."""
+    """Return an exception or group without its unwanted leaves; itself if none is removed."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         unwanted_part, rest = group.split(unwanted)

@@ -1,6 +1,6 @@
-"""One connection to Redis: RESP3 through hiredis' parser, over any stream of anyio.
+"""One connection to Redis: RESP3, parsed by hiredis, over any stream of anyio.
 
-The replies and the pushes of one connection are in one order. hiredis only parses; the I/O is here.
+Replies and pushes of one connection have one order. hiredis only parses; the I/O is in this module.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
 Reply: TypeAlias = Any
-"""What RESP3 has: bytes, int, list, dict, None, or a `RedisError`."""
+"""A value of RESP3: bytes, int, list, dict, None, or a `RedisError`."""
 
 Argument: TypeAlias = str | bytes | float
-"""What a command is made of."""
+"""A part of a command."""
 
 READ_BYTES = 64 * 1024
-"""Bytes. What the parser holds of a message that is not complete yet is in addition to this."""
+"""Bytes per read. The parser holds the part of an incomplete message in addition to this."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 """Seconds for reading what Redis has said before it closed. It has arrived by then."""
@@ -39,7 +39,7 @@ _pack: Callable[[tuple[Argument, ...]], bytes] = cast(
 
 
 class ConnectionLost(OSError):
-    """There is no connection to Redis any more."""
+    """The connection to Redis is lost."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def within(seconds: float) -> Generator[None]:
 
 
 class RedisError(Exception):
-    """Redis has refused a command. ``str()`` is its sentence, with the code in front."""
+    """Redis has refused a command. ``str()`` is its error message, which begins with the code."""
 
     @property
     def code(self) -> str:
@@ -65,13 +65,13 @@ class RedisError(Exception):
 
 
 class RedisConnection:
-    """Commands go out and replies come back in the same order; pushes come in between.
+    """Sends commands and receives their replies in the same order, with pushes in between.
 
-    Nothing is read ahead: a worker that is slow makes Redis wait, until Redis ends the connection.
+    It does not read ahead: a slow worker makes Redis wait, until Redis ends the connection.
 
     Args:
         stream: The connection.
-        on_push: Is called with each push, in order with the replies. It must not wait or raise.
+        on_push: Called with each push, in order with the replies. It must not wait or raise.
     """
 
     def __init__(self, stream: ByteStream, on_push: Callable[[list[Any]], None]) -> None:
@@ -79,7 +79,7 @@ class RedisConnection:
         self._on_push = on_push
         self._parser = hiredis.Reader(protocolError=ConnectionLost, replyError=RedisError)
         self._answered: deque[Callable[[Reply], None]] = deque()
-        """What to do with the replies that are to come."""
+        """The callbacks of the expected replies."""
         self._outgoing = bytearray()
         self._has_outgoing = anyio.Event()
         self._refusal: RedisError | None = None
@@ -95,8 +95,8 @@ class RedisConnection:
 
         Args:
             *command: The command and its arguments.
-            then: Is called with the reply, in order with the pushes; it must not wait or raise. It
-                is never called if the connection is lost before.
+            then: Called with the reply, in order with the pushes. It must not wait or raise. It is
+                not called if the connection is lost first.
         """
         self._answered.append(then)
         self.send(*command)

@@ -1,4 +1,4 @@
-"""`Room`: every message to every member, and no member can delay another."""
+"""`Room`: every message goes to every member, and no member can delay another."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from ._unshared import number_of_workers, warn_unshared
 
 @final
 class Room:
-    """A group of connections that all get what is published to it.
+    """A group of connections that all receive the messages published to it.
 
-    A room belongs to the event loop of its members. Its methods never wait; any task or callback of
-    the loop may call them, while members come and go. From another thread, hand the call to the
+    A room belongs to the event loop of its members. Its methods never wait. Any task or callback of
+    the loop may call them, while members join and leave. From another thread, pass the call to the
     loop::
 
         anyio.from_thread.run_sync(room.publish, message)
 
-    It lives in one process. `wsnursery.rooms.SharedRooms` has the members of several.
+    It exists in one process. `wsnursery.rooms.SharedRooms` has members in several processes.
 
     Args:
         name: Names the room in logs and in `Rooms`.
-        history: Messages to keep for late joiners.
-        history_bytes: The same bound in bytes.
-        stamp: Called once per message with the message and its `Position`; returns what the members
-            are sent, so that clients know the positions. `None` sends the message as it is.
-        local: Do not warn when several worker processes serve the application, and each has a room
+        history: The number of messages to keep for members that join later.
+        history_bytes: The same limit in bytes.
+        stamp: Called once per message with the message and its `Position`. It returns the message
+            to send, so that clients can know the positions. `None` sends the message unchanged.
+        local: Do not warn if several worker processes serve the application, and each has a room
             of this name with its own members.
-        codec: Writes what `publish_json` is given; see `Codec`. The default is the standard
-            library's.
+        codec: Writes the objects of `publish_json`; see `Codec`. The default uses the standard
+            library.
 
     Raises:
-        ValueError: A bound is negative.
+        ValueError: A limit is negative.
     """
 
     def __init__(
@@ -84,41 +84,41 @@ class Room:
         replay: int = 0,
         after: Position | None = None,
     ) -> AbstractContextManager[Member]:
-        """Be in the room while the block lasts; ``as`` gives the `Member`.
+        """Join the room for the duration of a block; ``as`` gives the `Member`.
 
-        Enter it after `WebSocket.accept`, in a task of the connection, whose cancellation makes
-        leaving certain. Until the block is left, whatever is published is queued in the
-        connection's own outbox (``Options.send_buffer``), in order with everything else sent there.
+        Enter it after `WebSocket.accept`, in a task of the connection. The end of the connection
+        cancels that task, so the room is always left. Until then, published messages are queued in
+        the connection's outbox (``Options.send_buffer``), in order with all other messages.
 
         Args:
-            ws: The connection. It can be in the same room once.
-            overflow: What happens when the outbox is full at a publish. ``"disconnect"``: the
+            ws: The connection. It can be in a room only once.
+            overflow: What happens if the outbox is full at a publish. ``"disconnect"``: the
                 connection is closed and ends as if the peer had gone, with ``anyio.WouldBlock`` as
-                the cause; the client can come back and ask for what it missed. ``"drop_oldest"``:
-                the oldest queued messages of this room are dropped, for streams in which the newest
-                matter. ``"drop_newest"``: the message is not queued, for streams whose beginning
-                matters. ``"latest"``: a message replaces a queued one of the same key, for states
-                such as prices and positions.
+                the cause. The client can reconnect and ask for the missed messages.
+                ``"drop_oldest"``: the oldest queued messages of this room are dropped, for streams
+                in which the newest matter. ``"drop_newest"``: the message is not queued, for
+                streams whose beginning matters. ``"latest"``: a message replaces a queued one with
+                the same key, for states such as prices and positions.
             code: The close code for ``"disconnect"``; 1013 is "try again later".
-            metadata: Anything, for `members` and `presence`: a name, say.
-            replay: How many messages of the history to send first.
-            after: The position of the last message that the client has seen. It is sent what
-                followed, and what the history no longer has is counted by `Member.missed`. It goes
-                before ``replay``; a position that means nothing here (of another process, or from
-                before a restart) gets the ``replay``, and has missed at least 1.
+            metadata: Any object, such as a name, for `members` and `presence`.
+            replay: The number of messages of the history to send first.
+            after: The position of the last message that the client has seen. The client is sent the
+                messages after it, and `Member.missed` counts those that the history no longer has.
+                It takes precedence over ``replay``. For a position that is not valid here (of
+                another process, or from before a restart), the client gets the ``replay``, and has
+                missed at least 1.
 
-        A replay takes at most half of what is free in the outbox, so that the next message fits;
-        the older ones are missed. It is queued before the call returns: between it and the messages
-        that follow nothing is lost and nothing is sent twice.
+        A replay uses at most half of the free space in the outbox, so that the next message fits.
+        Older messages are missed. It is queued before the call returns, so between the replay and
+        the next message nothing is lost and nothing is sent twice.
 
         Raises:
-            LocalProtocolError: The connection is not accepted yet, or is in the room already, or
+            LocalProtocolError: The connection is not accepted yet, or is already in the room, or
                 the code may not be sent.
             WebSocketDisconnected, anyio.ClosedResourceError: The connection has ended.
-            ValueError: The overflow policy is none of the four, or ``replay`` is negative, or the
-                room has no history to replay.
-            RuntimeError: Called from another thread, or another event loop, than that of the other
-                members.
+            ValueError: The overflow policy is not one of the four, or ``replay`` is negative, or
+                the room has no history to replay.
+            RuntimeError: Called in another thread or event loop than that of the other members.
 
         *Checkpoint*: no, neither entering nor leaving.
         """
@@ -127,7 +127,7 @@ class Room:
         return Membership(self, member, JoinRequest(replay, after))
 
     def enter(self, member: Member, request: JoinRequest) -> None:
-        """Take a member in; the block of `joined` does."""
+        """Add a member. The block of `joined` calls it."""
         self._fanout.check_can_join(member)
         self._check_home()
         self._home.settle()
@@ -137,24 +137,24 @@ class Room:
         self._fanout.join(member, request)
 
     def leave(self, member: Member) -> None:
-        """Let a member go; the block of `joined` does."""
+        """Remove a member. The block of `joined` calls it."""
         self._fanout.leave(member)
         self._watchers.see_left(member, member)
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The members, in the order in which they came. Of this process alone."""
+        """The members of this process, in the order in which they joined."""
         return tuple(self._fanout.members.values())
 
     @property
     def size(self) -> int:
-        """How many members are in."""
+        """The number of members."""
         return len(self._fanout.members)
 
     def presence(self) -> AbstractContextManager[Presence[Member]]:
-        """Watch who comes and goes while the block lasts; ``as`` gives an asynchronous iterator.
+        """Watch the members that join and leave, during a block; ``as`` gives an async iterator.
 
-        Nothing is missed from the moment on in which the block is entered::
+        No change is missed from the entry of the block on::
 
             with room.presence() as changes:
                 names = {member.metadata for member in room.members}
@@ -174,16 +174,16 @@ class Room:
     ) -> int:
         """Queue a message for every member that is in now.
 
-        All members get the messages of all publishers in the order of the calls.
+        All members receive the messages of all publishers in the order of the calls.
 
         Args:
             message: As for `WebSocket.send`.
-            key: For members with ``overflow="latest"``: the message replaces a queued one of the
-                same key. Messages without one share one.
+            key: For members with ``overflow="latest"``: the message replaces a queued one with the
+                same key. All messages without a key count as having the same key.
 
         Returns:
-            In how many members' queues it was put. A member whose connection has ended, or whose
-            queue was full, does not count.
+            The number of members in whose queues it was put. Members whose connection has ended, or
+            whose queue was full, do not count.
 
         Raises:
             TypeError, ValueError: As for `WebSocket.send`. Nothing was queued.
@@ -199,20 +199,20 @@ class Room:
         """Publish an object as JSON text, encoded once. As `publish` otherwise.
 
         Args:
-            obj: What the codec can write.
+            obj: An object that the codec can write.
             key: As for `publish`.
         """
         return self.publish(encoded(self._codec, obj), key=key)
 
     @property
     def position(self) -> Position:
-        """The place of the newest message; the number is 0 before the first."""
+        """The position of the newest message. The number is 0 before the first message."""
         return self._fanout.position
 
     def statistics(self) -> RoomStatistics:
-        """A snapshot of the counters, the members that have left included. Not a checkpoint."""
+        """Return a snapshot of the counters, including members that have left. Not a checkpoint."""
         return self._fanout.statistics()
 
     def _check_home(self) -> None:
-        if self._fanout.members:  # without any, it moves to the loop of the next one
+        if self._fanout.members:  # without members, it moves to the loop of the next one
             self._home.check()
