@@ -86,6 +86,7 @@ class ProbeClient:
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
+        # With a linger time of 0, closing the socket sends a reset.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._leave()
 
@@ -111,6 +112,7 @@ class ProbeClient:
             pause: Seconds after each message. Without a pause they are sent together.
         """
         messages = [frame(TEXT, str(number).encode()) for number in range(count)]
+        # Without a pause, one write lets the server read as many messages at once as possible.
         for message in messages if pause else [b"".join(messages)]:
             self._socket.sendall(message)
             time.sleep(pause)
@@ -126,6 +128,7 @@ class ProbeClient:
         self._socket.settimeout(0.5)
         with suppress(TimeoutError):
             while sent < limit:
+                # The previous call may have sent only a part of a frame.
                 sent += self._socket.send(message[sent % len(message) :])
         self._socket.settimeout(5)
         return sent
@@ -153,6 +156,7 @@ class ProbeClient:
         """Close the socket once the server has closed its half, or after a second."""
         self._socket.settimeout(1)
         with suppress(OSError):
+            # Closing a socket with unread data would reset the connection.
             while self._socket.recv(262144):
                 pass
         self._socket.close()

@@ -9,18 +9,18 @@ what happened                                              what leaves the block
 `KeyboardInterrupt` or `SystemExit` anywhere               that one, bare
 only the body failed                                       its exception itself, bare (a group of
                                                            the user's own keeps its form)
-only something without a caller failed                     that exception itself, bare (a message
+only a part without a caller failed                        that exception itself, bare (a message
                                                            of ``send_nowait`` that the server
                                                            refused, a server's protocol error)
 a child failed, or several things did                      an `ExceptionGroup` of all the errors in
                                                            the order in which they happened
 cancelled from outside                                     the cancellation, unchanged
-own escaped from the body                                  that very exception
-own escaped from a child that was handling an error        that very exception
+own escaped from the body                                  that exception itself
+own escaped from a child that was handling an error        that exception itself
 own escaped from the body in a group                       own, bare
-the end cut the body short                                 own, bare
+the end interrupted the body                               own, bare
 messages were lost and no call was notified                own, bare
-anything else: the body ended by itself                    nothing
+otherwise: the body ended by itself                        nothing
 =========================================================  =========================================
 
 Own and cancellations are removed from groups before the rows are checked. If an application error

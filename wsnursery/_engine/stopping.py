@@ -25,9 +25,9 @@ def who_must_stop(
     =====================================================  =======================================
     the end                                                tasks that must stop now
     =====================================================  =======================================
-    abnormal                                               all that were not notified
-    clean, nothing unread, and no task ever read           all that were not notified
-    clean, every task that read is notified or finished    all that were not notified
+    abnormal                                               all that are not notified
+    clean, nothing unread, and no task ever read           all that are not notified
+    clean, every task that read is notified or finished    all that are not notified
     clean, a task that reads may still continue            none; bystanders when the body is over
     clean, something unread, and no task read it yet       none; bystanders when the body is over
     =====================================================  =======================================

@@ -68,7 +68,7 @@ class WebSocketApp:
         """Serve one ASGI scope.
 
         Raises:
-            RuntimeError: The scope's type is none of the three, as the ASGI specification wants.
+            RuntimeError: The scope has another type. The ASGI specification requires this error.
         """
         kind = scope["type"]
         if kind == "websocket":

@@ -47,7 +47,7 @@ def open_websocket(
             something else. (At the call.)
         LocalProtocolError: Another task leaves the block than the one that entered it, or the scope
             has had a block before.
-        WebSocketDisconnected: The end of the connection cut the body short, or messages were lost
+        WebSocketDisconnected: The end of the connection interrupted the body, or messages were lost
             and no call has reported it. ``__cause__`` is the server's exception, if there was one.
             Entering raises it if ``options.allowed_origins`` denied the handshake.
         ExceptionGroup: Children failed.

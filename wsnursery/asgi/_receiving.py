@@ -317,7 +317,7 @@ class AsyncioIncoming(InPlaceIncoming):
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
         # In place only for the task that read last, because it needs no registration, and only
-        # within the budget, because the general way is a checkpoint and this one may be none.
+        # within the budget, because the general way is a checkpoint and this one may not be.
         if (
             not self._is_ready
             or wire.budget <= 0

@@ -143,7 +143,7 @@ class TrioOutgoing(InPlaceOutgoing):
         super().__init__(send, lifecycle, transport, options, observers, backend)
         self._transport = transport
         self._is_ready = is_ready
-        """Whether a raw send of so many bytes can be neither interrupted nor delayed."""
+        """Whether a raw send of this many bytes can be neither interrupted nor delayed."""
         self._checkpoint_if_cancelled = backend.checkpoint_if_cancelled
         self._send_watched = False
         """The timer checks how long the raw sends of callers take."""

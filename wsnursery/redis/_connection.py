@@ -30,7 +30,7 @@ READ_BYTES = 64 * 1024
 """Bytes per read. The parser holds the part of an incomplete message in addition to this."""
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""Seconds for reading what Redis has said before it closed. It has arrived by then."""
+"""Seconds for reading what Redis has sent before it closed. It has arrived by then."""
 
 _pack: Callable[[tuple[Argument, ...]], bytes] = cast(
     "Any",
@@ -44,7 +44,7 @@ class ConnectionLost(OSError):
 
 @contextmanager
 def within(seconds: float) -> Generator[None]:
-    """Connect or log in before so many seconds are over.
+    """Connect or log in within a number of seconds.
 
     Raises:
         ConnectionLost: It has taken longer.
@@ -124,8 +124,8 @@ class RedisConnection:
         """Read replies and pushes until the connection is lost.
 
         Raises:
-            RedisError: Redis has refused something and then closed the connection: that is why.
-            ConnectionLost: It is lost otherwise.
+            RedisError: Redis has refused a command and then closed the connection.
+            ConnectionLost: The connection is lost for another reason.
         """
         try:
             while True:
@@ -147,11 +147,11 @@ class RedisConnection:
             raise ConnectionLost(f"Redis says: {message}")
 
     async def write(self) -> None:
-        """Write what is to be sent until the connection is lost.
+        """Write commands until the connection is lost.
 
-        Redis may say why before it closes, for instance that it has too many clients. A command
-        that is sent after that cannot be written, but what Redis has said can still be read. So
-        the reader is given some time to find the end and its reason.
+        Redis may send the reason before it closes, for instance that it has too many clients. A command
+        that is sent after that cannot be written, but the reason can still be read. So the reader
+        has some time to find it.
 
         Raises:
             ConnectionLost: Always, in the end.

@@ -59,10 +59,13 @@ class Hold:
         """Take a message if it fits. Return whether it was taken."""
         size = size_of(outgoing.message)
         full = len(self._held) >= self._max_messages or self.bytes + size > self._max_bytes
+        # An empty queue takes every message, because one that exceeds `max_bytes` could never be
+        # sent.
         if full and self._held:
             self.refused += 1
             return False
         self._number += 1
+        # Before `start_clock` the deadline is a duration, to which `start_clock` adds the time.
         deadline = self._max_seconds + (0 if self._now is None else self._now())
         held = Held(outgoing, self._number, size, deadline)
         self._held[held.number] = held

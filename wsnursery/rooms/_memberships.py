@@ -114,6 +114,7 @@ class Memberships:
                 f"this connection may be in {self._limit} rooms at a time: leave one first, or "
                 "raise limit="
             )
+        # Each room has its own stack, because rooms are left in any order and not as nested blocks.
         block = ExitStack()
         joined = self._rooms.joined(name, self._ws, **(self._options | options))
         member = block.enter_context(joined)
@@ -148,6 +149,7 @@ class Memberships:
         """Leave all rooms."""
         blocks = self._entered()
         while blocks:
+            # The newest one first, as with nested `with` blocks.
             self.leave(next(reversed(blocks)))
         self._blocks = None
 

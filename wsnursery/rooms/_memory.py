@@ -83,6 +83,8 @@ class Store:
 
     def use(self, name: str, now: float) -> StoredRoom:
         """Return the room of a name, made if there is none. Forget rooms that are too old."""
+        # Insert the room again at the end, so that the dictionary stays in the order of the last
+        # use.
         room = self.rooms.pop(name, None) or StoredRoom()
         self.rooms[name] = room
         room.used = now
@@ -90,6 +92,8 @@ class Store:
             if now - self.rooms[oldest].used < self._history_ttl:
                 break
             old = self.rooms.pop(oldest)
+            # A room that an engine follows is in use, even if no message was published for a long
+            # time.
             if any(engine.follows(oldest) for engine in self.engines):
                 self.rooms[oldest] = old
                 old.used = now

@@ -53,12 +53,14 @@ class Presence(Generic[T]):
 
     async def __anext__(self) -> PresenceEvent[T]:
         """Wait for the next event. A checkpoint. A cancellation loses no event."""
+        # The checkpoint comes before an event is taken, so that a cancellation loses no event.
         await anyio.lowlevel.checkpoint()
         while not self._pending:
             if self._ended:
                 raise StopAsyncIteration
             self._news = self._news or anyio.Event()
             await self._news.wait()
+        # A dictionary keeps the order of insertion, so the first event is the oldest one.
         return self._pending.pop(next(iter(self._pending)))
 
     def see_joined(self, key: object, who: T) -> None:

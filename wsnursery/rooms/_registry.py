@@ -104,6 +104,7 @@ class Rooms(Mapping[str, Room]):
         Returns:
             The number of members in whose queues the message was put; 0 if there is no such room.
         """
+        # Check the message even if there is no such room, so that a wrong one always raises.
         message = payload(message)
         room = self._rooms.get(name)
         return 0 if room is None else room.publish(message, key=key)

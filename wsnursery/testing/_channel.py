@@ -90,6 +90,7 @@ class Channel:
 
     def notify(self) -> None:
         """Let every waiting task check its condition again, after a change."""
+        # An event cannot be cleared, so later waits need a new one.
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 

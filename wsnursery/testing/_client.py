@@ -214,6 +214,8 @@ async def connect(
         tasks.cancel_scope.cancel()
     error = client.unraised_exception
     if error is not None and error is not failure:
+        # The application's exception is usually the reason for the failure of the test, so both are
+        # shown.
         error.__context__ = failure
         attach(server.transcript, error)
         raise error

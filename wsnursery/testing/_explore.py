@@ -122,7 +122,10 @@ def explore(
         return report
     for backend in backends or anyio.get_available_backends():
         possible: tuple[ActionKind, ...] = tuple(
-            kind for kind in actions if kind != "native" or backend == "asyncio"
+            # trio has no native cancellation.
+            kind
+            for kind in actions
+            if kind != "native" or backend == "asyncio"
         )
         space = _Space(possible, tuple(faults), pairs=pairs, bound=bound)
         frontier = _Frontier(bound)
@@ -227,6 +230,7 @@ def _outcome(scenario: Scenario, backend: str, run: Run) -> BaseException | None
             await scenario(run)
         if run.exhausted:
             raise Livelock(run.circle)
+        # Tasks that are ending may need a few more steps.
         await pause(CHECKPOINTS_TO_END)
         _check(run, [task.name for task in anyio.get_running_tasks() if task.id not in before])
 

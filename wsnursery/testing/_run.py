@@ -109,6 +109,7 @@ class Run:
         """Count a step, and take the planned action at its step."""
         self._all_steps += 1
         self._calls_in_step = 0
+        # Only the last steps are sampled: they show which task loops.
         if self._all_steps > MAX_STEPS - SAMPLE and coroutine is not None:
             self._sample.note(coroutine, name)
         if self._all_steps == MAX_STEPS and self.guard is not None:

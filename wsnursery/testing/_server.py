@@ -85,6 +85,7 @@ class Server:
             "query_string": query_string,
             "root_path": "",
             "headers": _request_headers(headers, subprotocols),
+            # An address for documentation (RFC 5737).
             "client": ("192.0.2.1", 50000),
             "server": ("test", 80),
             "subprotocols": list(subprotocols),

@@ -72,7 +72,7 @@ def connect(
             did not answer with a WebSocket handshake. `TimeoutError` if the connection or the
             handshake takes more than 30 seconds.
         HandshakeRejected: Entering: the server answered with another HTTP response.
-        WebSocketDisconnected: The end of the connection cut the body short; see
+        WebSocketDisconnected: The end of the connection interrupted the body; see
             `wsnursery.open_websocket`.
 
     *Checkpoint*: entering and leaving. *Cancellation*: while entering, the stream is closed; then

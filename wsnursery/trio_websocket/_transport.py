@@ -193,7 +193,7 @@ class TrioTransport:
         return self._closing or (closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG)
 
     def says_gone(self, exc: Exception) -> bool:
-        """As `Transport.says_gone`: a broken stream says so, and an unanswered ping."""
+        """As `Transport.says_gone`: true for a broken stream and for an unanswered ping."""
         return isinstance(exc, trio.BrokenResourceError) or exc is self._cause()
 
     def abort(self) -> bool:
