@@ -149,9 +149,9 @@ class RedisConnection:
     async def write(self) -> None:
         """Write commands until the connection is lost.
 
-        Redis may send the reason before it closes, for instance that it has too many clients. A command
-        that is sent after that cannot be written, but the reason can still be read. So the reader
-        has some time to find it.
+        Redis may send the reason before it closes, for instance that it has too many clients. A
+        command that is sent after that cannot be written, but the reason can still be read. So the
+        reader has some time to find it.
 
         Raises:
             ConnectionLost: Always, in the end.
