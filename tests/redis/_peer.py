@@ -17,6 +17,7 @@ NAMES = {
     _scripts.SYNCHRONIZE: "synchronize",
     _scripts.ANNOUNCE: "announce",
     _scripts.RETRACT: "retract",
+    _scripts.LOOK: "look",
     _scripts.BEAT: "beat",
 }
 
@@ -183,8 +184,8 @@ class Peer:
     def _synchronize(self, _: list[str]) -> object:
         return ["e", self.number, "", [], []]
 
-    def _exists(self, command: list[str]) -> object:
-        return len(command) - 1
+    def _look(self, _: list[str]) -> object:
+        return []
 
     def _beat(self, _: list[str]) -> object:
         return 0

@@ -202,13 +202,41 @@ async def test_a_snapshot_that_cannot_be_read_harms_one_room(monkeypatch, caplog
 
 async def test_evicted_presence_is_announced_again(monkeypatch):
     async with connected(monkeypatch) as (rooms, peer), opened() as (ws, _):
+        with rooms.joined("r", ws, metadata="Ann"), rooms.joined("s", ws, metadata="Bob"):
+            await anyio.wait_all_tasks_blocked()
+            peer.answers["look"] = [1]
+            announced, synchronized = (len(peer.named(n)) for n in ("announce", "synchronize"))
+            await anyio.sleep(6)
+            [again] = peer.named("synchronize")[synchronized:]
+            assert again[1:3] == ["wsnursery:{s}:m", "wsnursery:{s}:h"]
+            [again] = peer.named("announce")[announced:]
+            assert again[-1] == '"Bob"'
+
+
+async def test_the_person_who_was_announced_first_is_looked_for(monkeypatch):
+    """One who came after the eviction would hide it."""
+    async with connected(monkeypatch) as (rooms, peer), opened() as (one, _), opened() as (two, _):
+        with rooms.joined("r", one):
+            await anyio.sleep(1)
+            with rooms.joined("r", two):
+                await anyio.sleep(10)
+                first, second = (command[-2] for command in peer.named("announce"))
+                assert peer.named("look")[-1][1:] == ["wsnursery:{r}:p", first]
+            await anyio.sleep(10)
+            assert peer.named("look")[-1][-1] == first
+            assert second != first
+
+
+async def test_evicted_presence_of_a_room_that_was_left(monkeypatch):
+    async with connected(monkeypatch) as (rooms, peer), opened() as (ws, _):
         with rooms.joined("r", ws):
             await anyio.wait_all_tasks_blocked()
-            peer.answers["EXISTS"] = 0
-            before = len(peer.named("synchronize"))
+            peer.answers["look"] = ...
             await anyio.sleep(6)
-            peer.answers["EXISTS"] = 1
-            assert len(peer.named("synchronize")) > before
+        synchronized = len(peer.named("synchronize"))
+        peer.stream.put(b"*1\r\n:0\r\n")
+        await anyio.wait_all_tasks_blocked()
+        assert len(peer.named("synchronize")) == synchronized
 
 
 async def test_rooms_are_renewed_while_they_are_followed(monkeypatch):

@@ -210,6 +210,8 @@ async def test_keys_are_evicted(redis, rng):
                 redis.cli("DEL", f"wsnursery:{{{ROOM}}}:{kind}")
         await here.settled()
         here.check_nothing_silent()
+        # Each worker announces its own people, whoever of them is the first to find the key gone.
+        await here.until(lambda: redis.cli("HLEN", f"wsnursery:{{{ROOM}}}:p") == ":4\r\n")
         await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
 
 

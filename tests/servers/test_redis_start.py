@@ -109,7 +109,7 @@ async def test_the_permissions_that_the_documentation_lists():
 
 
 COMMANDS = """hello select script|load evalsha subscribe unsubscribe publish info time expire
-exists hmget hset hdel hgetall rpush lpop lrange llen get set del sadd srem smembers zadd zrem
+hmget hset hdel hexists hgetall rpush lpop lrange llen get set del sadd srem smembers zadd zrem
 zscore zrangebyscore"""
 
 

@@ -13,6 +13,7 @@ ALL_SCRIPTS = (
     _scripts.SYNCHRONIZE,
     _scripts.ANNOUNCE,
     _scripts.RETRACT,
+    _scripts.LOOK,
     _scripts.BEAT,
 )
 

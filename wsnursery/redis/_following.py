@@ -57,6 +57,11 @@ class Follower:
         self._wanted[room] = position
         self._has_wanted.set()
 
+    def refresh(self, room: str) -> None:
+        """Synchronize a room again, if it is still followed."""
+        if room in self._followed:
+            self.enter(room, None)
+
     def leave(self, room: str) -> None:
         """Stop following a room."""
         self._wanted.pop(room, None)

@@ -32,14 +32,17 @@ class Announcements:
         self._ttl = ttl
         self._changes: dict[str, dict[str, Any]] = {}
         """By room and person: the metadata, or `GONE`."""
-        self._present: dict[str, set[str]] = {}
-        """By room: the people that were announced to Redis."""
+        self._present: dict[str, dict[str, None]] = {}
+        """By room: the people that were announced to Redis, the first one first."""
         self._has_changes = anyio.Event()
 
     @property
-    def rooms(self) -> tuple[str, ...]:
-        """The rooms in which people of this worker are present."""
-        return tuple(self._present)
+    def first(self) -> tuple[tuple[str, str], ...]:
+        """Each room in which people of this worker are present, and who was announced first.
+
+        As long as Redis has this person, its key has not been evicted since, so it has the others.
+        """
+        return tuple((room, next(iter(people))) for room, people in self._present.items())
 
     def announce(self, room: str, person: str, metadata: Any) -> None:
         """Announce a person."""
@@ -63,7 +66,7 @@ class Announcements:
         for room, people in changes.items():
             joined = {id_: metadata for id_, metadata in people.items() if metadata is not GONE}
             if joined:
-                self._present.setdefault(room, set()).update(joined)
+                self._present.setdefault(room, {}).update(dict.fromkeys(joined))
                 self._send_joined(room, joined)
             left = [
                 id_ for id_ in people if id_ in self._present.get(room, ()) and id_ not in joined
@@ -83,7 +86,8 @@ class Announcements:
 
     def _send_left(self, room: str, people: list[str]) -> None:
         keys, present = self._commands.keys, self._present[room]
-        present.difference_update(people)
+        for id_ in people:
+            del present[id_]
         if not present:
             del self._present[room]
         self._commands.run(

@@ -153,6 +153,14 @@ if room ~= '' then redis.call('SREM', rooms, room) end
 if gone > 0 then redis.call('PUBLISH', channel, push) end"""
 """Retract people from a room. With ``room``, no person of this worker is left in it."""
 
+LOOK: Final = """
+local missing = {}
+for index, present in ipairs(KEYS) do
+  if redis.call('HEXISTS', present, ARGV[index]) == 0 then table.insert(missing, index - 1) end
+end
+return missing"""
+"""Return the indexes of the rooms in which a given person is missing."""
+
 BEAT: Final = """
 local workers, own_rooms = KEYS[1], KEYS[2]
 local worker, lease, prefix, ttl, retired = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]

@@ -110,18 +110,21 @@ class Upkeep:
         raise ConnectionLost(f"Redis has delivered nothing for {patience:g} s")
 
     def _look_for_presence(self) -> None:
-        """Announce the people again where Redis has evicted or flushed them."""
-        rooms = self._announcements.rooms
-        for start in range(0, len(rooms), BATCH):
-            batch = rooms[start : start + BATCH]
+        """Announce the people again where Redis has evicted or flushed them.
 
-            def compare(found: int, batch: tuple[str, ...] = batch) -> None:
-                if found < len(batch):
-                    for room in batch:
-                        self._follower.enter(room, None)
+        Each worker looks for its own people, because the key exists again as soon as another worker
+        has announced people.
+        """
+        everywhere = self._announcements.first
+        for start in range(0, len(everywhere), BATCH):
+            rooms, people = zip(*everywhere[start : start + BATCH], strict=True)
 
-            keys = [self._commands.keys.present(room) for room in batch]
-            self._commands.request("EXISTS", *keys, then=compare)
+            def announce_again(missing: list[int], rooms: tuple[str, ...] = rooms) -> None:
+                for index in missing:
+                    self._follower.refresh(rooms[index])
+
+            keys = [self._commands.keys.present(room) for room in rooms]
+            self._commands.run(_scripts.LOOK, keys, people, announce_again)
 
     async def renew_rooms(self) -> None:
         """Keep a silent room, with its numbers, while it is followed."""
