@@ -1,4 +1,4 @@
-"""What the contract tests share: run a body in a block, and look at what is left of it."""
+"""What the contract tests share: run a body in a block, and check what is left behind."""
 
 import asyncio
 import gc
@@ -43,7 +43,7 @@ class Ended:
 
 
 async def block(server: testing.Server, body: Body, *later: Later, **options: Any) -> Ended:
-    """Run ``body`` in a block; nothing may be left behind, and the server has no complaint."""
+    """Run ``body`` in a block. Nothing may be left behind, and no rule of ASGI may be violated."""
     error: Exception | None = None
     async with testing.no_leaks(), anyio.create_task_group() as outside:
         for moment, action in later:
@@ -66,7 +66,7 @@ in_place = False
 
 
 def _opened(server: testing.Server, **options: Any) -> WebSocket:
-    # Strict mode knows no server, and granian's receive loses an event when it is cancelled.
+    # Strict mode recognises no server, and a cancelled receive of granian loses an event.
     if in_place and not options.get("strict") and not server.personality.cancelled_receive_loses:
         return recognised(server, **options)
     return open_websocket(server.scope, server.receive, server.send, options=Options(**options))
@@ -88,7 +88,7 @@ def cancelling() -> int:
 
 
 def about(seconds: float) -> Any:
-    """That moment, and a little later: the bounded drain after the end takes 10 ms or so."""
+    """That moment or a little later, because the drain after the end takes about 10 ms."""
     return pytest.approx(seconds + 0.02, abs=0.03)
 
 
@@ -104,12 +104,12 @@ class Log:
         self.moments: dict[str, float] = {}
 
     def note(self, name: str) -> None:
-        """It happens now."""
+        """Note that it happens now."""
         assert name not in self.moments, f"{name} happened twice"
         self.moments[name] = anyio.current_time()
 
     async def sleeper(self, name: str = "sleeper") -> None:
-        """Sleep for ever and note when that was cut short."""
+        """Sleep for ever, and note when that was interrupted."""
         try:
             await anyio.sleep_forever()
         finally:
@@ -117,7 +117,7 @@ class Log:
 
 
 async def notified_by(call: Callable[[], Awaitable[object]]) -> WebSocketDisconnected:
-    """Make a call that must raise WebSocketDisconnected, and give that."""
+    """Make a call that must raise WebSocketDisconnected, and return it."""
     with pytest.raises(WebSocketDisconnected) as caught:
         await call()
     return caught.value
@@ -135,9 +135,9 @@ MAX_TURNS = 5_000
 
 
 def run(backend: str, main: Callable[[], Awaitable[T]]) -> T:
-    """Run an async function on virtual time of its own; one that never ends raises an error.
+    """Run an async function on its own virtual time. One that never ends raises an error.
 
-    The order of tasks on trio, which shuffles them, is the same every time.
+    trio shuffles tasks, but here their order is the same every time.
     """
     name, options = testing.virtual_backend(backend, max_turns=MAX_TURNS)
     with _ordered():
@@ -157,9 +157,10 @@ def _ordered() -> Iterator[None]:
 
 
 def run_all(backend: str, cases: Iterable[tuple[str, Callable[[], Awaitable[object]]]]) -> None:
-    """Run many async functions one after the other; the first that fails is named.
+    """Run many async functions, one after the other. The first one that fails is named.
 
-    A coroutine that is never awaited fails too. What a failed run leaves is freed in the test.
+    A coroutine that is never awaited is a failure, too. Objects of a failed run are freed in the
+    test.
 
     Args:
         backend: On which backend.
@@ -171,7 +172,7 @@ def run_all(backend: str, cases: Iterable[tuple[str, Callable[[], Awaitable[obje
         for name, main in cases:
             try:
                 run(backend, main)
-            except BaseException as exc:  # noqa: BLE001 - a livelock is none of `Exception`
+            except BaseException as exc:  # noqa: BLE001 - a livelock is not an `Exception`
                 failure = f"{name}\n{''.join(traceback.format_exception(exc))}"
                 break
         gc.collect()
@@ -181,13 +182,13 @@ def run_all(backend: str, cases: Iterable[tuple[str, Callable[[], Awaitable[obje
 
 
 async def checkpoints(number: int) -> None:
-    """Let the other tasks run, so many times."""
+    """Let the other tasks run, this many times."""
     for _ in range(number):
         await anyio.lowlevel.checkpoint()
 
 
 def leaves(error: BaseException | None) -> list[BaseException]:
-    """What is in a group, however deep; an exception alone is the only one."""
+    """The exceptions in nested groups, or the exception itself."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for each in error.exceptions for leaf in leaves(each)]
     return [] if error is None else [error]

@@ -32,7 +32,7 @@ def imported(path: Path) -> set[str]:
 
 # contract: B1
 def test_what_a_backend_needs_is_not_spread() -> None:
-    """The wake-ups of both, and what only asyncio has: native cancellation."""
+    """The wake-ups of both, and native cancellation, which only asyncio has."""
     core = [*PACKAGE.glob("_*.py"), *PACKAGE.glob("_engine/*.py"), *PACKAGE.glob("asgi/*.py")]
     outside = [path.name for path in core if imported(path) & {"trio", "asyncio"}]
     assert outside == []
@@ -41,7 +41,7 @@ def test_what_a_backend_needs_is_not_spread() -> None:
 
 # contract: B1
 async def test_the_same_conversation_on_both() -> None:
-    """This test runs on both; its expectation is one."""
+    """This test runs on both backends, with the same expectation."""
     server = testing.Server(personality=testing.UVICORN)
 
     async def child(ws: WebSocket) -> None:
@@ -79,7 +79,7 @@ async def test_the_same_conversation_on_both() -> None:
 
 
 async def conversation(way: str) -> None:
-    """Open, talk, and end in one way; fail if anything is not as it should be."""
+    """Open, talk, and end in one way. Fail if anything is wrong."""
     cause = OSError("mine")
     server = testing.Server()
     ran: list[str] = []

@@ -11,7 +11,7 @@ from wsnursery import LocalProtocolError, Options, WebSocket, open_websocket, te
 
 
 def assert_a_sentence(error: BaseException) -> None:
-    """It is there, it is short, and it is about this call and not about our insides."""
+    """The error exists, is short, and is about this call, not about internals."""
     text = str(error)
     assert 10 < len(text) < 250, text
     assert "\n" not in text

@@ -20,11 +20,11 @@ from wsnursery import (
 )
 
 TURNS = range(30)
-"""The turns, counted from the moment in which the body begins to end; leaving takes fewer, or waits
-for a time that passes when all tasks wait."""
+"""The turns, counted from the moment at which the body begins to end. Leaving takes fewer turns, or
+waits for a time that passes when all tasks wait."""
 
 TURNS_AFTER = 3
-"""So many turns after the block has been left, every later one is the same."""
+"""After this many turns since the exit of the block, all later turns are the same."""
 
 Call = Callable[[WebSocket], Awaitable[object]]
 
@@ -55,11 +55,11 @@ class Race:
 
 
 class MyError(Exception):
-    """The handler's own."""
+    """An error of the handler."""
 
 
 async def end(how: str, ws: WebSocket, server: testing.Server, outer: anyio.CancelScope) -> None:
-    """Begin to leave the block; what follows in the body takes no turn."""
+    """Begin to leave the block. The rest of the body takes no turn."""
     if how == "raise":
         raise MyError
     if how == "cancel":
@@ -86,7 +86,7 @@ WAYS = ("return", "raise", "cancel", "child", "peer", "broken", "close")
 
 
 async def race(call: Call, how: str, turns: int, **server_arguments: Any) -> Race:
-    """Leave a block while another task, not part of it, makes a call so many turns later."""
+    """Leave a block while a task that is not part of it makes a call this many turns later."""
     result = Race(testing.Server(**server_arguments))
     server, begun = result.server, anyio.Event()
     ws = open_websocket(server.scope, server.receive, server.send)
@@ -203,7 +203,7 @@ def test_a_call_in_every_turn_of_leaving(backend: str, server: str, call: Call) 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("answers", [True, False])
 def test_close_again_and_again(backend: str, answers: bool) -> None:
-    """The administrator's loop lets the time pass, or nothing would ever end."""
+    """The administrator's loop lets time pass, because otherwise nothing would ever end."""
 
     async def many_closes(ws: WebSocket) -> None:
         while True:
@@ -248,7 +248,7 @@ def test_what_start_soon_has_taken_runs(backend: str) -> None:
 # contract: L3, C2
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_close_all_ends_every_connection_at_any_moment(backend: str) -> None:
-    """One that is just leaving does not keep the others open."""
+    """A connection that is just leaving does not keep the others open."""
 
     async def main(turns: int) -> None:
         begun = anyio.Event()

@@ -1,4 +1,4 @@
-"""D: who learns of the end, when, and by what."""
+"""D: which tasks are notified of the end, when, and how."""
 
 import logging
 import warnings
@@ -33,7 +33,7 @@ by_any = pytest.mark.parametrize(
 )
 
 
-# D1: broken
+# D1: an abnormal end
 
 
 # contract: D1
@@ -651,7 +651,7 @@ async def test_silent_when_the_body_had_finished_before() -> None:
 
 # contract: D5
 async def test_silent_when_the_cancellation_never_reached_the_body() -> None:
-    """As with fail_after: it was in a shield, and then it was done."""
+    """As with fail_after: it was shielded, and then it had finished."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -807,7 +807,7 @@ async def test_a_reason_that_was_not_given_is_empty(event: dict[str, Any]) -> No
 # contract: D6
 @by_any
 async def test_an_echo_never_replaces_your_own_close(personality: testing.Personality) -> None:
-    """Hypercorn says 1000 after an own 4002, granian 1005."""
+    """After your own close with 4002, Hypercorn reports 1000 and granian 1005."""
     server = testing.Server(personality=personality)
     kept: list[WebSocket] = []
 
@@ -1053,7 +1053,7 @@ async def test_one_and_the_same_outcome_when_it_vanishes_at_a_call(call: int) ->
 
 
 class Foreign(Exception):
-    """No OSError, and in no table."""
+    """An exception that is not an OSError and is in no table."""
 
 
 # contract: D9

@@ -30,11 +30,11 @@ def opened(server: testing.Server, **options: Any) -> Any:
 
 
 class Token:
-    """Something whose death can be watched."""
+    """An object whose deallocation can be observed."""
 
 
 class Note(str):
-    """A message whose death can be watched."""
+    """A message whose deallocation can be observed."""
 
     __slots__ = ("__weakref__",)
 
@@ -341,7 +341,7 @@ async def test_no_waiter_is_left(way: str) -> None:
 # contract: L2
 @pytest.mark.parametrize("personality", testing.SERVERS, ids=lambda p: p.name)
 async def test_no_task_is_left(personality: testing.Personality) -> None:
-    """`block` looks; here on every server, with every task busy."""
+    """As `block` checks it, here on every server, with every task busy."""
     server = testing.Server(personality=personality)
 
     async def child(ws: WebSocket) -> None:

@@ -1,4 +1,4 @@
-"""X4: an error of the application that is being handled when the client turns out to have gone."""
+"""X4: an error of the application that is being handled when the disconnect is met."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -48,7 +48,7 @@ async def hold(ws: WebSocket) -> None:
 @on("asyncio")
 @pytest.mark.parametrize("turn", range(1, 12))
 async def test_the_state_after_two_native_cancellations_in_the_handshake(turn: int) -> None:
-    """The second one ends the wait for the denial, which answers an error of the server's."""
+    """The second one ends the wait for the denial, which answers an error of the server."""
     server = testing.Server(faults=[testing.FailReceive(1, ValueError("of a middleware"))])
     ws = opened(server)
 
@@ -110,7 +110,7 @@ class StallAWhile(testing.Fault):
 async def test_a_native_cancellation_while_the_block_waits_for_a_stuck_raw_send(
     times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first one is kept until the server gives it back; the second one ends the wait."""
+    """The first one is kept until the raw send returns; the second one ends the wait."""
     server = testing.Server(faults=[StallAWhile()])
     handling = asyncio.create_task(hold(opened(server, send_timeout=1, close_timeout=1)))
     await asyncio.sleep(10)

@@ -1,6 +1,7 @@
-"""X3, X5: asyncio's own task groups and timeouts that fail in the turn of the connection's cut.
+"""X3, X5: asyncio's task groups and timeouts that fail in the turn of the connection's
+cancellation.
 
-Each run has an event loop of its own, because a cancellation that leaves a block leaves the test.
+Each run has its own event loop, because a cancellation that leaves a block leaves the test.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ async def pump(ws: WebSocket, cleanup: float | None) -> None:
 
 
 async def clean_up(turns: int) -> None:
-    """Any clean-up that awaits: it meets a cancellation that has not been taken back."""
+    """A clean-up that awaits. It meets a cancellation that was not taken back."""
     await a_few(turns)
     await asyncio.sleep(0.01)
 

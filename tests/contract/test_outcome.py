@@ -35,7 +35,7 @@ on_trio = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """An error with everything that it names as context or cause, or within."""
+    """An error with all exceptions in its contexts, causes and groups."""
     found: list[BaseException] = []
     todo: list[BaseException | None] = [error]
     while todo:
@@ -362,7 +362,7 @@ async def test_own_out_of_groups_inside_the_body(depth: int, broken: bool) -> No
 # contract: X3
 @pytest.mark.parametrize("broken", [False, True])
 async def test_own_out_of_a_group_that_raises_it_itself(broken: bool) -> None:
-    """Not cut short: the groups raise it, as an ExceptionGroup."""
+    """The body is not interrupted: the groups raise it, as an ExceptionGroup."""
     cause = OSError("mine")
     faults = [testing.FailSend(2, cause)] if broken else []
     server = testing.Server(faults=faults)
@@ -485,7 +485,7 @@ async def test_the_error_of_the_handler_of_the_disconnect() -> None:
 
 # contract: X4
 async def test_own_and_an_error_in_one_group_of_the_body() -> None:
-    """E itself leaves, without own in it."""
+    """E itself leaves, without this connection's disconnect in it."""
     server = testing.Server()
     mine = ValueError("mine")
 
@@ -607,7 +607,7 @@ async def test_cancelled_after_the_body_finished() -> None:
 
 # contract: X5
 async def test_cancelled_during_the_close() -> None:
-    """The close is out already; waiting for its answer is cut short, or ends in time."""
+    """The close has already been sent. The wait for its answer is interrupted, or ends in time."""
     server = testing.Server(answers_close=False)
 
     async def body(ws: WebSocket) -> None:
@@ -851,7 +851,7 @@ async def test_asyncio_timeout_inside_the_block_and_a_disconnect_that_cuts_it() 
 @pytest.mark.parametrize("what", ["sleep", "receive", "send"])
 @pytest.mark.parametrize("how", ["vanish", "break"])
 async def test_asyncio_task_group_inside_the_block(what: str, how: str) -> None:
-    """Before 3.13 it can leave the count at 1, and anyio then lets our own cancellation out."""
+    """Before 3.13 it can leave the count at 1. Then anyio lets our own cancellation escape."""
     server = testing.Server(send_queue=2)
     cause = OSError("mine")
 
@@ -1130,7 +1130,7 @@ async def test_the_disconnect_of_another_connection_in_a_child() -> None:
 
 # contract: X7
 async def test_both_connections_are_gone() -> None:
-    """The other's is an application error; own is left out."""
+    """The disconnect of the other is an application error; that of this connection is removed."""
     server, other_server = testing.Server(), testing.Server()
     theirs: list[WebSocketDisconnected] = []
 
@@ -1318,7 +1318,7 @@ async def test_the_app_lets_a_cancellation_through() -> None:
 # contract: X1
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes")
 async def test_no_group_of_the_library_is_in_the_traceback_of_a_single_error() -> None:
-    """What a user reads is the error alone, not "During handling of an ExceptionGroup"."""
+    """The traceback shows the error alone, not "During handling of an ExceptionGroup"."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:

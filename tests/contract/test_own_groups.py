@@ -16,7 +16,7 @@ SOON = 0.05
 """Seconds after the end of the notified task within which its siblings are cancelled."""
 
 Tasks = Callable[[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]], Awaitable[object]]
-"""Runs a reader and another task in a group of its own."""
+"""Runs a reader and another task in its own group."""
 
 
 async def in_anyio_group(reader: Callable[[], Any], other: Callable[[], Any]) -> None:
@@ -104,7 +104,7 @@ async def test_the_siblings_are_cancelled_when_the_reader_has_ended(
 # contract: D3
 @in_every_group
 async def test_not_before_the_reader_has_unwound(style: Tasks) -> None:
-    """It may take its time, within the grace period; its siblings live as long."""
+    """It may take its time, within the grace period, and its siblings run as long."""
     server, log = testing.Server(), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -252,7 +252,7 @@ async def test_a_task_that_outlives_the_gather_of_its_reader() -> None:
         try:
             await asyncio.wait([reading, other])
         finally:
-            other.cancel()  # a task without a group is its starter's
+            other.cancel()  # its starter must end a task without a group
         log.note("never")
 
     ended = await block(server, body, (1, server.peer.close))

@@ -33,7 +33,7 @@ class Stop(SystemExit):
 
 
 def counts_are_right(ws: WebSocket) -> None:
-    """Nothing is negative and nothing is left; `repr` works."""
+    """No counter is negative, nothing is left, and `repr` works."""
     statistics = ws.statistics()
     assert statistics.send_buffer_used == 0
     assert statistics.send_buffer_used_bytes == 0
@@ -94,7 +94,7 @@ def interrupted(
     way: Callable[[WebSocket], Awaitable[None]],
     hooks: Sequence[Hook],
 ) -> str:
-    """Let the raw send of a message raise; what was wrong with that."""
+    """Let the raw send of a message raise. Return what was wrong."""
     made: list[WebSocket] = []
 
     async def main() -> None:
@@ -138,7 +138,7 @@ class Foreign:
 
 
 async def until_it_ends(task: "asyncio.Task[object]", seconds: float = 60) -> str:
-    """How a task ended: the name of what it raised, or "returned"."""
+    """How a task ended: the name of its exception, or "returned"."""
     done, _ = await asyncio.wait([task], timeout=seconds)
     if not done:
         task.cancel()
@@ -169,7 +169,8 @@ async def test_a_foreign_cancellation_in_the_raw_send_wakes_every_waiter(waiting
     await asyncio.sleep(1)
     foreign.future.cancel()
     ends = [await until_it_ends(stranger) for stranger in strangers]
-    # Who made the raw call meets the cancellation; to the others the connection has ended.
+    # The task that made the raw call gets the cancellation. For the others the connection has
+    # ended.
     assert ends[0] in {"CancelledError", "WebSocketDisconnected", "ClosedResourceError"}
     assert set(ends[1:]) <= {"WebSocketDisconnected", "ClosedResourceError"}
     handling.cancel()

@@ -1,4 +1,4 @@
-"""D9: what a middleware raises around `receive` is not a client that has left."""
+"""D9: an exception of middleware around `receive` does not mean that the client has left."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from wsnursery import WebSocket, WebSocketDisconnected, testing, websocket_app
 
 
 class Bug(Exception):
-    """Of a middleware."""
+    """An error of middleware."""
 
 
 NO_OSERRORS = [KeyError("user"), Bug("a middleware"), RuntimeError("x")]

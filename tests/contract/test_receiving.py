@@ -1,4 +1,4 @@
-"""R: what the application gets to read, and when the server is read."""
+"""R: which messages the application gets, and when the server is read."""
 
 import asyncio
 import logging
@@ -762,7 +762,7 @@ async def test_a_very_deep_json_is_bad_json() -> None:
 
 
 def own_queue() -> tuple[Callable[[Any], None], Any]:
-    """A server's own queue, which a reader receives from itself: how to put, and its receive."""
+    """A server's queue, from which a reader receives in place: how to put, and its receive."""
     if current_async_library() == "trio":
         into, out_of = trio.open_memory_channel[Any](100)
         return into.send_nowait, out_of.receive
@@ -772,7 +772,7 @@ def own_queue() -> tuple[Callable[[Any], None], Any]:
 
 @asynccontextmanager
 async def unread(count: int, bound: int) -> AsyncGenerator[tuple[WebSocket, Callable[[Any], None]]]:
-    """A block whose server has a queue of its own, from which no task has read so many messages."""
+    """A block whose server has a queue with this many messages that no task has read."""
     server = testing.Server()
     put, receive = own_queue()
     put({"type": "websocket.connect"})
@@ -789,7 +789,7 @@ async def unread(count: int, bound: int) -> AsyncGenerator[tuple[WebSocket, Call
 # contract: R1
 @pytest.mark.parametrize("bound", [1, 3, 8])
 async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(bound: int) -> None:
-    """On a server whose queue a reader receives from itself: the one in hand is not lost."""
+    """On a server from whose queue a reader receives in place: the message in hand is not lost."""
     got: list[str | bytes] = []
     async with unread(50, bound) as (ws, put):
         with anyio.move_on_after(1):
@@ -804,7 +804,7 @@ async def test_the_reader_takes_over_from_a_receiver_that_has_a_message_in_hand(
 # contract: R1
 @pytest.mark.parametrize("bound", [1, 3])
 async def test_receive_nowait_does_not_overtake_a_message_in_hand(bound: int) -> None:
-    """The receiver task waits for room with it, while more is in the server's own queue."""
+    """The receiver task holds it and waits for room, while more is in the server's queue."""
     got: list[str | bytes] = []
     async with unread(10, bound) as (ws, put):
         while len(got) < 10:

@@ -1,4 +1,4 @@
-"""S1, B1: a raw send, a hook or a logger that leads back to the very connection that is sending."""
+"""S1, B1: a raw send, a hook or a logger that uses the connection that is sending."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class Middleware:
 async def conversation(
     waits: int, by: str, warm: bool, again: str
 ) -> tuple[list[str], int, list[str]]:
-    """Send two messages; the raw send of the first one leads back. What reached the server."""
+    """Send two messages, of which the first raw send uses the connection. Return what was sent."""
     server = testing.Server()
     middleware = Middleware(server, waits)
     room = Room("audit")
@@ -81,7 +81,7 @@ async def test_a_send_that_sends_to_its_own_connection() -> None:
 
 
 async def leads_back(again: str) -> None:
-    """The message is queued behind the one that is being sent."""
+    """The message is queued after the one in flight."""
     problems = []
     for waits in (0, 1, 3):
         for by in ("send", "send_nowait", "publish"):

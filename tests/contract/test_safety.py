@@ -1,4 +1,4 @@
-"""T: what is refused, what is bounded, and what never gets into a log."""
+"""T: what is refused, what is limited, and what is never logged."""
 
 import logging
 import math
@@ -45,7 +45,7 @@ BAD_HEADERS: list[Any] = [
 
 
 async def refuses(call: Callable[[WebSocket], Any], server: testing.Server) -> None:
-    """The call is refused, nothing has changed, and the handshake can go on."""
+    """The call is refused, nothing has changed, and the handshake can continue."""
 
     async def body(ws: WebSocket) -> None:
         before = ws.state

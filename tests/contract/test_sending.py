@@ -788,7 +788,7 @@ async def test_every_send_can_be_cancelled(
     if current_async_library() == "trio":
         assert server.transcript.from_app == []
     else:
-        # A cancellation is met where the call waits: the server may have the message by then.
+        # A cancellation arrives where the call waits. By then the server may have the message.
         assert len(server.transcript.from_app) <= 1
 
 
@@ -822,7 +822,7 @@ async def test_a_loop_that_sends_to_a_dead_peer_cannot_freeze_the_process() -> N
 async def test_a_send_that_waits_for_the_receive_queue(
     personality: testing.Personality, messages: int
 ) -> None:
-    """Hypercorn: the disconnect goes into the queue from within the application's own send."""
+    """Hypercorn puts the disconnect into the queue inside the application's send."""
     server = testing.Server(personality=personality)
 
     async def body(ws: WebSocket) -> None:

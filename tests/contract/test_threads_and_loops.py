@@ -1,6 +1,6 @@
-"""T5: callbacks of the loop may call what does not wait; other threads and loops may call nothing.
+"""T5: callbacks of the loop may call what does not wait. Other threads and loops may call nothing.
 
-And a thread whose call waits in a block that is cancelled comes back.
+A thread whose call waits in a block that is cancelled returns.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def call_soon(callback: Callable[[], object]) -> None:
 
         trio.lowlevel.current_trio_token().run_sync_soon(callback)
     else:
-        # As protocols and drivers do that know nothing of anyio.
+        # As in protocols and drivers that do not use anyio.
         loop.call_soon(callback, context=contextvars.Context())
 
 
@@ -199,7 +199,7 @@ WAITING: dict[str, Callable[[WebSocket], Coroutine[Any, Any, object]]] = {
 
 
 async def in_a_thread(work: Callable[[], object]) -> object:
-    """What a foreign thread, which knows of no event loop, gets or raises."""
+    """The results and exceptions of a foreign thread, which has no event loop."""
     results: list[object] = []
 
     def run() -> None:
@@ -218,7 +218,7 @@ async def in_a_thread(work: Callable[[], object]) -> object:
 
 
 def problem_of(result: object) -> str:
-    """What is wrong with what a call gave that should have been refused by a sentence."""
+    """Describe what is wrong with the result of a call that should have been refused."""
     if not isinstance(result, RuntimeError | LocalProtocolError):
         return f"it was not refused: {result!r}"
     said = str(result).replace(",", " ").split()
@@ -239,7 +239,7 @@ async def test_another_thread_cannot_start_a_child(warm: bool) -> None:
 
 
 async def refused(name: str, warm: bool) -> None:
-    """The call is refused, nothing is queued, and the connection is unharmed."""
+    """The call is refused, nothing is queued, and the connection is not affected."""
     server, room = testing.Server(), Room("news")
     problems: list[str] = []
 
@@ -307,7 +307,7 @@ anyio.run(main, backend=backend)
 # contract: T5
 @pytest.mark.parametrize("library", ["asyncio", "trio"])
 def test_another_event_loop_is_refused(anyio_backend_name: str, library: str) -> None:
-    """In a process of its own, because a call that is not refused may do anything."""
+    """Run it in its own process, because a call that is not refused may do anything."""
     done = subprocess.run(
         [sys.executable, "-c", OTHER_LOOP, anyio_backend_name, library],
         capture_output=True,
@@ -357,7 +357,7 @@ async def thread_calls_late(name: str) -> None:
         assert go_on.wait(10)
         try:
             result.append(anyio.from_thread.run(WAITING[name], ws))
-        except BaseException as exc:  # noqa: BLE001 - a cancellation is none of `Exception`
+        except BaseException as exc:  # noqa: BLE001 - a cancellation is not an `Exception`
             result.append(exc)
 
     with suppress(WebSocketDisconnected):

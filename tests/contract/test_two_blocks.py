@@ -127,9 +127,9 @@ for _, traceback in result.errors + result.failures:
 
 # contract: L6
 def test_unittest() -> None:
-    """Its set-up, its tests and its clean-up are tasks of their own.
+    """Its set-up, its tests and its clean-up are separate tasks.
 
-    In a process of its own, because a block that is not left is garbage that complains.
+    Run it in its own process, because a block that is not left warns when it is garbage collected.
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", UNITTEST],

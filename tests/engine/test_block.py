@@ -68,7 +68,7 @@ async def test_what_is_said_at_the_end(
 # contract: X5
 @pytest.mark.parametrize("answers", [True, False])
 async def test_cancelled_from_outside(answers: bool) -> None:
-    """The answer to the close is not waited for."""
+    """The block does not wait for the answer to the close."""
     server = testing.Server(answers_close=answers)
     with anyio.CancelScope() as scope:
         await block(server, hold, (1, scope.cancel))
@@ -105,7 +105,7 @@ async def test_cancelled_from_outside_during_the_closing_handshake() -> None:
 
 # contract: X2, X5
 async def test_an_error_beside_a_cancellation_from_outside() -> None:
-    """On trio the two leave a group of the user's own side by side."""
+    """On trio both leave a group of the user, next to each other."""
     server = testing.Server()
     error = ValueError("mine")
 
@@ -255,7 +255,7 @@ async def test_a_raw_send_that_cannot_be_given_up(caplog: pytest.LogCaptureFixtu
 
 # contract: C5, X5
 async def test_what_cannot_be_given_up_is_dropped_when_cancelled_from_outside() -> None:
-    """The cancellation does not cut short what frees the raw send."""
+    """The cancellation does not interrupt the code that frees the raw send."""
     freed = anyio.Event()
     server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
     server.scope["extensions"] = {
@@ -283,7 +283,7 @@ async def test_a_close_that_is_not_answered_is_not_an_abnormal_end() -> None:
 
 # contract: D5
 async def test_the_end_cut_the_body_short_and_then_it_is_cancelled_too() -> None:
-    """So the cancellation that ends the body is not the connection's own."""
+    """So the connection did not cause the cancellation that ends the body."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -299,7 +299,7 @@ async def test_the_end_cut_the_body_short_and_then_it_is_cancelled_too() -> None
 
 # contract: L2
 async def test_one_block_after_another_in_one_task() -> None:
-    """The task is part of a connection only as long as it is in the block."""
+    """The task is part of a connection only while it is in the block."""
     before = enclosing_tasks()
     for _ in range(3):
         await block(testing.Server(), WebSocket.accept)
@@ -367,7 +367,7 @@ async def test_cancelled_natively_twice_it_ends_at_once() -> None:
 @asyncio_only
 @pytest.mark.parametrize("children", [0, 1, 3])
 async def test_cancelled_natively_while_the_end_cuts_the_body(children: int) -> None:
-    """The cancellation goes on, and its count stays, whatever the children were cancelled by."""
+    """The cancellation continues with its count, whatever has cancelled the children."""
     server = testing.Server()
 
     async def unwind_slowly() -> None:
@@ -397,7 +397,7 @@ async def test_cancelled_natively_while_the_end_cuts_the_body(children: int) -> 
 async def test_cancelled_natively_some_ticks_from_the_end(
     ticks: int, what: str, cancel_first: bool
 ) -> None:
-    """It ends, and it is never silent."""
+    """The block ends, and it always raises."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -430,7 +430,7 @@ async def fail_soon() -> None:
 
 
 async def leave_a_request_behind() -> None:
-    """What a group of asyncio's does before CPython 3.13 when a child fails while it is left."""
+    """Do what `asyncio.TaskGroup` does before CPython 3.13 if a child fails during its exit."""
     with pytest.raises(ExceptionGroup):
         async with asyncio.TaskGroup() as group:
             group.create_task(fail_soon())
@@ -523,7 +523,7 @@ async def test_a_raw_send_that_fails_at_the_end_is_not_reported_twice() -> None:
 async def test_a_cancellation_that_no_task_has_met_yet_comes_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is asked for when every task has left, while the server is drained."""
+    """It is requested when all tasks have ended, while the server is drained."""
     monkeypatch.setitem(sys.modules, "hypercorn", ModuleType("hypercorn"))
     server = testing.Server(scope={"asgi": {"version": "3.0", "spec_version": "2.3"}})
 
@@ -538,7 +538,7 @@ async def test_a_cancellation_that_no_task_has_met_yet_comes_first(
 
 # contract: X6
 async def test_an_interrupt_that_hits_while_it_is_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a Control-C does, which may come anywhere."""
+    """As Ctrl-C does, which can come anywhere."""
 
     async def interrupted(receiver: Receiver) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The inbox and the outbox: bounds, order, counts. Each is held against a plain list."""
+"""The inbox and the outbox: limits, order, counters. Each is compared with a plain list."""
 
 import dataclasses
 from collections.abc import Callable
@@ -272,9 +272,9 @@ def test_the_calls_that_wait() -> None:
 @pytest.mark.parametrize("kept", [0, 1, 4])
 @pytest.mark.parametrize("before", [0, 1, 1000])
 def test_withdrawing_many_keeps_few_empty_places(kept: int, before: int) -> None:
-    """A loop that times out on a stalled peer must not fill the memory, whatever was before.
+    """A loop that times out on a stalled peer must not fill the memory, whatever came before.
 
-    The empty places go together, as soon as they are more than the others.
+    The tombstones are removed together, as soon as they are the majority.
     """
     outbox = Outbox(10, 10)
     for _ in range(before):
@@ -293,7 +293,7 @@ def test_withdrawing_many_keeps_few_empty_places(kept: int, before: int) -> None
 
 
 class OutboxAgainstAList(RuleBasedStateMachine):
-    """Any run of calls: first in first out, the counts right, nothing lost or given twice."""
+    """Any sequence of calls: first in first out, correct counters, nothing lost or duplicated."""
 
     def __init__(self) -> None:
         super().__init__()

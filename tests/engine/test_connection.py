@@ -1,4 +1,4 @@
-"""The calls of the application, and what the end of the connection makes of them."""
+"""The calls of the application, and how they end when the connection ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +34,7 @@ def calls(*more: tuple[str, Call]) -> pytest.MarkDecorator:
 
 
 async def send_nowait(ws: WebSocket) -> None:
-    """As if it were a call that waits."""
+    """Represent a call that waits."""
     ws.send_nowait("x")
 
 
@@ -86,7 +86,7 @@ async def test_a_second_accept() -> None:
 
 
 async def test_a_cancelled_accept_may_be_called_again() -> None:
-    """Withdrawn before the server had it, at whatever step."""
+    """It is withdrawn before the server has it, at every step."""
     for steps in range(8):
         server = testing.Server()
 
@@ -113,7 +113,7 @@ async def test_a_waiting_accept_is_notified_of_an_abnormal_end() -> None:
     async def body(ws: WebSocket) -> None:
         exc = await notified_by(ws.accept)
         assert str(exc.__cause__) == "mine"
-        await anyio.sleep(1)  # it knows, and may unwind
+        await anyio.sleep(1)  # it is notified, and may unwind
 
     ended = await block(server, body)
     assert ended.error is None
@@ -326,7 +326,7 @@ async def test_a_task_notified_of_the_close_of_another_task_may_unwind() -> None
 
 # contract: S7, R5
 async def test_your_own_close_wakes_the_reader_and_drops_unread_messages() -> None:
-    """At once, and not when the peer has answered."""
+    """At once, and not only when the peer has answered."""
     server, log = testing.Server(answers_close=False), Log()
 
     async def reader(ws: WebSocket) -> None:
@@ -426,7 +426,7 @@ async def before_accept(ws: WebSocket) -> None:
 
 
 async def after_accept(ws: WebSocket) -> None:
-    """With enough to read, and a sender that has nothing to do."""
+    """With messages to read, and an idle sender."""
     await ws.accept()
     await ws.send("first")
     await anyio.wait_all_tasks_blocked()
@@ -786,7 +786,7 @@ async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> No
 
 # contract: D5
 async def test_the_close_timeout_ends_a_task_that_continues() -> None:
-    """After its own close the connection is given `close_timeout` seconds to end."""
+    """After your own close, the connection has `close_timeout` seconds to end."""
     server, log = testing.Server(answers_close=False), Log()
 
     async def body(ws: WebSocket) -> None:
@@ -823,7 +823,7 @@ async def test_a_limit_and_the_peers_close_at_once(first: str) -> None:
 
 # contract: D5
 async def test_a_limit_drops_what_is_queued() -> None:
-    """What is with the server may still be taken, and is not counted as delivered."""
+    """A message in flight may still be taken, and does not count as delivered."""
     go_on = anyio.Event()
     server = testing.Server(faults=[StallSend(2, go_on)])
 
@@ -870,7 +870,7 @@ async def test_a_name_of_its_own() -> None:
 
 
 async def test_an_accept_that_was_not_begun_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sender had no time to look; on trio the order is chance."""
+    """The sender had no turn to check; on trio the order is random."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:
@@ -966,7 +966,7 @@ async def test_iterating_after_your_own_close_whose_connection_breaks() -> None:
 # contract: S2, S3
 @asyncio_only
 async def test_an_error_whose_caller_was_cancelled_leaves_through_the_block() -> None:
-    """The native cancellation and the server's refusal meet in one tick."""
+    """The native cancellation and the server's refusal come in the same turn of the loop."""
     go_on = anyio.Event()
     error = ValueError("mine")
     server = testing.Server(faults=[StallSend(2, go_on), FailSend(2, error)])
@@ -984,7 +984,7 @@ async def test_an_error_whose_caller_was_cancelled_leaves_through_the_block() ->
         await anyio.wait_all_tasks_blocked()
         go_on.set()
         service = connection_of(ws).outgoing.sender
-        while (sent := service.in_flight) and not sent.done:  # noqa: ASYNC110 - that very tick
+        while (sent := service.in_flight) and not sent.done:  # noqa: ASYNC110 - in that turn
             await asyncio.sleep(0)
         tasks[0].cancel()
         await anyio.sleep_forever()

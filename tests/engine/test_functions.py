@@ -1,4 +1,4 @@
-"""The functions that users hand in: which are refused, where, and with which advice."""
+"""The functions of users: which are refused, where, and with which advice."""
 
 import re
 from collections.abc import AsyncIterator, Iterator

@@ -26,7 +26,7 @@ HYPERCORN = {"asgi": {"version": "3.0", "spec_version": "2.3"}}
 
 @pytest.fixture
 def hypercorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where Hypercorn has been imported."""
+    """As if Hypercorn had been imported."""
     monkeypatch.setitem(sys.modules, "hypercorn", ModuleType("hypercorn"))
 
 
@@ -49,7 +49,7 @@ async def held(server: testing.Server, **options: Any) -> AsyncIterator[WebSocke
 
 
 async def sent(server: testing.Server, count: int) -> None:
-    """The peer sends that many; as many as possible are taken from the server."""
+    """The peer sends this many messages, and as many as possible are taken from the server."""
     for number in range(count):
         server.peer.send_nowait(str(number))
     await anyio.wait_all_tasks_blocked()
@@ -101,7 +101,7 @@ async def test_a_slow_reader_frees_room_for_the_messages_that_it_has_read() -> N
     go_on = anyio.Event()
     server = testing.Server(receive_queue=100, faults=[StallSend(2, go_on)])
     async with held(server, receive_buffer=16) as ws:
-        # So that the timer has something else to wait for, because its end would make room, too.
+        # Give the timer another alarm, because its end would make room, too.
         ws.send_nowait("x")
         await anyio.wait_all_tasks_blocked()
         go_on.set()
@@ -112,7 +112,7 @@ async def test_a_slow_reader_frees_room_for_the_messages_that_it_has_read() -> N
         await anyio.sleep(0.004)
         await ws.receive()
         assert server.peer.unread == 23
-        await anyio.sleep(0.002)  # counted from the first
+        await anyio.sleep(0.002)  # counted from the first message
         assert server.peer.unread == 21
         for _ in range(3):
             await ws.receive()
@@ -281,7 +281,7 @@ async def test_the_message_in_hand_is_dropped_at_your_own_close() -> None:
 
 # contract: D1, R7
 async def test_the_message_in_hand_is_dropped_at_an_abnormal_end() -> None:
-    """What is behind it is taken from the server, too."""
+    """Later events are taken from the server, too."""
     server = testing.Server(receive_queue=100, faults=[testing.FailSend(2, OSError())])
 
     async def body(ws: WebSocket) -> None:
@@ -416,7 +416,7 @@ async def test_what_a_raw_send_raises_just_before_the_disconnect_is_the_cause() 
 
 # contract: D8
 async def test_a_raw_send_that_raises_when_the_disconnect_comes_is_the_cause() -> None:
-    """Whichever of the two the event loop lets run first."""
+    """In whichever order the event loop runs the two."""
     go_on = anyio.Event()
     error = OSError("mine")
     server = testing.Server(faults=[StallSend(2, go_on), testing.FailSend(2, error)])
@@ -501,7 +501,7 @@ async def test_no_peer_is_idle_after_your_own_close() -> None:
 
 # contract: R7
 class Flood:
-    """A server that delivers the disconnect, and what comes after it."""
+    """A server that delivers the disconnect, and more events after it."""
 
     def __init__(self, after: list[Any], every: float = 0) -> None:
         self.events = [
@@ -525,7 +525,7 @@ class Flood:
         return event
 
     async def drained(self) -> float:
-        """Leave, and say when."""
+        """Leave, and return the time."""
         server = testing.Server(scope=HYPERCORN)
         server.receive = self.receive
         async with opened(server) as ws:
@@ -535,7 +535,7 @@ class Flood:
 
 
 class BusyMachine(Flood):
-    """Its server gets its turn, and puts its next event, only when a wait for it is just over."""
+    """The server runs, and puts its next event, only just after a wait for it is over."""
 
     async def receive(self) -> Mapping[str, Any]:
         if self.taken >= 2:

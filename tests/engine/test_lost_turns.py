@@ -1,4 +1,4 @@
-"""What must not happen, and costs nothing if it does."""
+"""Rare orders of events, which must have no effect."""
 
 import anyio
 import anyio.to_thread
@@ -60,7 +60,7 @@ def test_without_an_incoming_side_nothing_is_controlled() -> None:
 
 # contract: D3
 async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
-    """It has not been informed, so its next call informs it."""
+    """It has not been notified, so its next call notifies it."""
     server = testing.Server()
     with pytest.raises(WebSocketDisconnected):
         async with open_websocket(server.scope, server.receive, server.send) as ws:

@@ -28,7 +28,7 @@ class Story:
 
     @property
     def lines(self) -> list[str]:
-        """The events in words, less what differs from run to run."""
+        """The events as text, without the parts that differ from run to run."""
         return [_line(event) for event in self.events]
 
     def of(self, kind: type[hooks.Event]) -> list[str]:
@@ -62,7 +62,7 @@ async def told(
 
 
 async def test_no_hooks() -> None:
-    """The same things happen, and nothing is made of it."""
+    """The same things happen, and no event is made."""
     server = testing.Server(faults=[FailSend(2, OSError("gone"))])
 
     async def body(ws: WebSocket) -> None:
@@ -146,7 +146,7 @@ async def test_a_denied_origin() -> None:
     ]
 
 
-# -------------------------------------------------------------------------------- who is cancelled
+# ---------------------------------------------------------------------------------- cancellations
 
 
 async def test_a_send_that_fails() -> None:
@@ -184,7 +184,7 @@ async def test_a_send_that_fails() -> None:
         "Disconnected None  True gone",
         "Cancelled disconnected (0, 1, 2, 3)",
     ]
-    # Which of the cancelled tasks runs first is the scheduler's to say.
+    # The scheduler decides which of the cancelled tasks runs first.
     assert {children_end, others_end, body_ends} == {
         f"TaskEnded {task} None True" for task in (0, 2, 3)
     }
@@ -313,7 +313,7 @@ async def test_a_full_receive_buffer() -> None:
         await ws.close()
 
     story = await told(server, body, receive_buffer=1)
-    # The third waited when the second had found room, and was in hand when all was closed.
+    # The third waited when the second had room, and the receiver held it when all was closed.
     assert story.of(hooks.BufferFull) == ["BufferFull receive"] * 2
     assert story.of(hooks.Dropped) == ["Dropped receive 1"] * 2
     assert story.lines.index("MessageReceived x 1") < story.lines.index("BufferFull receive")
@@ -336,7 +336,7 @@ async def test_a_full_send_buffer() -> None:
 
 
 async def test_messages_that_no_task_reads() -> None:
-    """Unread when the block is left: they are dropped there."""
+    """Messages that are unread when the block is left are dropped there."""
     server = testing.Server()
 
     async def body(ws: WebSocket) -> None:

@@ -1,4 +1,4 @@
-"""Ending everything that is open: what one connection does must not matter to the others."""
+"""Ending all open connections: one connection must not affect the others."""
 
 import logging
 
@@ -10,7 +10,7 @@ from wsnursery._engine.open_connections import Gone, OpenConnections
 
 
 class Recorder:
-    """Connections that are names: what was done to them, and when."""
+    """Connections that are only names, with the calls on them and their times."""
 
     def __init__(self) -> None:
         self.open = OpenConnections[str](self.close, self.cancel)

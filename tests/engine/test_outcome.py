@@ -1,4 +1,4 @@
-"""What the block raises: the whole case table, without a connection."""
+"""What the block raises: the whole decision table, without a connection."""
 
 import itertools
 import re

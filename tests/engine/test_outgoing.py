@@ -116,7 +116,7 @@ async def test_a_refused_accept_is_its_callers_and_closes() -> None:
 
 
 async def test_the_handshake_is_not_answered_at_once() -> None:
-    """Hypercorn's worker on trio dies when data behind the handshake meets the answer."""
+    """Hypercorn's trio worker crashes if it reads data after the handshake during the answer."""
     server, turns, moments = testing.Server(), 0, list[int]()
     raw_receive, raw_send = server.receive, server.send
 
@@ -177,7 +177,7 @@ async def test_an_oserror_means_gone() -> None:
 # contract: D9
 @pytest.mark.parametrize("strict", [False, True])
 async def test_an_error_with_a_disconnect_beside_it(strict: bool) -> None:
-    """Tolerant: it means gone, and the disconnect knows the code. Strict: it leaves as itself."""
+    """Tolerant: the peer is gone, and the disconnect has the code. Strict: it leaves unchanged."""
     error = RuntimeError("mine")
     server = testing.Server(faults=[FailSend(2, error, vanish=True)])
     ended = await block(server, sending("x"), strict=strict)
@@ -362,7 +362,7 @@ async def test_no_send_timeout() -> None:
 async def test_what_cannot_be_taken_back_is_dropped(
     send_timeout: float | None, at: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With `send_timeout` at once, else when nothing more can be tried; see STUCK_SECONDS."""
+    """At once with `send_timeout`, otherwise after STUCK_SECONDS."""
     freed = anyio.Event()
     server = testing.Server(faults=[StallSend(2, freed, shielded=True)])
     below = tcp_server(TRIO, Socket(on_close=freed.set))
@@ -561,7 +561,7 @@ async def test_a_handshake_that_is_not_answered_is_denied() -> None:
 
 # contract: S5
 async def test_a_message_that_is_refused_behind_others() -> None:
-    """The others of the same burst go out, in order."""
+    """The others of the same burst are sent, in order."""
     error = ValueError("mine")
     server = testing.Server(faults=[FailSend(3, error)])
     ended = await block(server, pushing("1", "2", "3"))

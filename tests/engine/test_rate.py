@@ -1,4 +1,4 @@
-"""`Options.max_messages_per_second`: who sends more in the long run is closed with 1008."""
+"""`Options.max_messages_per_second`: a peer that sends more in the long run gets 1008."""
 
 import anyio
 import pytest

@@ -1,4 +1,4 @@
-"""`receive_nowait`: what is there already, without waiting."""
+"""`receive_nowait`: returns what has already arrived, without waiting."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -192,7 +192,7 @@ async def test_it_takes_from_the_servers_own_queue() -> None:
 
 
 async def test_it_takes_what_no_task_has_received() -> None:
-    """The receiver task has made way for a reader, and nothing has waited in the inbox yet."""
+    """A reader has replaced the receiver task, and no message has waited in the inbox yet."""
     queue = Queue()
     scope = {"type": "websocket", "asgi": {"version": "3.0"}, "headers": [], "subprotocols": []}
     async with open_websocket(scope, queue.receive, queue.send) as ws:

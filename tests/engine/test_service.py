@@ -1,4 +1,4 @@
-"""A task of the connection's own: it runs to its end, and never raises."""
+"""A service task: it runs to its end, and never raises."""
 
 import anyio
 import pytest

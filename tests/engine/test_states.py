@@ -10,8 +10,8 @@ from wsnursery import LocalProtocolError, RemoteProtocolError
 from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Reject
 from wsnursery._engine.states import TRANSITIONS, State, StateMachine, Transition
 
-# What every event makes of every state; a dash is an illegal pair. Written out by hand, so that
-# the table in the module has a second opinion.
+# The next state for every event in every state; a dash is an illegal pair. It is written by hand,
+# to check the table in the module.
 GRID = """
              CONNECTING REQUESTED ACCEPTING OPEN    CLOSING REJECTED CLOSED
 CONNECT      REQUESTED  -         -         -       -       REJECTED CLOSED

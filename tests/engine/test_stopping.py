@@ -53,7 +53,7 @@ def test_every_case(facts: tuple[bool, bool, bool, bool], body_finished: bool) -
 
 # contract: D3
 def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
-    """Messages are read, readers finish, the body finishes: each may only make the level grow."""
+    """Messages are read, readers finish, the body finishes: none of them lowers the level."""
     steps = [("unread", False), ("may_read", False), ("body_finished", True)]
     for facts in itertools.product([False, True], repeat=5):
         names = ("abnormal", "unread", "ever_read", "may_read", "body_finished")
@@ -134,7 +134,7 @@ async def test_the_innermost_of_a_connection_counts() -> None:
 
 
 async def test_a_task_inherits_what_its_starter_is_part_of() -> None:
-    """And what it says of itself later stays with it."""
+    """Its later notifications stay with it."""
     origin = object()
     mine, childs = UserTask(origin, anyio.CancelScope()), UserTask(origin, anyio.CancelScope())
     seen: list[UserTask | None] = []

@@ -92,7 +92,7 @@ async def test_the_grace_period_ends_for_all_tasks() -> None:
 
 # contract: D1
 async def test_a_reader_in_another_group_of_the_body_is_the_body() -> None:
-    """Tasks that the body starts in groups of its own count as part of it."""
+    """Tasks in groups that the body opens count as part of it."""
     server, log = testing.Server(faults=[FailSend(2, OSError())]), Log()
 
     async def reader(ws: WebSocket) -> None:
@@ -449,7 +449,7 @@ async def test_an_error_in_the_clean_up_of_a_child_that_was_cut() -> None:
 # contract: D1
 @pytest.mark.parametrize("call", ["receive", "send"])
 async def test_a_call_that_was_cancelled_has_notified_no_task(call: str) -> None:
-    """The task is cut like the others, although its call ended at the same moment."""
+    """The task is cancelled like the others, although its call ended at the same moment."""
     server, log = testing.Server(faults=[testing.StallSend(2)]), Log()
     calls: dict[str, Callable[[WebSocket], Awaitable[object]]] = {
         "receive": lambda ws: ws.receive(),
@@ -495,7 +495,7 @@ async def test_a_failure_after_all_tasks_have_ended() -> None:
 
 # contract: X7
 async def test_a_child_of_one_connection_inside_the_block_of_another() -> None:
-    """It belongs to the one that started it."""
+    """It belongs to the task that started it."""
     outer, inner, log = testing.Server(), testing.Server(), Log()
     async with opened(outer) as ws:
         await ws.accept()

@@ -1,4 +1,4 @@
-"""`WebSocket`: what each method checks, gives back and says."""
+"""`WebSocket`: what each method checks, returns and reports."""
 
 import logging
 import traceback
@@ -23,7 +23,7 @@ from wsnursery._engine.websocket import connection_of, is_about
 
 
 def received_by(*messages: str | bytes) -> testing.Server:
-    """A server whose peer has sent these and closed, before anybody reads."""
+    """A server whose peer has sent these messages and closed, before any task reads."""
     server = testing.Server()
     for message in messages:
         server.peer.send_nowait(message)
