@@ -1,4 +1,4 @@
-"""The recipe of `examples/reconnect.py`: it comes back, later and later, and starts anew."""
+"""The recipe of `examples/reconnect.py`: it reconnects after growing pauses, which are reset."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -80,7 +80,7 @@ async def test_the_cause_is_the_exception_of_the_server() -> None:
 
 # contract: R7
 async def test_the_server_is_asked_again_after_the_disconnect() -> None:
-    """That is what frees a message which it could not queue."""
+    """This frees a message that the server could not queue."""
     pytest.importorskip("hypercorn")  # it is recognised only where it has been imported
     calls = 0
     server = testing.Server(personality=testing.HYPERCORN_TRIO)
@@ -282,7 +282,7 @@ async def test_close_of_the_frameworks_websocket() -> None:
         await ws.accept()
         with pytest.raises(LocalProtocolError, match="call close"):
             await websocket.close()
-    await websocket.close()  # what was closed is closed
+    await websocket.close()  # a second close has no effect
 
 
 def test_the_methods_of_starlettes_websocket_are_refused() -> None:

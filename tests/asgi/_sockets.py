@@ -1,4 +1,4 @@
-"""Objects that are put together as Hypercorn's are, from an ASGI `send` down to a socket."""
+"""Objects that are connected as those of Hypercorn, from an ASGI `send` down to a socket."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ HTTP_1, HTTP_2 = "hypercorn.protocol.h11", "hypercorn.protocol.h2"
 
 
 class Socket:
-    """A socket, or asyncio's transport: it only knows what was done to it."""
+    """A socket, or asyncio's transport, which only records the calls on it."""
 
     def __init__(self, on_close: Callable[[], object] = lambda: None) -> None:
         self.done: list[str] = []
@@ -32,7 +32,7 @@ class Socket:
         self.done.append("shut down")
 
     async def send_eof(self) -> None:
-        """Of trio's stream over it."""
+        """As trio's stream over it."""
         self.done.append("half-closed")
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class _Layer:
         self.send = below
 
     async def method(self, event: Any) -> None:
-        """What the layer above calls; this layer does nothing."""
+        """Called by the layer above; this layer does nothing."""
 
 
 def _layer(module: str, below: Any) -> Any:

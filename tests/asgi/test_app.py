@@ -1,4 +1,4 @@
-"""`websocket_app`: the three kinds of scope, what leaves it, and `close_all`."""
+"""`websocket_app`: the three types of scope, its exceptions, and `close_all`."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def call(app: WebSocketApp, scope: dict[str, Any], *events: str) -> list[d
 
 @asynccontextmanager
 async def connected(app: WebSocketApp, count: int) -> AsyncIterator[list[testing.Server]]:
-    """That many connections, each served in a task of its own."""
+    """This many connections, each served in its own task."""
     servers = [testing.Server() for _ in range(count)]
     async with testing.no_leaks(), anyio.create_task_group() as tasks:
         for server in servers:

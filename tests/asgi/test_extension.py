@@ -1,4 +1,4 @@
-"""What is found in a scope."""
+"""Finding the extension in a scope."""
 
 from typing import Any
 

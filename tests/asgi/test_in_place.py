@@ -44,11 +44,11 @@ def text(message: str) -> dict[str, Any]:
 
 
 class Interrupt(BaseException):
-    """Ends everything, as Ctrl-C does."""
+    """Ends the program, as Ctrl-C does."""
 
 
 class Server:
-    """It delivers through trio's or asyncio's queue, and its send does what a test says."""
+    """It delivers through trio's or asyncio's queue, and the test controls its send."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -176,7 +176,7 @@ async def test_a_receive_that_raises(first: bool, gone: bool) -> None:
 
 # contract: S2
 async def test_a_send_that_refuses_one_message() -> None:
-    """The error belongs to that call, and the connection goes on with what was queued."""
+    """The error belongs to that call, and the connection continues with the queue."""
     server = Server()
     async with server.open() as ws:
         await ws.accept()
@@ -268,7 +268,7 @@ async def test_a_reader_is_informed_of_a_failed_send(iterating: bool) -> None:
                 informed.append(exc)
                 raise
             finally:
-                await anyio.sleep(0.1)  # a task that was informed may unwind
+                await anyio.sleep(0.1)  # a notified task may unwind
                 informed.append("unwound")
     assert len(informed) == 2
 
@@ -277,7 +277,7 @@ async def test_a_reader_is_informed_of_a_failed_send(iterating: bool) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("child", [False, True])
 async def test_a_send_that_comes_back_late(fails: bool, child: bool) -> None:
-    """The block waits for it, though the connection has ended."""
+    """The block waits for it, although the connection has ended."""
     if not running_on_trio():
         pytest.skip("on asyncio it is cancelled")
     server = Server()
@@ -395,7 +395,7 @@ async def test_a_large_message_that_waits_in_the_queue() -> None:
 
 # contract: D3
 async def test_a_reader_that_is_cancelled_in_the_turn_of_the_end() -> None:
-    """It has not been informed, so its next call informs it."""
+    """It has not been notified, so its next call notifies it."""
     server = Server()
     with pytest.raises(WebSocketDisconnected):
         async with server.open() as ws:

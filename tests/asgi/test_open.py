@@ -1,4 +1,4 @@
-"""`open_websocket` over a raw ASGI triple: what is read from it, and what is written to it."""
+"""`open_websocket` over a raw ASGI triple: the events that it receives and sends."""
 
 import logging
 from collections.abc import Mapping
@@ -160,7 +160,7 @@ async def test_an_unknown_event_in_strict_mode() -> None:
 
 
 async def test_an_unknown_event_before_connect() -> None:
-    """That is another protocol."""
+    """The server uses another protocol."""
 
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request"}
@@ -188,7 +188,7 @@ async def test_every_event_that_is_sent() -> None:
 
 
 async def test_a_code_of_the_enum_is_sent_as_a_plain_int() -> None:
-    """It may be written as JSON by a gateway."""
+    """A gateway may convert it to JSON."""
     script = Script()
     async with script.websocket(close_timeout=1) as ws:
         await ws.accept()
@@ -353,7 +353,7 @@ async def test_the_table_of_servers_decides(error: Exception, gone: bool) -> Non
 
 # contract: S10
 async def test_an_asgi_server_cannot_drop_a_connection() -> None:
-    """So the raw send that is late is taken back by cancelling it."""
+    """So a late raw send is ended by its cancellation."""
     server = testing.Server(faults=[testing.StallSend(2)])
 
     async def body(ws: WebSocket) -> None:
@@ -410,7 +410,7 @@ async def test_what_cannot_be_cancelled_is_dropped(
 
 
 def over(own: Any, send: Any) -> Any:
-    """A `send` that belongs to the same object as another one, and does something."""
+    """A `send` of the same object as another one, with an effect."""
 
     class Stream(type(own.__self__)):  # type: ignore[misc]
         async def method(self, event: Any) -> None:

@@ -1,4 +1,5 @@
-"""The table of servers: which exceptions mean that the peer is gone, and how a server is known."""
+"""The table of servers: exceptions that mean that the peer is gone, and how to recognise
+servers."""
 
 import sys
 from types import ModuleType
@@ -19,7 +20,7 @@ from wsnursery.asgi._servers import (
 
 
 def raised_by(module: str, name: str, text: str) -> Exception:
-    """An exception as a server's library raises it; nothing of it is installed here."""
+    """An exception of a server's library, which need not be installed."""
     kind: type[Exception] = type(name, (Exception,), {"__module__": module})
     return kind(text)
 
@@ -131,7 +132,7 @@ def test_the_servers_in_memory_are_known(
     personality: testing.Personality, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "hypercorn", ModuleType("hypercorn"))
-    """An old uvicorn announces the same ASGI as Hypercorn: it is drained for nothing."""
+    """An old uvicorn announces the same ASGI version as Hypercorn, so it is drained needlessly."""
     scope = testing.Server(personality=personality).scope
     if personality.name.startswith("granian"):
         assert traits_of(scope) is GRANIAN_TRAITS

@@ -43,7 +43,7 @@ def test_it_looks_no_deeper_than_it_has_to() -> None:
 
 
 def tcp_server_below(server: Any) -> Any:
-    """One layer more than there is."""
+    """One layer more than Hypercorn has."""
     return send_over(server).__self__
 
 
@@ -94,7 +94,7 @@ async def test_it_is_closed_without_eof_on_trio() -> None:
     sock = Socket()
     server = tcp_server(TRIO, sock)
     made_harmless(server)
-    with pytest.raises(AttributeError):  # Hypercorn goes on when it meets this one
+    with pytest.raises(AttributeError):  # Hypercorn catches this exception
         await server.stream.send_eof()
     assert sock.done == []
 

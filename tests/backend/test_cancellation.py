@@ -1,4 +1,4 @@
-"""Whose cancellation it is: asyncio's counts before, during and after the block."""
+"""Who has requested a cancellation: asyncio's counts before, during and after the block."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=Tr
 
 @pytest.fixture
 def leaky(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As before CPython 3.13, whatever runs here."""
+    """As before CPython 3.13, whatever version runs here."""
     monkeypatch.setattr(cancellation, "_LEAKS", True)
 
 
@@ -72,7 +72,7 @@ async def natively_cancelled() -> "asyncio.Task[object]":
     ("make", "ours"),
     [
         (from_anyio, True),
-        # A group of asyncio's that fails asks anew, without anyio's words.
+        # An `asyncio.TaskGroup` that fails requests it again, without anyio's message.
         (asyncio.CancelledError, True),
         (lambda: with_context(asyncio.CancelledError(), ValueError()), True),
         (ValueError, False),
@@ -113,7 +113,7 @@ async def test_a_cancellation_around_the_block_is_not_ours(leaky: None) -> None:
 @asyncio_only
 @pytest.mark.parametrize("inner", [False, True])
 async def test_a_cut_during_a_native_cancellation_is_not_ours(leaky: None, inner: bool) -> None:
-    """It has been asked for, and the task has not met it yet."""
+    """It has been requested, and the task has not met it yet."""
     ledgers: list[AsyncioLedger] = []
 
     async def wait() -> None:

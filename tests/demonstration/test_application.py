@@ -1,4 +1,4 @@
-"""The page, its pictures and its WebSockets, and who may have them."""
+"""The page, its pictures and its WebSockets, and who may access them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Conversations: a client and a script find each other, whatever else knocks."""
+"""Conversations: a client and a script find each other, whatever else connects."""
 
 import json
 import os

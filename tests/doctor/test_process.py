@@ -1,4 +1,4 @@
-"""The server as a process: that it starts, what it says when it does not, that it is gone after."""
+"""The server as a process: its start, the errors of a failed start, and its end."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""Exploration is quiet: thousands of runs warn of thousands of injected events."""
+"""No logging during exploration, because thousands of runs warn of injected events."""
 
 import logging
 from collections.abc import Iterator

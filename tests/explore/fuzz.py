@@ -26,7 +26,7 @@ BACKENDS = ("asyncio", "eager", "trio") if sys.version_info >= (3, 12) else ("as
 
 
 def run_program(program: Program, backend: str, seed: int = 0) -> str:
-    """Run a program; what went wrong, or an empty string."""
+    """Run a program. Return what went wrong, or an empty string."""
     (personality,) = {p for p in testing.SERVERS + testing.BASIC if p.name == program.personality}
     server = testing.Server(
         personality=personality,
@@ -60,7 +60,7 @@ def kind_of(problem: str) -> str:
 
 
 def smallest(program: Program, backend: str, seed: int) -> tuple[Program, str]:
-    """A program that fails in the same way and of which nothing can be left out."""
+    """The smallest program that fails in the same way."""
     problem = run_program(program, backend, seed)
     kind, shrinking = kind_of(problem), True
     while shrinking:

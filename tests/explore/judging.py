@@ -33,7 +33,7 @@ def problems_of(run: Run) -> Iterator[str]:
         yield f"the facts cannot be read: {exc!r}"
     yield from _judge_outcome(run)
     if run.interrupted:
-        return  # on asyncio it stops the loop in the middle of everything
+        return  # on asyncio it stops the loop at once
     yield from run.counts
     told = (*EXPECTED, WebSocketDisconnected)
     for error in run.strange:

@@ -45,7 +45,7 @@ class Run:
     """The handler's asyncio task."""
     outer: anyio.CancelScope | None = None
     strange: list[BaseException] = field(default_factory=list)
-    """What the calls of other tasks raised."""
+    """The exceptions of calls of other tasks."""
     waiting: int = 0
     """Calls of other tasks that have not ended."""
     counts: list[str] = field(default_factory=list)
@@ -207,8 +207,8 @@ async def _interfere(run: Run, moment: float, turns: int, what: str) -> None:
     except Exception as exc:  # noqa: BLE001 - it is judged
         run.strange.append(exc)
     except asyncio.CancelledError as exc:  # noqa: ASYNC103 - the cancellation is the server's
-        # It must not reach the group: anyio takes a task that ends with a cancellation for one
-        # whose group is to be cancelled, and the handler is in that group.
+        # It must not reach the group: if a task ends with a cancellation, anyio assumes that its
+        # group must be cancelled, and the handler is in that group.
         if exc.args != (_FOREIGN,):
             raise
         run.strange.append(exc)

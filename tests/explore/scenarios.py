@@ -87,7 +87,7 @@ async def serve(run: Run, session: Session, body: Body, **options: Any) -> None:
 
 
 async def converse(run: Run, server: Server, talk: Talk) -> None:
-    """Play the peer; it may be cut short where something is injected."""
+    """Play the peer. An injected fault may interrupt it."""
     try:
         await talk(server.peer)
     except ConnectionEnded:
@@ -177,7 +177,7 @@ def judge_messages(run: Run, session: Session) -> None:
 
 
 def judge_farewell(run: Run, session: Session) -> None:
-    """An open connection is never left without a close, none is closed twice, none is prodded."""
+    """An open connection is always closed, none is closed twice, and none is used after its end."""
     lines = session.server.transcript.lines
     closes = [line for line in lines if line.startswith(("app close", "app deny"))]
     assert len(closes) <= 1
@@ -198,7 +198,7 @@ def ends_it(line: str) -> bool:
 
 
 def judge_facts(session: Session) -> None:
-    """Who spoke first decides what the connection says about its end."""
+    """The first side that closes decides the code and the reason of the end."""
     spoken = [
         entry.code
         for entry in session.server.transcript
@@ -210,7 +210,7 @@ def judge_facts(session: Session) -> None:
 
 
 def must_be_complete(run: Run, session: Session) -> bool:
-    """Nothing cut it short, so all of it must have happened."""
+    """Nothing interrupted it, so all of it must have happened."""
     if run.quiet:
         return True
     if run.plan.fault is not None or run.plan.action is None:
@@ -222,7 +222,7 @@ def must_be_complete(run: Run, session: Session) -> bool:
 
 
 async def echo(run: Run, personality: Personality = SILENT) -> None:
-    """Everything comes back."""
+    """Every message is echoed."""
 
     async def body(ws: WebSocket, session: Session) -> None:
         await ws.accept()
@@ -266,7 +266,7 @@ async def slow_server(run: Run, personality: Personality = SILENT) -> None:
 
 
 async def ping_pong(run: Run, personality: Personality = SILENT) -> None:
-    """The handler asks, the peer answers; the handler ends it."""
+    """The handler asks, the peer answers, and the handler closes."""
 
     async def body(ws: WebSocket, session: Session) -> None:
         await ws.accept()
@@ -433,7 +433,7 @@ async def broadcast(run: Run, personality: Personality = SILENT) -> None:
 
 
 async def proxy(run: Run, personality: Personality = SILENT) -> None:
-    """One block inside another: what comes in on one goes out on the other."""
+    """One block inside another: messages of one connection are sent to the other."""
     front = Session(run.server(personality=personality, timeout=LONGEST))
     back = Session(run.server(personality=personality, timeout=LONGEST))
 

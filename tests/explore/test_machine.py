@@ -1,4 +1,4 @@
-"""A live connection held against the transition table, in any order of events."""
+"""A live connection compared with the transition table, in any order of events."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             self.state = TRANSITIONS[self.state][event]
 
     def _call(self, make, event):
-        """Make a call; it must be refused if the table has no place for its event."""
+        """Make a call. It must be refused if its event is not in the table."""
 
         async def call():
             try:
@@ -86,7 +86,7 @@ class ConnectionMachine(RuleBasedStateMachine):
     @rule()
     def reject(self):
         if self._call(self.ws.reject, Transition.REJECT):
-            # The denial is out, and nothing can come after it.
+            # The denial has been sent, and no event can follow it.
             self._take(Transition.REJECT, Transition.END)
 
     @precondition(lambda self: self.state not in (State.CONNECTING, State.REQUESTED))

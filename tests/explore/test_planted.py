@@ -1,4 +1,4 @@
-"""Exploration finds what it is for: ten bugs, planted one by one into a copy of the engine."""
+"""Exploration finds bugs: ten of them, planted one by one into a copy of the engine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the application may not say: refused before anything is sent."""
+"""Wrong arguments of the application, which are refused before anything is sent."""
 
 import gc
 import weakref

@@ -1,4 +1,4 @@
-"""Cancellation, and errors that meet each other."""
+"""Cancellations, and errors that coincide."""
 
 import anyio
 import pytest

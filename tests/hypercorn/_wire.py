@@ -39,7 +39,7 @@ class Wire:
         )
 
     async def receive(self, data: bytes) -> None:
-        """The peer has sent something."""
+        """The peer has sent data."""
         await self.protocol.handle(RawData(data))
 
     async def end(self) -> None:

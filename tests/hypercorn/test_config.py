@@ -1,4 +1,4 @@
-"""Hypercorn's configuration with our defaults: sockets, TLS, and what a deployer gets wrong."""
+"""Hypercorn's configuration with our defaults: sockets, TLS, and wrong settings."""
 
 import gc
 import os
@@ -63,7 +63,7 @@ def test_one_of_hypercorns_own_is_bound_too() -> None:
         assert listener.getsockname()[1]
 
 
-# The socket that Hypercorn could not bind is closed when its traceback has gone.
+# The socket that Hypercorn could not bind is closed when its traceback is freed.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("cls", [Config, hypercorn.config.Config])
 def test_what_cannot_be_listened_on(cls: type[hypercorn.config.Config], tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_cannot_be_listened_on(cls: type[hypercorn.config.Config], tmp_path
     assert "invalid literal" in refusal("fd://x")
     assert "Bad file descriptor" in refusal("fd://1000")
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as datagrams:
-        copy = os.dup(datagrams.fileno())  # Hypercorn makes a socket of it, and forgets it
+        copy = os.dup(datagrams.fileno())  # Hypercorn makes a socket of it, and does not close it
         assert "Unexpected socket type" in refusal(f"fd://{copy}")
     gc.collect()
 

@@ -1,4 +1,4 @@
-"""permessage-deflate: what is inflated of one message is bounded; the rest is as it was."""
+"""permessage-deflate: the inflated size of a message is limited; the rest is unchanged."""
 
 import zlib
 

@@ -53,7 +53,7 @@ def drain_of(app: ASGIApp, **policy: Any) -> Drain:
 async def serving(
     drain: Drain, count: int = 1, send: Any = None
 ) -> AsyncGenerator[tuple[TaskGroup, list[testing.Server]]]:
-    """That many connections; the group is for `Drain.run`. Nothing is left behind."""
+    """This many connections, and a group for `Drain.run`. Nothing may be left behind."""
     servers = [testing.Server() for _ in range(count)]
     async with testing.no_leaks(), anyio.create_task_group() as tasks:
         for server in servers:
@@ -121,7 +121,7 @@ async def test_a_handshake_during_the_drain_gets_503() -> None:
 
 
 def denial(server: testing.Server) -> tuple[int, dict[bytes, bytes], bytes]:
-    """The response that the server was given."""
+    """The response that the server got."""
     wire = server._channel
     assert wire.denial is not None
     status, headers = wire.denial

@@ -1,4 +1,4 @@
-"""The probes: alive as long as it answers, ready when it should get connections."""
+"""The probes: liveness while the process answers, readiness while it should get connections."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ async def inner(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def ask(app: Any, path: str, kind: str = "http") -> tuple[Any, str]:
-    """Status and body, or what the application said."""
+    """Status and body, or the answer of the application."""
     sent: list[Any] = []
 
     async def send(event: Any) -> None:

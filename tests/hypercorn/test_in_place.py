@@ -22,12 +22,12 @@ from wsnursery.hypercorn import Config, serve
 Handler = Callable[[WebSocket], Awaitable[None]]
 
 LARGE = "x" * 40_000
-"""More than is sent in place on trio."""
+"""More bytes than a message that is sent in place on trio."""
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Sockets need the real clock."""
+    """Sockets need real time."""
     backend: str = request.param
     return backend
 
@@ -92,7 +92,7 @@ class Client:
 
 
 class Served:
-    """What has become of the handler."""
+    """The outcome of the handler."""
 
     def __init__(self) -> None:
         self.left = anyio.Event()
@@ -108,7 +108,7 @@ class Served:
 async def serving(
     handler: Handler, bind: str = "127.0.0.1:0", **options: Any
 ) -> AsyncGenerator[tuple[Client, Served]]:
-    """One client of one handler, on a server of its own."""
+    """One client of one handler, on its own server."""
     served = Served()
 
     @websocket_app(options=Options(**options))
@@ -255,7 +255,7 @@ async def test_a_client_that_resets(busy: str) -> None:
 async def test_a_client_that_stops_reading(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if where == "elsewhere":  # only Linux says how much a socket takes at once
+    if where == "elsewhere":  # only Linux reports how much a socket takes at once
         system = SimpleNamespace(platform="darwin", modules=sys.modules)
         monkeypatch.setattr("wsnursery.asgi._in_place.sys", system)
     bind = f"unix:{tmp_path}/s" if where == "unix" else "127.0.0.1:0"

@@ -1,4 +1,4 @@
-"""The lifespan: what an application that fails says, and a shutdown that comes early."""
+"""The lifespan: the errors of an application that fails, and an early shutdown."""
 
 import asyncio
 from typing import Any
@@ -67,7 +67,7 @@ async def test_what_it_raises_later_is_the_servers_business() -> None:
 
 
 def other_error(backend: str) -> Exception:
-    """What the other backend says in this one."""
+    """The errors of the other backend in this one."""
     if backend == "trio":
         return RuntimeError("no running event loop")
     return RuntimeError("must be called from async context")
@@ -128,7 +128,7 @@ async def of_asyncio() -> None:
 
 
 class Future:
-    """What yields as asyncio's futures do, without a loop that would have to be closed."""
+    """An object that yields as asyncio's futures do, without a loop that must be closed."""
 
     def __await__(self) -> Any:
         yield object()

@@ -1,4 +1,4 @@
-"""How an application is found, and what is said of what is none."""
+"""How an application is imported, and the errors for objects that are not applications."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from wsnursery.hypercorn._loading import check_app, load
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Nothing runs here."""
+    """No event loop runs here."""
     return "asyncio"
 
 

@@ -31,7 +31,7 @@ def nothing_set_up() -> Iterator[None]:
 
 
 def written(path: Path, level: str = "INFO") -> str:
-    """What a line leaves in the log of Hypercorn."""
+    """How a line appears in the log of Hypercorn."""
     show_log(Config.from_mapping(errorlog=str(path), loglevel=level))
     logger.info("a line")
     return path.read_text()

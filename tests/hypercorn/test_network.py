@@ -167,7 +167,7 @@ async def test_a_handler_that_reads_slowly_keeps_its_connection(
         for number in range(1, 20):
             await anyio.sleep(8)
             serving.count = number
-        serving.count = None  # everything was delivered; the handler knows, and takes its time
+        serving.count = None  # all is delivered; the handler is notified, and takes its time
         await anyio.sleep(100)
         assert told == []
         tasks.cancel_scope.cancel()
@@ -177,7 +177,7 @@ async def test_a_handler_that_reads_slowly_keeps_its_connection(
 async def test_one_whose_socket_the_loop_has_closed_is_noticed(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """asyncio closes it at a reset; Hypercorn may still wait for the handler."""
+    """asyncio closes the socket at a reset, but Hypercorn may still wait for the handler."""
     connections, told = network(0.5)
     begun, closed = Serving(pair[0]), Serving(pair[1])
     pair[1].close()

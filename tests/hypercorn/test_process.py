@@ -1,4 +1,4 @@
-"""A server process: what is checked before, how the application is found, and its exit status."""
+"""A server process: the checks before the start, the import of the application, the exit status."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ app = websocket_app(lambda ws: ws.accept())
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """These start an event loop of their own."""
+    """These tests start their own event loop."""
     return "asyncio"
 
 

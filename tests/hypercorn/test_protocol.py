@@ -128,7 +128,7 @@ async def test_it_pings_until_the_end_and_no_longer() -> None:
         await wire.end()
         app.may_leave.set()
         began = anyio.current_time()
-    # The group that pings in it ended at once.
+    # The group in which the pings are sent ended at once.
     assert anyio.current_time() == about(began)
 
 
@@ -157,7 +157,7 @@ async def test_nothing_waits_for_an_application_that_has_left() -> None:
         app.may_leave.set()
         await anyio.sleep(1)
         assert wire.protocol.waits_for_application() is None
-        # Both the group with the reader in it and the application's have ended.
+        # Both the group of the reader and that of the application have ended.
 
 
 async def test_a_request_that_is_no_websocket_is_not_counted() -> None:

@@ -76,7 +76,7 @@ class Hypercorn:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Hypercorn:
-    """What runs in Hypercorn's place. It has started up."""
+    """The function in Hypercorn's place. It has started up."""
     server = Hypercorn()
     server.startup = partial(anyio.sleep, 0)
     monkeypatch.setattr(NetworkConnections, "hypercorn_serve", lambda _network: server.serve)
@@ -147,7 +147,7 @@ def test_the_addresses(tmp_path: Path) -> None:
 
 
 async def run(sockets: Sockets, app: ASGIApp = echo, **options: Any) -> float:
-    """Serve until the trigger; how long it took."""
+    """Serve until the trigger. Return how long it took."""
     config = Config.from_mapping(graceful_timeout=3)
     began = anyio.current_time()
     options.setdefault("signals", False)
@@ -161,7 +161,7 @@ async def test_it_drains_before_hypercorn_stops(server: Hypercorn, sockets: Sock
     took = await run(sockets, trigger=partial(at, 5))
     assert [client.transcript.app_close for client in server.clients] == [(1012, "")] * 2
     assert took == about(5)
-    assert server.config.graceful_timeout == 0  # nothing to wait for but Hypercorn's own tasks
+    assert server.config.graceful_timeout == 0  # it waits only for Hypercorn's own tasks
 
 
 async def test_what_does_not_end_has_hypercorns_own_time(
@@ -195,7 +195,7 @@ async def test_what_hypercorn_waits_for_too_long_is_dropped(
     began = anyio.current_time()
     await run(sockets, app, trigger=partial(at, 5))
     cut = began + 5 + 10
-    # The grace of 3 s is over, and again after each second.
+    # After the grace period of 3 s, and again after each second.
     late = cut + 1 + 3 + LATE_SECONDS
     assert times == list(map(about, [cut, late, late + LATE_SECONDS, late + 1.5 * LATE_SECONDS]))
 
@@ -245,7 +245,7 @@ async def test_signals_stop_it(server: Hypercorn, sockets: Sockets, number: sign
         await anyio.sleep(1)
         os.kill(os.getpid(), number)  # drain
         await anyio.sleep(2)
-        os.kill(os.getpid(), number)  # no longer
+        os.kill(os.getpid(), number)  # stop draining
         await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks:
@@ -318,7 +318,7 @@ async def test_handlers_that_do_not_end_are_named(
     (line,) = [record.getMessage() for record in caplog.records if "does not" in record.msg]
     assert line.startswith("a handler does not end: websocket '/there' of ")
     assert "in test_handlers_that_do_not_end_are_named.<locals>.stubborn_child (test_serv" in line
-    # The drain, its cancellations, and Hypercorn's grace twice with what is late.
+    # The drain, its cancellations, and twice Hypercorn's grace period with a check after each.
     bound = 10 + 1 + 2 * (3 + 1)
     assert abandoned == ([about(began + 5 + bound)] if ends_the_process else [])
 
@@ -410,7 +410,7 @@ async def test_an_application_may_leave_the_lifespan(
 
 
 async def lifespan(server: Hypercorn, sockets: Sockets, app: ASGIApp) -> list[str]:
-    """What is sent in a lifespan."""
+    """The events that are sent in a lifespan."""
     sent: list[str] = []
     waiting = ["lifespan.startup", "lifespan.shutdown"]
 

@@ -1,4 +1,4 @@
-"""The signals of a server process, and its end when nothing else ends it."""
+"""The signals of a server process, and its forced end."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from wsnursery.hypercorn._signals import HURRY_SECONDS, SPARE_SECONDS, ProcessSi
 
 
 class Abandoned(BaseException):
-    """The process would be gone."""
+    """The process would have ended."""
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ async def test_its_handler_is_informed_and_not_cancelled(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Hypercorn's ping gets the error first; it ended the task group of the connection."""
+    """Hypercorn's ping gets the error first, which used to end the connection's task group."""
     reports, outcomes = anyio.create_memory_object_stream[object](1)
     config = Config.from_mapping({"bind": "127.0.0.1:0", "websocket_ping_interval": 0.05})
     async with anyio.create_task_group() as tasks:
@@ -88,5 +88,5 @@ async def test_its_handler_is_informed_and_not_cancelled(
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """trio has one exception for all errors of a socket; and sockets need the real clock."""
+    """trio has one exception for all errors of a socket. Sockets need real time."""
     return "asyncio"

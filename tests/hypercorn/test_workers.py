@@ -29,7 +29,7 @@ NO_SOCKETS = Sockets([], [], [])
 
 
 class Process:
-    """A process that does what the test says."""
+    """A process that the test controls."""
 
     def __init__(self, *, target: Any, kwargs: Any) -> None:
         self.target = target
@@ -66,7 +66,7 @@ class World:
         return self.processes[-1]
 
     def wait(self, sentinels: list[Any], pause: float | None) -> None:
-        """The next thing happens, or the pause is over."""
+        """The next event happens, or the pause is over."""
         assert all(getattr(it, "exitcode", None) is None for it in sentinels)
         if pause is None:
             self.steps.pop(0)()
@@ -129,8 +129,8 @@ def test_a_signal_is_passed_on(world: World, number: signal.Signals) -> None:
     world.steps = [sends(number), world.exits(0, 0), world.exits(1, 0)]
     assert run() == 0
     assert world.signals() == [["start", "terminate"]] * 2
-    # The drain, its cancellations, Hypercorn's grace twice with what is late, the lifespan, and
-    # something to spare.
+    # The drain, its cancellations, twice Hypercorn's grace period with a check after each, the
+    # lifespan, and a margin.
     assert world.timer.seconds == 10 + 1 + 2 * (3 + 1) + 5 + 5
     assert world.timer.done == ["start", "cancel"]
 
@@ -239,7 +239,7 @@ def test_what_a_worker_does(
         assert caught.value.code == status
         assert serves.is_set()
     assert served == [(APP, CONFIG, NO_SOCKETS, _parent_gone, True)] * 3
-    # They all stumble over the same thing: it is said once.
+    # All workers fail for the same reason, which is reported once.
     assert capsys.readouterr().err == "the application is missing\n"
 
 

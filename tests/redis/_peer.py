@@ -1,4 +1,4 @@
-"""A Redis in memory that answers what the test says, for one connection after the other."""
+"""A Redis in memory whose answers the test controls, for one connection after the other."""
 
 from collections import deque
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ class Error(str):
 
 
 class Push(list[object]):
-    """What is pushed."""
+    """A push."""
 
 
 def encode(value) -> bytes:
@@ -104,15 +104,15 @@ class MemoryStream(anyio.abc.ByteStream):
 
 
 class Peer:
-    """What Redis does. `answers` has what the test wants otherwise, by name: a value or a call."""
+    """The behaviour of Redis. `answers` overrides it by name, with a value or a function."""
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
         self.answers: dict[str, object] = {}
         self.failures: deque[Exception] = deque()
-        """What the next attempts to connect raise."""
+        """The exceptions of the next attempts to connect."""
         self.last_words = ""
-        """What is said to who connects, before the connection is closed."""
+        """The message to a client that connects, before the connection is closed."""
         self.streams: list[MemoryStream] = []
         self.answers_nothing = False
         self.number = 0

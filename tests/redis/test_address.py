@@ -1,4 +1,4 @@
-"""Where Redis is."""
+"""The address of Redis."""
 
 import ssl
 import tempfile

@@ -1,4 +1,4 @@
-"""`RedisEngine` over a Redis in memory that answers what the test says."""
+"""`RedisEngine` over a Redis in memory whose answers the test controls."""
 
 import logging
 import re
@@ -173,7 +173,7 @@ async def test_a_worker_has_a_new_name_in_each_session_and_retires_the_old_one(m
         assert rooms.statistics().reconnects == 1
 
 
-# what is lost
+# lost data
 
 
 async def test_a_push_that_cannot_be_read_harms_one_room(monkeypatch, caplog):
@@ -214,7 +214,7 @@ async def test_evicted_presence_is_announced_again(monkeypatch):
 
 
 async def test_the_person_who_was_announced_first_is_looked_for(monkeypatch):
-    """One who came after the eviction would hide it."""
+    """A person who came after the eviction would hide it."""
     async with connected(monkeypatch) as (rooms, peer), opened() as (one, _), opened() as (two, _):
         with rooms.joined("r", one):
             await anyio.sleep(1)
@@ -253,14 +253,14 @@ async def test_a_room_that_is_left_before_the_answer(monkeypatch):
         with rooms.joined("r", ws):
             await anyio.wait_all_tasks_blocked()
         with rooms.joined("s", ws):
-            pass  # not even asked for
+            pass  # not even requested
         peer.answers_nothing = False
         peer.stream.put(b"*5\r\n+e\r\n+0\r\n$0\r\n\r\n*0\r\n*0\r\n")
         await anyio.wait_all_tasks_blocked()
         assert rooms.statistics() == SharedStatistics(0, 0, 0, 0, 0, 0.0, 0, 0)
 
 
-# coming back
+# reconnecting
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ async def test_calls_before_a_session_do_nothing():
         assert (rooms.state, rooms.statistics().round_trip) == ("connecting", None)
 
 
-# cancelled anywhere
+# cancelled at any moment
 
 
 @pytest.mark.parametrize("fault", [False, True], ids=["well", "breaking"])

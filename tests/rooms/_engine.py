@@ -1,4 +1,4 @@
-"""An engine that does what the test says, and shared rooms over it."""
+"""An engine that the test controls, and shared rooms over it."""
 
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +17,7 @@ from wsnursery.rooms import (
 
 
 class ScriptedEngine:
-    """Records what it is asked; the test answers."""
+    """Records the calls; the test answers them."""
 
     def __init__(self):
         self.state: EngineState = "connecting"
@@ -55,7 +55,7 @@ class ScriptedEngine:
     def retract(self, room, person):
         self.calls.append(("retract", room))
 
-    # the test's side
+    # called by the test
 
     def become(self, state):
         self.state = state
@@ -71,7 +71,7 @@ class ScriptedEngine:
         self.sink.deliver(room, Position(epoch, number), Carried(text))
 
     def taken(self):
-        """What it was asked since the last call."""
+        """The calls since the last check."""
         calls, self.calls = self.calls, []
         return calls
 

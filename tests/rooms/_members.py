@@ -22,7 +22,7 @@ async def opened(
 
 @asynccontextmanager
 async def stalled(options: Options) -> AsyncIterator[tuple[WebSocket, testing.Peer, anyio.Event]]:
-    """A connection whose server has one message in hand and takes no other until the event."""
+    """A connection whose server has one message in flight and takes no other until the event."""
     go_on = anyio.Event()
     fault = testing.StallSend(2, until=go_on)  # the first raw send is the accept
     async with opened(options, faults=[fault]) as (ws, peer):
@@ -35,6 +35,6 @@ async def stalled(options: Options) -> AsyncIterator[tuple[WebSocket, testing.Pe
 
 
 async def received(peer: testing.Peer) -> list[str | bytes]:
-    """What has come to a peer, once everything has gone as far as it can."""
+    """The messages that have reached a peer, after all tasks have run."""
     await anyio.wait_all_tasks_blocked()
     return [peer.receive_nowait() for _ in range(peer.pending)]

@@ -1,4 +1,4 @@
-"""The check for engines passes where it should, and says what is broken elsewhere."""
+"""The check for engines passes where it should, and names the violated guarantee elsewhere."""
 
 import anyio
 import pytest

@@ -1,4 +1,4 @@
-"""What a room keeps for late joiners."""
+"""The history that a room keeps for members that join later."""
 
 from wsnursery.rooms import Position
 from wsnursery.rooms._history import History, Publication, newest_that_fit

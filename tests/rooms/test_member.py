@@ -1,4 +1,4 @@
-"""What happens to a member whose queue is full, and what it can learn of it."""
+"""What happens to a member whose queue is full, and what the member can find out."""
 
 import gc
 import random
@@ -40,7 +40,7 @@ async def test_disconnect_is_the_default():
             with room.joined(ws) as member:
                 assert publish(room, *"abcde") == [1, 1, 1, 1, 0]
                 assert member.disconnected
-                assert publish(room, "f") == [0]  # it is on its way out, and not counted any more
+                assert publish(room, "f") == [0]  # it is being disconnected, and no longer counts
                 go_on.set()
                 await anyio.sleep_forever()
     assert told == ["cancelled"]
@@ -251,7 +251,7 @@ async def test_a_member_is_sent_a_part_of_what_was_published_in_order(overflow, 
             assert high_water <= SMALL.send_buffer
 
 
-# what a member learns
+# what a member can find out
 
 
 async def test_missed():
@@ -400,7 +400,7 @@ async def test_a_connection_that_may_not_send_may_not_join():
 
 
 async def test_a_replay_into_a_queue_with_more_than_its_bounds():
-    """Calls that wait in `send` queue their messages beyond them."""
+    """Calls that wait in `send` queue their messages in addition to these."""
     room = Room("r", history=10)
     publish(room, "a")
     async with stalled(SMALL) as (ws, peer, go_on):

@@ -1,4 +1,4 @@
-"""The blocks of ``joined``: nothing happens before they are entered, which is said."""
+"""The blocks of ``joined``: nothing happens before they are entered, and a warning says so."""
 
 from collections.abc import Callable
 from typing import Any

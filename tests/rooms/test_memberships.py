@@ -1,4 +1,4 @@
-"""Rooms that a connection joins and leaves as its client asks."""
+"""Rooms that a connection joins and leaves at its client's request."""
 
 import anyio
 import pytest

@@ -87,7 +87,7 @@ async def test_a_look_makes_no_room():
         with rooms.joined("r", ws):
             assert "r" in rooms
             assert rooms["r"] is rooms.get("r")
-            for name in rooms:  # a snapshot: rooms may come and go meanwhile
+            for name in rooms:  # a snapshot, because rooms may be made and dropped meanwhile
                 with rooms.joined("s", ws):
                     assert name == "r"
     assert rooms != Rooms()

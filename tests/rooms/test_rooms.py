@@ -1,4 +1,4 @@
-"""The public module, and the case that rooms are for."""
+"""The public module, and the typical use of rooms."""
 
 import anyio
 import pytest
@@ -62,7 +62,7 @@ async def test_a_stalled_a_dead_and_a_slow_member_among_many(members):
         for message in everything:
             assert room.publish(message) >= members - 3
             await anyio.sleep(0.001)
-        # The three have cost no time.
+        # The three have caused no delay.
         assert anyio.current_time() - started == pytest.approx(0.001 * MESSAGES)
         all_published.set()
 
@@ -108,6 +108,6 @@ async def publish(room, count):
 
 
 async def vanish_later(peer):
-    """Some servers give a stalled send back only when the peer is gone."""
+    """On some servers a stalled send returns only when the peer is gone."""
     await anyio.sleep(60)
     peer.vanish()

@@ -1,4 +1,4 @@
-"""Shared rooms over an engine that does what the test says, and over the one in memory."""
+"""Shared rooms over an engine that the test controls, and over the one in memory."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ async def missed(member):
     return 0
 
 
-# in step with the engine
+# synchronized with the engine
 
 
 async def test_the_first_snapshot_fills_the_history_of_waiting_members():
@@ -116,12 +116,12 @@ async def test_an_engine_that_has_begun_anew_delivers_all_that_it_has():
             engine.answer("e", 40)
             engine.answer("f", 3, "bc")
             assert await received(peer) == ["b", "c"]
-            assert await missed(member) == 2  # what was lost, and message 1 of the new epoch
+            assert await missed(member) == 2  # the lost one, and message 1 of the new epoch
             assert member.position == Position("f", 3)
 
 
 async def test_an_unknown_epoch_with_a_past_goes_on_at_its_top():
-    """Its messages may be those that the members have."""
+    """The members may already have its messages."""
     async with scripted() as (rooms, engine), opened() as (ws, peer):
         with rooms.joined("r", ws) as member:
             engine.answer("e", 40)

@@ -1,4 +1,4 @@
-"""The check for transports passes where it should, and says what is broken elsewhere."""
+"""The check for transports passes where it should, and names the violated rule elsewhere."""
 
 from contextlib import asynccontextmanager
 from typing import Any

@@ -1,4 +1,4 @@
-"""When an idle loop is a dead one."""
+"""When an idle event loop counts as a deadlock."""
 
 import threading
 import time

@@ -32,7 +32,7 @@ URL = "ws://example.org/chat?room=1"
 
 
 class Peer:
-    """One end of a stream, which does only what the test says."""
+    """One end of a stream, which the test controls."""
 
     def __init__(self, stream: trio.abc.Stream, kind: ConnectionType) -> None:
         self.stream = stream
