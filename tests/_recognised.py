@@ -61,9 +61,9 @@ class ServerQueue:
             self._scope.cancel()
 
 
-def recognised(server: testing.Server, **options: Any) -> WebSocket:
+def recognised(server: testing.Server, given: Options = Options()) -> WebSocket:
     """The block over an in-memory server, with both sides in place."""
-    on_trio, given = running_on_trio(), Options(**options)
+    on_trio = running_on_trio()
     queue = ServerQueue(server, on_trio=on_trio)
     transport = ASGITransport(server.scope, queue.receive_alone, server.send, given)
     if not on_trio:
@@ -71,8 +71,10 @@ def recognised(server: testing.Server, **options: Any) -> WebSocket:
 
         async def stepped(event: Any) -> None:
             # Its first step is taken in one task and the others in another, where there are any:
-            # no scope of anyio may be entered there. The raw send of no server does.
-            if server._channel.room_to_peer and not server._faults:
+            # no scope of anyio may be entered there, nor in a plain callback. The raw send of no
+            # server does.
+            in_task = asyncio.current_task() is not None
+            if in_task and server._channel.room_to_peer and not server._faults:
                 await server.send(event)
             else:
                 await asyncio.ensure_future(server.send(event))

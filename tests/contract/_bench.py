@@ -68,7 +68,7 @@ in_place = False
 def _opened(server: testing.Server, **options: Any) -> WebSocket:
     # Strict mode recognises no server, and a cancelled receive of granian loses an event.
     if in_place and not options.get("strict") and not server.personality.cancelled_receive_loses:
-        return recognised(server, **options)
+        return recognised(server, Options(**options))
     return open_websocket(server.scope, server.receive, server.send, options=Options(**options))
 
 

@@ -18,7 +18,7 @@ async def test_a_message_that_is_queued_while_the_sender_task_ends(
 ) -> None:
     """asyncio calls back one turn after a task has ended."""
     server = testing.Server()
-    ended = Sender._ended
+    ended = Sender.ended
     late = [SendTicket("late", 4)]
 
     def queue_first(sender: Sender, error: BaseException | None) -> None:
@@ -26,7 +26,7 @@ async def test_a_message_that_is_queued_while_the_sender_task_ends(
             sender._outbox.put(late.pop())
         ended(sender, error)
 
-    monkeypatch.setattr(Sender, "_ended", queue_first)
+    monkeypatch.setattr(Sender, "ended", queue_first)
     async with open_websocket(server.scope, server.receive, server.send) as ws:
         await ws.accept()
         await ws.send("first")

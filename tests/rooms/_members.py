@@ -6,7 +6,11 @@ from typing import Any
 
 import anyio
 
+from tests._recognised import recognised
 from wsnursery import Options, WebSocket, open_websocket, testing
+
+in_place = False
+"""The server's own callables are recognised; the fixture `over_both_paths` sets it."""
 
 
 @asynccontextmanager
@@ -15,7 +19,11 @@ async def opened(
 ) -> AsyncIterator[tuple[WebSocket, testing.Peer]]:
     """An accepted connection, whose server takes all messages by default."""
     memory = testing.Server(send_queue=send_queue, **server)
-    async with open_websocket(memory.scope, memory.receive, memory.send, options=options) as ws:
+    if in_place:
+        block = recognised(memory, options)
+    else:
+        block = open_websocket(memory.scope, memory.receive, memory.send, options=options)
+    async with block as ws:
         await ws.accept()
         yield ws, memory.peer
 

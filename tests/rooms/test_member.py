@@ -9,8 +9,11 @@ import pytest
 
 from tests.rooms._members import opened, received, stalled
 from wsnursery import Options, Room, WebSocketDisconnected, testing
+from wsnursery._engine.shared_sender import SharedSender
 from wsnursery.rooms import Member, Position
 from wsnursery.rooms._history import Publication
+
+pytestmark = pytest.mark.usefixtures("over_both_paths")
 
 SMALL = Options(send_buffer=4, send_buffer_bytes=100)
 
@@ -442,6 +445,6 @@ async def test_a_member_does_not_keep_its_connection_alive():
         assert change.who is members[0]
         # A member that never left its room has a connection that no longer exists.
         publication = Publication(object(), Position("e", 1), "a", 1, None)
-        assert not members[0].give(publication, at_once=True)
+        assert not members[0].give(publication, SharedSender())
         assert members[0].replay([publication]) == 0
         assert not members[0].lagging

@@ -7,6 +7,8 @@ from tests.rooms._members import opened, received
 from wsnursery import LocalProtocolError, WebSocketDisconnected
 from wsnursery.rooms import MemoryEngine, Rooms, SharedRooms, TooManyRooms
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 
 async def test_join_and_leave():
     rooms = Rooms()

@@ -9,6 +9,8 @@ from tests.rooms._members import opened
 from wsnursery import Room
 from wsnursery.rooms import Joined, Left
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 
 async def test_joined_and_left():
     room = Room("r")

@@ -9,6 +9,8 @@ from tests.rooms._members import opened, received
 from wsnursery import LocalProtocolError, Room, WebSocketDisconnected
 from wsnursery.rooms import Rooms
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 
 async def test_a_room_exists_while_it_has_members():
     rooms = Rooms()

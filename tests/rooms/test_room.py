@@ -23,6 +23,8 @@ from wsnursery._backend.running import running_loop
 from wsnursery.hooks import BufferFull
 from wsnursery.rooms import Position, RoomStatistics
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 # membership
 
 

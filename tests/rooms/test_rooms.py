@@ -7,6 +7,8 @@ import wsnursery
 from tests.rooms._members import opened
 from wsnursery import Options, WebSocketDisconnected, rooms, testing
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 MESSAGES = 20
 
 

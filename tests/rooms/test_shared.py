@@ -24,6 +24,8 @@ from wsnursery.rooms import (
     SharedStatistics,
 )
 
+pytestmark = pytest.mark.usefixtures("over_both_paths")
+
 
 async def missed(member):
     """How many messages a member has missed by now."""

@@ -22,6 +22,7 @@ from .outbox import Outbox, SendTicket
 from .outcome import Raiser
 from .payload import sized
 from .sender import Sender
+from .shared_sender import SharedSender
 from .states import Transition
 from .transport import Transport
 from .user_task import UserTask
@@ -114,9 +115,16 @@ class OutgoingSide:
         self._queue(SendTicket(message, size, tag))
         return True
 
-    def begin(self, message: Message, size: int) -> bool:
-        """Take the first step of sending a message. Return whether that was possible."""
-        return False
+    def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
+        """As `offer`, for a message to many connections: no sender task, if possible.
+
+        Args:
+            message: As for `offer`, and so are the size and the tag.
+            size: As above.
+            tag: As above.
+            shared: Sends to all of them, where the caller cannot do so itself.
+        """
+        return self.offer(message, size, tag)
 
     async def flush(self) -> None:
         """Wait until everything queued before this call has been taken."""

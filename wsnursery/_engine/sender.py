@@ -3,6 +3,9 @@
 That is what no caller sends for itself: answers to the handshake, the close, messages that had to
 wait, and the rest of a raw send that a caller has begun. A raw send of this task is never cancelled
 because its caller was, so a frame is never torn; it is only abandoned together with the connection.
+
+The task of a room, `SharedSender`, sends what is queued in the same way for as long as it need not
+wait; then it becomes the sender task.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from wsnursery._backend.backend import Backend
+from wsnursery._backend.steps import SuspendedSend, past_checkpoints
 from wsnursery._codes import CloseCode
 from wsnursery._options import Options
 
@@ -22,24 +26,16 @@ from .lifecycle import Lifecycle
 from .observers import Observers
 from .outbox import Outbox, SendTicket
 from .outcome import Raiser
+from .preparing import prepare
+from .raw_failure import peer_is_gone
 from .service import ServiceTask
-from .states import State, Transition
+from .states import State
 from .transport import Transport
-from .wire import CHECKPOINTS_FOR_CAUSE
 
 if TYPE_CHECKING:
     from wsnursery._backend.timer import Alarm
     from wsnursery._backend.wakeup import Wakeup
 
-
-CHECKPOINTS_BEFORE_ANSWER = 5
-"""Checkpoints between the server's ``connect`` and our answer to it.
-
-Hypercorn's trio worker crashes when data that came in the same packet as the handshake meets an
-answer that is already under way; 3 checkpoints let it finish reading first, 5 leave a margin."""
-
-HANDSHAKE = {State.ACCEPTING, State.REJECTED}
-"""The states in which what is sent answers the handshake."""
 
 LINGER_LOOKS = 40
 """Looks of the timer without anything to send, after which the sender task ends: 1 s. Starting it
@@ -78,6 +74,7 @@ class Sender:
         "_wire",
         "bytes",
         "deadline",
+        "has_turn",
         "in_flight",
         "is_stopped",
         "messages",
@@ -111,6 +108,9 @@ class Sender:
         """The rest of a raw send that a caller has begun."""
         self.is_stopped: bool = False
         """What is queued is not going to be sent."""
+        self.has_turn: bool = False
+        """A `SharedSender` sends what is queued, one event at a time, so no task is started for it.
+        Nothing may be sent in place until it has."""
         self.deadline: float = 0.0
         """When the raw send under way will have taken too long."""
         self._deadline_alarm: Alarm | None = None
@@ -129,11 +129,11 @@ class Sender:
         if self.service is not None:
             if self._queued is not None:
                 self._queued.wake()
-        elif not self.is_stopped and (self._suspended is not None or not self._wire.sending):
+        elif not (self.is_stopped or self.has_turn) and (
+            self._suspended is not None or not self._wire.sending
+        ):
             # While a raw send in place is under way, its end goes on with the queue.
-            self.service = ServiceTask(
-                self._backend, "wsnursery sender", self._send_all, self._ended
-            )
+            self.service = ServiceTask(self._backend, "wsnursery sender", self.send_all, self.ended)
 
     def take_over(self, ticket: SendTicket, suspended: Awaitable[None]) -> SendTicket:
         """Finish a raw send that a caller has begun."""
@@ -143,8 +143,19 @@ class Sender:
         self.wake()
         return ticket
 
-    async def _send_all(self) -> None:
-        """Send what is queued, and wait a while for more."""
+    async def go_on(self, rest: SuspendedSend, task: ServiceTask) -> None:
+        """Finish a turn that has to wait. The task that has begun it is the sender task now."""
+        self.has_turn = False
+        self.service = task
+        await rest
+
+    @property
+    def has_more(self) -> bool:
+        """Something is queued."""
+        return bool(self._outbox.queue)
+
+    async def send_all(self) -> None:
+        """Send what is queued, or one event in a turn, and wait a while for more."""
         while True:
             ticket = None
             if self._suspended is not None:
@@ -156,18 +167,30 @@ class Sender:
                 ticket = self._outbox.take()
             if ticket is None:
                 if not self._lingers:
+                    # What was queued may have been withdrawn instead of sent.
+                    self.note_clear()
                     return
                 await self._rest()
                 continue
             event = ticket.event
             self.in_flight = ticket
             try:
-                if event is None or not (ticket.is_message or await self._prepare(event)):
+                if event is None or not (
+                    ticket.is_message
+                    or await prepare(event, self._lifecycle, self._transport, self._backend)
+                ):
                     ticket.finish()
                 else:
-                    await self._transmit(ticket, self._transport.send(event))
+                    await self._transmit(ticket, self._raw_send(event))
             finally:
                 self.in_flight = None
+            if self.has_turn:
+                return  # the next event gets a turn of its own
+
+    def _raw_send(self, event: Outgoing) -> Awaitable[None]:
+        raw_send = self._transport.send(event)
+        # In a turn it is the shared task that lets other tasks run.
+        return past_checkpoints(raw_send) if self.has_turn else raw_send
 
     @property
     def _lingers(self) -> bool:
@@ -219,27 +242,6 @@ class Sender:
             self.deadline = self._backend.now() + self._options.send_timeout
             if self._deadline_alarm is None:
                 self._deadline_alarm = self._backend.timer.at(self.deadline, self._check_deadline)
-
-    async def _prepare(self, event: Outgoing) -> bool:
-        """Prepare a handshake answer or a close; return `False` if it is no longer needed."""
-        if self._lifecycle.states.state in HANDSHAKE:
-            for _ in range(CHECKPOINTS_BEFORE_ANSWER):
-                await self._backend.checkpoint()
-        return not isinstance(event, Close) or await self._prepare_close(event)
-
-    async def _prepare_close(self, event: Close) -> bool:
-        states = self._lifecycle.states
-        if self._transport.receive_blocks_close:
-            self._wire.control.stop()
-            for _ in range(CHECKPOINTS_FOR_CAUSE):
-                if self._wire.receiving:
-                    await self._backend.checkpoint()
-        if states.state is State.CLOSED:  # the receiver heard the end meanwhile
-            return False
-        if states.state is State.CLOSING:
-            # From now on the code is said: whatever the server reports later does not replace it.
-            states.apply(Transition.CLOSE, (event.code, event.reason))
-        return True
 
     def note_clear(self) -> None:
         """No raw send is under way: note whether the next caller may send itself."""
@@ -301,24 +303,12 @@ class Sender:
 
     async def means_gone(self, exc: Exception) -> bool:
         """Whether an exception of a raw send means that the peer is gone."""
-        wire, lifecycle = self._wire, self._lifecycle
-        certain = isinstance(exc, OSError)
-        if self._options.strict and not certain:
-            return False
-        # Give a disconnect that is on its way the chance to be heard first: it has the code.
-        wire.pending_error = exc
-        try:
-            for _ in range(CHECKPOINTS_FOR_CAUSE):
-                # Again each time, because a receiver task that is being cancelled takes nothing.
-                wire.control.look_for_disconnect()
-                if lifecycle.end is not None or not (wire.receiving or wire.held):
-                    break
-                await self._backend.checkpoint()
-        finally:
-            wire.pending_error = None
-        return certain or lifecycle.end is not None or self._transport.says_gone(exc)
+        return await peer_is_gone(
+            exc, self._lifecycle, self._transport, self._backend, strict=self._options.strict
+        )
 
-    def _ended(self, error: BaseException | None) -> None:
+    def ended(self, error: BaseException | None) -> None:
+        """A task that sent for this connection has ended, with this error if there was one."""
         self.service = None
         self._lifecycle.service_ended(error)
         if self._suspended is not None:
@@ -326,7 +316,7 @@ class Sender:
             self._suspended = self.in_flight = None
             self._wire.sending = False
         self.wake_block()
-        if not self.is_stopped and self._outbox.queue:
+        if self.has_more:
             self.wake()
 
     def _check_deadline(self) -> None:

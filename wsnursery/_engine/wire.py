@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Protocol
 
 BUDGET = 16
-"""Consecutive calls that may end without letting other tasks run, on asyncio. A turn of the loop
-for every message would cost more than the message. Without any, a busy connection would starve the
-others."""
+"""Consecutive calls that may end without letting other tasks run, on asyncio, and consecutive sends
+of a room, on trio. A turn of the loop for every message would cost more than the message. Without
+any, a busy connection or room would starve the others."""
 
 CHECKPOINTS_FOR_CAUSE = 5
 """Checkpoints in which the other side may report what a failure means: the receiver may get the

@@ -3,6 +3,10 @@
 That saves two switches of tasks for every message. On trio it is safe if a cancellation of the
 caller cannot interrupt the raw send and the peer cannot delay it. On asyncio it is safe because a
 raw send that has to wait can be continued by the sender task.
+
+A room needs no sender task for a member whose server takes the message at once. On asyncio the call
+that publishes makes the first step of each raw send. On trio a raw send must end in the task that
+has begun it, so a task of the room makes the steps; see `SharedSender`.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from wsnursery._engine.observers import Observers
 from wsnursery._engine.outbox import SendTicket
 from wsnursery._engine.outgoing import OutgoingSide
 from wsnursery._engine.sender import STUCK_SECONDS
+from wsnursery._engine.shared_sender import SharedSender
 from wsnursery._engine.transport import Transport
 from wsnursery._engine.wire import BUDGET
 from wsnursery._options import Options
@@ -196,6 +201,13 @@ class TrioOutgoing(InPlaceOutgoing):
             self._wire.control.make_room()
         return True
 
+    def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
+        """As `OutgoingSide.deliver`."""
+        if self._wire.clear and self.outbox.has_room(size):
+            # Before the message is queued, because that would start the sender task.
+            shared.add(self.sender, self._backend)
+        return self.offer(message, size, tag)
+
     def on_end(self, end: End, close: Close | None) -> None:
         """As `Listener.on_end`. Also end a raw send in place, which cannot be cancelled."""
         super().on_end(end, close)
@@ -271,11 +283,12 @@ class AsyncioOutgoing(InPlaceOutgoing):
             wire.budget = BUDGET
             await self._backend.checkpoint()
 
-    def begin(self, message: Message, size: int) -> bool:
-        """As `OutgoingSide.begin`."""
+    def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
+        """As `OutgoingSide.deliver`."""
         wire = self._wire
         if not wire.clear:
-            return False
+            return self.offer(message, size, tag)
+        # Set before the first step, as in `send`.
         wire.clear, wire.sending = False, True
         steps = self._send(event_of(message))
         try:

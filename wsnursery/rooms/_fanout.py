@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wsnursery._engine.payload import payload, size_of
+from wsnursery._engine.shared_sender import SharedSender
 from wsnursery._errors import LocalProtocolError
 from wsnursery._types import Message
 
@@ -99,6 +100,7 @@ class Fanout:
         self._stamp = stamp
         self._token = object()
         self._history = History(history, history_bytes)
+        self._sender = SharedSender()
         self._deliveries: deque[Delivery] = deque()
         self._published = 0
         self._queued = 0
@@ -185,7 +187,7 @@ class Fanout:
 
     def _finish(self, delivery: Delivery) -> None:
         for member in delivery.members:
-            if member.give(delivery.publication, at_once=True):
+            if member.give(delivery.publication, self._sender):
                 delivery.reached += 1
                 self._queued += 1
         # A nested call may have finished and removed it.

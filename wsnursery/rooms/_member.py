@@ -35,6 +35,7 @@ from ._position import Position
 
 if TYPE_CHECKING:
     from wsnursery._engine.connection import Connection
+    from wsnursery._engine.shared_sender import SharedSender
 
 Overflow = Literal["disconnect", "drop_oldest", "drop_newest", "latest"]
 """What happens to a member whose queue is full; see `wsnursery.Room.joined`."""
@@ -158,20 +159,29 @@ class Member:
         connection.lifecycle.check_place()
         connection.lifecycle.check_can_send()
 
-    def give(self, publication: Publication, *, at_once: bool) -> bool:
-        """Queue a message. Return whether it was queued. Never waits, never raises.
+    def give(self, publication: Publication, sender: SharedSender) -> bool:
+        """Send or queue a message, and return whether it was possible. Never waits, never raises.
 
         Args:
             publication: The message.
-            at_once: Begin to send it now, if nothing is before it.
+            sender: The room's.
         """
         connection = self._connection()
         if connection is None or connection.lifecycle.over:
             return False
-        if not self._queue(connection, publication, at_once=at_once):
-            return False
-        self.position = publication.position
-        return True
+        outgoing = connection.outgoing
+        if self._overflow == "latest":
+            self._conflate(connection, publication)
+        is_queued = outgoing.deliver(
+            publication.message, publication.size, publication, sender
+        ) or self._overflowed(connection, publication)
+        if is_queued:
+            self.position = publication.position
+        return is_queued
+
+    def _conflate(self, connection: Connection, publication: Publication) -> None:
+        if connection.outgoing.outbox.discard_oldest(publication.supersedes):
+            self.conflated += 1
 
     def replay(self, publications: Sequence[Publication]) -> int:
         """Queue the newest of these messages, as many as half of the free queue can hold.
@@ -189,7 +199,11 @@ class Member:
             max(0, options.send_buffer_bytes - outbox.bytes) // REPLAY_SHARE,
         )
         for publication in fitting:
-            self.give(publication, at_once=False)  # newer states replace older ones
+            if self._overflow == "latest":
+                self._conflate(connection, publication)
+            # Queued only, so that newer states replace older ones.
+            connection.outgoing.offer(publication.message, publication.size, publication)
+            self.position = publication.position
         return len(fitting)
 
     def miss(self, count: int) -> None:
@@ -198,17 +212,6 @@ class Member:
         if self._news is not None and count:
             self._news.set()
             self._news = None
-
-    def _queue(self, connection: Connection, publication: Publication, *, at_once: bool) -> bool:
-        if at_once and connection.outgoing.begin(publication.message, publication.size):
-            return True
-        if self._overflow == "latest" and connection.outgoing.outbox.discard_oldest(
-            publication.supersedes
-        ):
-            self.conflated += 1
-        if connection.outgoing.offer(publication.message, publication.size, publication):
-            return True
-        return self._overflowed(connection, publication)
 
     # ------------------------------------------------------------------------------- overflow
 
