@@ -449,6 +449,34 @@ async def test_the_url_may_be_asked_for_every_time(monkeypatch):
         assert asked == [0, 1]
 
 
+async def test_a_url_that_was_asked_for_and_is_wrong(monkeypatch, caplog):
+    """At the start it is a wrong setting, later an outage."""
+    urls = ["http://host"]
+
+    async def locate():
+        return urls[0]
+
+    with pytest.raises(EngineMisconfigured, match=r"^the URL of Redis must be redis://"):
+        await SharedRooms(RedisEngine(locate)).run()
+    urls[0] = "redis://host"
+    async with connected(monkeypatch, url=locate) as (rooms, peer):
+        urls[0] = "http://host"
+        peer.stream.end()
+        await anyio.sleep(1)
+        assert rooms.state == "away"
+        urls[0] = "redis://host"
+        await rooms.wait_live()
+    assert "is tried again: the URL of Redis must be redis://" in caplog.text
+
+
+async def test_the_exception_of_the_function_that_gives_the_url_leaves_bare():
+    async def locate():
+        raise LookupError("no such secret")
+
+    with pytest.raises(LookupError, match="no such secret"):
+        await SharedRooms(RedisEngine(locate)).run()
+
+
 async def test_running_twice_is_refused(monkeypatch):
     async with connected(monkeypatch) as (rooms, _):
         assert repr(rooms._engine) == "<RedisEngine: live, 0 held>"

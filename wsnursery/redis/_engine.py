@@ -152,6 +152,7 @@ class RedisEngine:
         Raises:
             EngineMisconfigured: Redis can never be used with these settings. It is raised only
                 before the first session; later, every failure counts as an outage.
+            Exception: What the function that returns the URL raised, except an `OSError`.
             LocalProtocolError: It is already running.
 
         *Checkpoint*: yes. *Cancellation*: takes a limited time, whatever Redis does.
@@ -168,8 +169,8 @@ class RedisEngine:
                 group.start_soon(self._hold.give_up_late)
                 try:
                     await self._come_back(sink)
-                except EngineMisconfigured as exc:
-                    failure = exc  # it must leave bare, not in a group
+                except Exception as exc:  # noqa: BLE001 - it must leave bare, not in a group
+                    failure = exc
                 group.cancel_scope.cancel()
         finally:
             self._is_running = False
@@ -183,6 +184,8 @@ class RedisEngine:
                 await self._have_session(sink)
             except (OSError, RedisError, EngineMisconfigured) as exc:
                 # After the first session, a changed password or rule counts as an outage.
+                if not self._sessions and isinstance(exc, EngineMisconfigured):
+                    raise
                 if not self._sessions and _is_permanent(exc):
                     raise EngineMisconfigured(f"Redis refuses the connection: {exc}") from exc
                 if now() - self._began >= LASTING_SECONDS:
@@ -218,7 +221,12 @@ class RedisEngine:
 
     async def _address(self) -> Address:
         located = await self._locate()
-        return located if isinstance(located, Address) else parse_address(located)
+        if isinstance(located, Address):
+            return located
+        try:
+            return parse_address(located)
+        except ValueError as exc:
+            raise EngineMisconfigured(str(exc)) from exc
 
     def _begin(self, session: Session) -> None:
         self._session = session
@@ -261,10 +269,10 @@ class RedisEngine:
 
 def _is_permanent(exc: Exception) -> bool:
     """Return whether this refusal is permanent."""
-    if isinstance(exc, RedisError):
-        sentence = str(exc)
-        return exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence
-    return isinstance(exc, EngineMisconfigured)
+    if not isinstance(exc, RedisError):
+        return False
+    sentence = str(exc)
+    return exc.code in PERMANENT or "DB index" in sentence or "unknown command" in sentence
 
 
 def _fixed(address: Address) -> Callable[[], Awaitable[Address]]:
