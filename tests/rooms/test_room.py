@@ -115,7 +115,7 @@ async def test_wrong_arguments():
         with pytest.raises(ValueError, match="overflow must be one of disconnect, drop_oldest"):
             room.joined(ws, overflow=wrong)
         with pytest.raises(
-            ValueError, match="replay must be a number of messages from 0 up, got -1"
+            ValueError, match="replay must be 0 or more messages, got -1"
         ):
             room.joined(ws, replay=-1)
         with pytest.raises(LocalProtocolError, match="1005"):

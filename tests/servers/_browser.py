@@ -263,7 +263,7 @@ class PageHandler(BaseHTTPRequestHandler):
 @contextmanager
 def served_page() -> Iterator[str]:
     """The address of `PAGE`, on loopback: other pages may not connect there unasked."""
-    # Threads, for a browser opens connections that it may never use.
+    # Threads, because a browser opens connections that it may never use.
     with ThreadingHTTPServer(("127.0.0.1", 0), PageHandler) as http:
         thread = threading.Thread(target=http.serve_forever)
         thread.start()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason=f"no Chromium here: install one of {', '.join(NAMES)}"
 )
 
-# Random, for the browser and the server compress what they can.
+# Random data, because the browser and the server compress messages.
 SAY_UNTIL_BOB_IS_GONE = """(async () => {
     const noise = () => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(5000))));
     window.numbers = [];

@@ -1,11 +1,11 @@
-"""The task in which a block runs, as far as asyncio's own cancellation is concerned.
+"""asyncio's own (native) cancellation of the task in which a block runs.
 
 anyio tells its cancellations from asyncio's by counting ``Task.cancelling()``. Before CPython 3.13
-an `asyncio.TaskGroup` whose child fails while the group is being left asks its task to cancel and
-never takes that back. The count is then one too high for good: anyio believes in a native
-cancellation that was never requested, lets ours out of its scope, and the count misleads the code
-after the block too. Here the count is put right, and our own cancellation recognised.
-On trio there is nothing to do. The two stand side by side.
+an `asyncio.TaskGroup` whose child fails while the group is being left requests the cancellation of
+its task and never withdraws the request. The count then stays one too high: anyio believes in a
+native cancellation that was never requested, lets our cancellation out of its scope, and the count
+misleads the code after the block too. This module corrects the count and recognises our own
+cancellation. On trio there is nothing to do.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ class CancellationLedger(Protocol):
         ...
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
-        """Whether a cancellation that came out of the cancelled body is the connection's own."""
+        """Return whether a cancellation that left the cancelled body was made by the connection."""
         ...
 
     def note_cancelled(self) -> None:
-        """The user has cancelled the group, which the connection hears of only afterwards."""
+        """The user has cancelled the group. The connection learns this only afterwards."""
         ...
 
     def settle(self) -> None:
-        """The body has ended without a cancellation: take back what asyncio left behind."""
+        """The body has ended without a cancellation: withdraw the requests that asyncio left."""
         ...
 
 
 class TrioLedger:
-    """trio has one kind of cancellation, and its scopes know their own: nothing to do."""
+    """Does nothing, because trio has one kind of cancellation, and its scopes recognise their
+    own."""
 
     __slots__ = ()
 
@@ -64,7 +65,7 @@ class TrioLedger:
 
 
 class AsyncioLedger:
-    """Counts what `asyncio.Task.cancelling` says at entry, at our cancellation and at the end."""
+    """Compares `asyncio.Task.cancelling` at entry, at our cancellation and at the end."""
 
     __slots__ = ("_at_cancel", "_at_entry", "_cancelled", "_task")
 
@@ -78,7 +79,7 @@ class AsyncioLedger:
 
     def about_to_cancel(self) -> None:
         if not self._cancelled and not _is_being_cancelled(self._task):
-            # What a task group has left behind by now.
+            # Requests that a task group has left until now.
             self._at_cancel = self._task.cancelling()
         self._cancelled = True
 
@@ -98,7 +99,7 @@ class AsyncioLedger:
         )
 
     def note_cancelled(self) -> None:
-        # How much was asked for at that moment is not known: as at the entry, it is assumed.
+        # The count of that moment is not known. Assume that it was the same as at the entry.
         self._cancelled = True
 
     def settle(self) -> None:
@@ -107,11 +108,11 @@ class AsyncioLedger:
 
 
 NO_LEDGER = TrioLedger()
-"""For a connection whose block has been left, and for every one on trio."""
+"""For connections whose block has been left, and for all connections on trio."""
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Whether an exception is the running backend's cancellation.
+    """Return whether an exception is a cancellation of the running backend.
 
     Unlike `anyio.get_cancelled_exc_class` it can be called in a plain callback of the loop.
     """
@@ -121,7 +122,7 @@ def is_cancellation(exc: BaseException) -> bool:
 
 
 def is_native(exc: BaseException) -> bool:
-    """Whether an exception is a cancellation that `asyncio.Task.cancel` has asked for.
+    """Return whether an exception is a cancellation that `asyncio.Task.cancel` has requested.
 
     anyio (4.0 to 4.16) marks its cancellations with this message and recognises them by it.
     """
@@ -146,12 +147,12 @@ def sealed(scope: anyio.CancelScope) -> Generator[None]:
 
 
 def current_ledger() -> CancellationLedger:
-    """The running task."""
+    """Return the ledger of the running task."""
     return NO_LEDGER if running_on_trio() else AsyncioLedger()
 
 
 def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
-    """Whether a native cancellation has been asked for that the task has not met yet."""
+    """Return whether a native cancellation was requested that has not reached the task yet."""
     waiter: asyncio.Future[object] | None = task
     while isinstance(waiter, asyncio.Task):
         if getattr(waiter, "_must_cancel", False):
@@ -162,7 +163,7 @@ def _is_being_cancelled(task: asyncio.Task[object]) -> bool:
 
 
 def _has_native_cancellation(exc: BaseException | None) -> bool:
-    """Whether a cancellation that is not anyio's is being handled, here or further out."""
+    """Return whether a cancellation that is not anyio's is being handled, here or further out."""
     while exc is not None:
         if is_native(exc):
             return True
@@ -171,7 +172,7 @@ def _has_native_cancellation(exc: BaseException | None) -> bool:
 
 
 def _failed_groups(exc: BaseException | None) -> int:
-    """How many groups of exceptions are being handled: each can come from a task group."""
+    """Return the number of exception groups being handled: each can come from a task group."""
     count = 0
     while exc is not None:
         count += isinstance(exc, BaseExceptionGroup)

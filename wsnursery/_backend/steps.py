@@ -20,15 +20,15 @@ import anyio
 
 
 class Interrupted(Exception):
-    """A waiting raw ``receive`` was given up. It has taken nothing."""
+    """A waiting raw ``receive`` was interrupted. It has taken no event."""
 
 
 class _SuspendedCall:
-    """The rest of a raw call that waits, to be awaited once.
+    """The rest of a raw call that waits. Await it once.
 
     Args:
         steps: The raw call, after the step in which it first waits.
-        awaited: What it waits for.
+        awaited: The object for which it waits.
     """
 
     __slots__ = ("_awaited", "_steps")
@@ -52,7 +52,7 @@ class _SuspendedCall:
             return stop.value
 
     def _throw(self, exc: BaseException) -> Any:
-        """Take the raw call on from an exception. Return what it waits for next."""
+        """Continue the raw call with an exception. Return the next object for which it waits."""
         return self._steps.throw(exc)
 
 
@@ -70,8 +70,8 @@ class InterruptibleReceive(_SuspendedCall):
     def interrupt(self) -> None:
         """Let it raise `Interrupted`, unless it is about to return an event.
 
-        The future that the raw call waits for is cancelled, and not the task: ``cancelling()`` of
-        the task stays as it is, and no cancel scope takes it for its own.
+        This cancels the future for which the raw call waits, not the task. So ``cancelling()`` of
+        the task does not change, and no cancel scope mistakes it for its own cancellation.
         """
         self._interrupted = True
         self._awaited.cancel()
@@ -81,7 +81,7 @@ class InterruptibleReceive(_SuspendedCall):
             return super()._throw(exc)
         try:
             self._steps.throw(exc)
-        except asyncio.CancelledError:  # noqa: ASYNC103 - our own request, unless told otherwise
+        except asyncio.CancelledError:  # noqa: ASYNC103 - it is our own request, if the check below passes
             if self._is_cancelled_too():
                 raise
         else:
@@ -89,9 +89,9 @@ class InterruptibleReceive(_SuspendedCall):
         raise Interrupted from None
 
     def _is_cancelled_too(self) -> bool:
-        """Whether a native cancellation came in the same turn: it must not be swallowed.
+        """Return whether a native cancellation came in the same turn, which must not be swallowed.
 
-        One of an anyio scope comes again by itself.
+        A cancellation of an anyio scope is delivered again by anyio.
         """
         return (
             self._task is not None

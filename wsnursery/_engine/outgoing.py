@@ -1,8 +1,9 @@
-"""The outgoing side: who is inside the server's ``send``, a caller itself or the sender task.
+"""The outgoing side: which task is inside the server's ``send``, a caller or the sender task.
 
-One raw send runs at a time, the close included, and none is cancelled because a caller was: a frame
-is never torn. A caller sends for itself where that cannot happen; `OutgoingSide.send` decides. The
-sender task does it for everything else: what is queued, answers to the handshake, the close.
+One raw send runs at a time, including the close. A raw send is never cancelled because its caller
+was, so a partial frame is never sent. Where that is guaranteed, a caller sends in place;
+`OutgoingSide.send` decides. The sender task sends everything else: queued messages, answers to the
+handshake, the close.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .wire import BUDGET
 
 
 class OutgoingSide:
-    """Hands messages to the server, in order.
+    """Gives messages to the server, in order.
 
     Args:
         lifecycle: Knows whether messages may be sent.
@@ -67,14 +68,14 @@ class OutgoingSide:
     # -------------------------------------------------------------------------------- a message
 
     async def send(self, message: Any) -> None:
-        """Hand a message to the server and wait until it has been taken."""
+        """Give a message to the server, and wait until it has been taken."""
         checked, size = await self._sized(message)
         self._lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
         await self._send_through_task(checked, size)
 
     async def _sized(self, message: Any) -> tuple[Message, int]:
-        """Check a message and measure it; a call that refuses lets others run, too."""
+        """Check a message and return its size. A refused call is also a checkpoint."""
         try:
             return sized(message)
         except (TypeError, ValueError):
@@ -85,7 +86,7 @@ class OutgoingSide:
     async def _send_through_task(self, message: Message, size: int) -> None:
         lifecycle = self._lifecycle
         if lifecycle.over or not lifecycle.states.allows(Transition.MESSAGE_OUT):
-            # A loop of sends to a dead peer must not freeze the process.
+            # Otherwise a loop of sends to a dead peer could freeze the process.
             await self._backend.checkpoint()
             lifecycle.check_can_send()
         await self._delivered(self._queue(SendTicket(message, size)))
@@ -103,7 +104,7 @@ class OutgoingSide:
             )
 
     def offer(self, message: Message, size: int, tag: object = None) -> bool:
-        """Queue a message if there is room for it. Return whether there was.
+        """Queue a message if there is room. Return whether it was queued.
 
         Args:
             message: The message; the caller knows that it may be sent now.
@@ -127,7 +128,7 @@ class OutgoingSide:
         return self.offer(message, size, tag)
 
     async def flush(self) -> None:
-        """Wait until everything queued before this call has been taken."""
+        """Wait until the server has taken everything that was queued before this call."""
         lifecycle = self._lifecycle
         lifecycle.check_place()
         await self._backend.checkpoint_if_cancelled()
@@ -137,7 +138,7 @@ class OutgoingSide:
         await self._delivered(self._queue(SendTicket(None)))
 
     async def accept(self, event: Accept) -> None:
-        """Wait until the server has taken the accept. Cancelled before it began, it is undone."""
+        """Wait until the server has taken the accept. If cancelled before it began, withdraw it."""
         ticket = self._queue(SendTicket(event))
         try:
             await self._delivered(ticket)
@@ -146,7 +147,7 @@ class OutgoingSide:
                 self._lifecycle.states.apply(Transition.WITHDRAWN)
 
     async def reject(self, event: Reject) -> None:
-        """Wait until the server has taken the denial. Cancelled, it goes out all the same."""
+        """Wait until the server has taken the denial. If cancelled, it is sent anyway."""
         await self._delivered(self._queue(SendTicket(event)))
 
     async def close_taken(self) -> None:
@@ -170,7 +171,7 @@ class OutgoingSide:
             self._retract(ticket)
             raise self._lifecycle.disconnected()
         if ticket.error is not None:
-            # Take it out of the ticket: its traceback leads back to it.
+            # Remove it from the ticket, because its traceback leads back to the ticket.
             error, ticket.error = ticket.error, None
             try:
                 raise error
@@ -178,7 +179,7 @@ class OutgoingSide:
                 del error
 
     async def _settled(self, ticket: SendTicket) -> None:
-        """Wait until it is known what became of an event. Cancelled, the event is withdrawn."""
+        """Wait until the outcome of an event is known. If cancelled, withdraw the event."""
         caller = ticket.caller = self._lifecycle.tasks.current()
         ticket.waiter = self._backend.wakeup()
         self._wire.budget = BUDGET
@@ -191,8 +192,8 @@ class OutgoingSide:
 
     @staticmethod
     def _retract(ticket: SendTicket) -> None:
-        """Take back that the loss notified the caller: the exception does, in the right task."""
-        assert ticket.caller is not None  # its call has waited
+        """Retract the notification of the loss, because the exception notifies the right task."""
+        assert ticket.caller is not None  # because its call has waited
         ticket.caller.retract()
 
     def _abandon(self, ticket: SendTicket, caller: UserTask) -> None:
@@ -213,13 +214,13 @@ class OutgoingSide:
         self.sender.note_clear()
 
     def on_closing(self, close: Close | None) -> None:
-        """As `Listener.on_closing`: the close goes behind what is queued."""
+        """As `Listener.on_closing`: the close is sent after the queued messages."""
         self._wire.clear = False
         if close is not None:
             self._queue(SendTicket(close))
 
     def on_end(self, end: End, close: Close | None) -> None:
-        """As `Listener.on_end`: drop the buffer; what is queued is lost."""
+        """As `Listener.on_end`: drop the outbox; the queued messages are lost."""
         self._wire.clear = False
         in_flight = self.sender.in_flight
         is_closing = in_flight is not None and isinstance(in_flight.event, Close | Reject)
@@ -235,11 +236,11 @@ class OutgoingSide:
         self.sender.stop()
 
     def drop_messages(self) -> None:
-        """Give up the messages that are queued; what is in flight and a close may go out."""
+        """Drop the queued messages. The event in flight and a close may still be sent."""
         self._lose(self.outbox.drop_messages())
 
     def _lose(self, tickets: list[SendTicket]) -> None:
-        """Count what is lost; the calls that wait for it are notified."""
+        """Count the lost messages, and notify the calls that wait for them."""
         lifecycle = self._lifecycle
         messages = [ticket for ticket in tickets if ticket.is_message]
         self._observers.dropped("send", len(messages))
@@ -250,13 +251,13 @@ class OutgoingSide:
             ticket.lose()
 
     def stop(self) -> None:
-        """Cancel the sender task; the raw send under way too, if the server lets it."""
+        """Cancel the sender task, and the raw send in flight if the server allows it."""
         self.sender.stop()
         self._lose(self.outbox.drop())
 
     @property
     def waiting_calls(self) -> int:
-        """How many calls wait for something that is queued or in flight."""
+        """The number of calls that wait for an event that is queued or in flight."""
         in_flight = self.sender.in_flight
         return self.outbox.waiting_calls + (in_flight is not None and in_flight.waiter is not None)
 

@@ -1,7 +1,7 @@
 """The members of one room, its newest messages, and the delivery of the messages to the members.
 
-It knows nothing of where messages come from: `Room` numbers its own, a shared room gets them from
-its engine.
+It does not depend on the source of the messages: `Room` numbers its own messages, and a shared room
+gets them from its engine.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class RoomStatistics:
     """A snapshot of a room's counters."""
 
     members: int
-    """Members that are in."""
+    """The number of members."""
     lagging: int
-    """Those of them whose queue is at least half full, in messages or in bytes."""
+    """The number of members whose queue is at least half full, in messages or in bytes."""
     published: int
-    """Messages that were delivered to the members, however many these were."""
+    """Published messages, each counted once."""
     queued: int
-    """Messages put into the queues of members: published times members, less the rest."""
+    """Messages that were put into the queues of members, counted for each member."""
     dropped: int
-    """Messages that a member was not given because its queue was full."""
+    """Messages that members did not get because their queue was full, counted for each member."""
     conflated: int
-    """Messages that a newer one of the same key has replaced while they waited."""
+    """Queued messages that were replaced by a newer one with the same key."""
     disconnected: int
-    """Members that were closed because their queue was full."""
+    """The number of members that were closed because their queue was full."""
     history_used: int
     """Messages in the history."""
     history_used_bytes: int
@@ -46,30 +46,30 @@ class RoomStatistics:
 
 
 class JoinRequest(NamedTuple):
-    """What a new member wants of the history; see `Room.joined`."""
+    """The part of the history that a new member requests; see `Room.joined`."""
 
     replay: int
     after: Position | None
 
 
 class Resumption(NamedTuple):
-    """Where a client goes on."""
+    """The point at which a client resumes."""
 
     number: int
-    """The number after which it is sent everything."""
+    """The number after which it is sent all messages."""
     lost: int
-    """How many messages, at least, it has seen that are no longer there."""
+    """The least number of messages that it has seen and that no longer exist."""
 
 
 class Delivery:
-    """One message on its way to the members that were in when it was published."""
+    """The delivery of one message to the members of the moment at which it was published."""
 
     __slots__ = ("members", "publication", "reached")
 
     def __init__(self, publication: Publication, members: Iterator[Member]) -> None:
         self.publication = publication
         self.members = members
-        """Those that it has not been given to yet."""
+        """The members that have not got it yet."""
         self.reached = 0
 
 
@@ -78,12 +78,12 @@ class Fanout:
 
     Args:
         name: The room's name.
-        history: Messages to keep for late joiners.
-        history_bytes: The same bound in bytes.
+        history: The number of messages to keep for members that join later.
+        history_bytes: The same limit in bytes.
         stamp: See `Room`.
 
     Raises:
-        ValueError: A bound is negative.
+        ValueError: A limit is negative.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Fanout:
         check_history(history, history_bytes)
         self.name = name
         self.position: Position = Position(epoch, 0)
-        """The place of the newest message."""
+        """The position of the newest message."""
         self.ends: Mapping[str, int] = {}
-        """Older epochs, and the number up to which they are the same sequence as this one."""
+        """Older epochs, each with the number up to which its sequence is the same as this one."""
         self.members: dict[object, Member] = {}
-        """By the token of their connection, in the order in which they came."""
+        """The members by the token of their connection, in the order in which they joined."""
         self._stamp = stamp
         self._token = object()
         self._history = History(history, history_bytes)
@@ -104,7 +104,7 @@ class Fanout:
         self._deliveries: deque[Delivery] = deque()
         self._published = 0
         self._queued = 0
-        # What members that have left had counted.
+        # The counters of members that have left.
         self._dropped = 0
         self._conflated = 0
         self._disconnected = 0
@@ -112,13 +112,13 @@ class Fanout:
     # ------------------------------------------------------------------------------ membership
 
     def check_can_join(self, member: Member) -> None:
-        """Refuse a connection that cannot send now, or is in already."""
+        """Refuse a connection that cannot send now, or that is already in the room."""
         member.check_can_join()
         if member.connection_token in self.members:
             raise already_in(self.name)
 
     def join(self, member: Member, request: JoinRequest) -> None:
-        """Take a member in, and give it what it wants of the history."""
+        """Add a member, and deliver the requested part of the history."""
         self.members[member.connection_token] = member
         member.position = self.position
         if request.after is None:
@@ -126,7 +126,7 @@ class Fanout:
             due = len(wanted)
         elif (seen := self._resume_at(request.after)) is None:
             wanted = self._history.newest(request.replay)
-            due = len(wanted) + 1  # with such a position, the client may have missed anything
+            due = len(wanted) + 1  # with such a position, the number of missed messages is unknown
         else:
             wanted = self._history.after(seen.number)
             due = self.position.number - seen.number + seen.lost
@@ -137,17 +137,17 @@ class Fanout:
         return after is None or self._resume_at(after) is not None
 
     def _resume_at(self, after: Position) -> Resumption | None:
-        """Where a client with this position goes on, or `None` if it means nothing here."""
+        """Return where a client with this position resumes, or `None` if it is not valid here."""
         if after.epoch == self.position.epoch:
             return Resumption(after.number, 0) if after.number <= self.position.number else None
         end = self.ends.get(after.epoch)
         if end is None:
             return None
-        # What the client saw beyond the end of that epoch is not in this sequence.
+        # Messages that the client saw after the end of that epoch are not in this sequence.
         return Resumption(min(after.number, end), int(after.number > end))
 
     def leave(self, member: Member) -> None:
-        """Let a member go."""
+        """Remove a member."""
         del self.members[member.connection_token]
         self._dropped += member.dropped
         self._conflated += member.conflated
@@ -156,15 +156,15 @@ class Fanout:
     # ------------------------------------------------------------------------------ delivering
 
     def deliver(self, message: Message, key: str | None) -> int:
-        """Queue the next message for every member that is in now; return in how many queues.
+        """Queue the next message for every current member. Return the number of queues.
 
         A hook of a member's connection may publish to this room in the middle of a delivery. The
-        nested call finishes the delivery under way first, so that every member sees the messages in
-        the order of the calls.
+        nested call finishes the interrupted delivery first, so that every member gets the messages
+        in the order of the calls.
 
         Raises:
-            TypeError, ValueError: The stamp has not returned a message. Nothing was queued.
-            Exception: What the stamp raised. Nothing was queued.
+            TypeError, ValueError: The stamp did not return a message. Nothing was queued.
+            Exception: The stamp raised it. Nothing was queued.
         """
         before = self.position
         position = Position(before.epoch, before.number + 1)
@@ -195,12 +195,12 @@ class Fanout:
             self._deliveries.popleft()
 
     def skip(self, count: int) -> None:
-        """So many messages are lost: go on behind them, and count them for every member."""
+        """Continue after a number of lost messages, and count them for every member."""
         self.position = Position(self.position.epoch, self.position.number + count)
         self.miss(count)
 
     def miss(self, count: int) -> None:
-        """Count messages that no member is sent."""
+        """Count messages that no member gets."""
         for member in self.members.values():
             member.miss(count)
 
@@ -210,18 +210,18 @@ class Fanout:
         self.position = Position(self.position.epoch, number)
 
     def rename(self, epoch: str) -> None:
-        """Go on in another epoch with the same number."""
+        """Continue in another epoch with the same number."""
         self.position = Position(epoch, self.position.number)
 
     def restart(self, position: Position) -> None:
-        """Go on elsewhere, with an empty history."""
+        """Continue at another position, with an empty history."""
         self._history.clear()
         self.position = position
 
     # ------------------------------------------------------------------------------ the counts
 
     def statistics(self) -> RoomStatistics:
-        """A snapshot of the counters, the members that have left included."""
+        """Return a snapshot of the counters, including members that have left."""
         members = self.members.values()
         return RoomStatistics(
             members=len(members),
@@ -248,6 +248,6 @@ def check_history(history: int, history_bytes: int) -> None:
 def already_in(room: str) -> LocalProtocolError:
     """The error for a connection that joins a room twice."""
     return LocalProtocolError(
-        f"this WebSocket is in the room {room!r} already and would get each message twice: join "
+        f"this WebSocket is already in the room {room!r} and would get each message twice: join "
         "once per connection"
     )

@@ -1,7 +1,7 @@
-"""`Member`: one connection in a room, and what happens when its queue is full.
+"""`Member`: one connection in a room, and what happens if its queue is full.
 
-The queue is the connection's own outbox, so what a room can queue for a member is bounded by
-``Options.send_buffer`` and ``send_buffer_bytes``, together with everything else that is sent there.
+The queue is the connection's own outbox. So ``Options.send_buffer`` and ``send_buffer_bytes`` limit
+what a room can queue for a member, together with all other messages of that connection.
 
 ==================  ===============================================================================
 ``overflow=``       when a message finds the queue full
@@ -13,9 +13,9 @@ The queue is the connection's own outbox, so what a room can queue for a member 
                     the same key, so the queue only fills up with that many different keys
 ==================  ===============================================================================
 
-Whatever the policy, a member is sent a part of what was published, in the order in which it was.
+With every policy, a member receives a subset of the published messages, in their order.
 
-This is the only module of the rooms that talks to the engine of a connection.
+This is the only module of the rooms that calls the engine of a connection.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ SLOW_REASON: Final = "too slow"
 """The reason of the close that ends a member whose queue is full."""
 
 REPLAY_SHARE: Final = 2
-"""A replay takes one in so many of the free places of the queue, so that a member that has just
-joined does not overflow with the next message."""
+"""A replay uses this fraction (1/n) of the free places in the queue, so that the next message does
+not overflow a member that has just joined."""
 
 LAGGING_SHARE: Final = 2
-"""A member lags when one in so many of the places of its queue are taken."""
+"""A member lags if at least this fraction (1/n) of its queue is in use."""
 
 
 class JoinOptions(TypedDict, total=False):
@@ -65,10 +65,10 @@ class JoinOptions(TypedDict, total=False):
 
 @final
 class Member:
-    """One connection in a room, for as long as the ``with`` block lasts. `Room.joined` makes it.
+    """One connection in a room, during a ``with`` block. `Room.joined` makes it.
 
-    Two members are never equal, even when they are the same person coming back. A `Member` can be
-    kept after the block: it does not keep the connection alive.
+    Two members are never equal, even if the same person has joined again. A `Member` may be kept
+    after the block, because it does not keep the connection alive.
     """
 
     __slots__ = (
@@ -92,7 +92,7 @@ class Member:
     ) -> None:
         self._connection = ref(connection)
         self.connection_token: object = connection.token
-        """What identifies the connection; it does not keep it alive."""
+        """Identifies the connection, without keeping it alive."""
         self._overflow = overflow
         self._code = code
         self._unseen = 0
@@ -100,16 +100,17 @@ class Member:
         self.room: str = room
         """The name of the room."""
         self.metadata: Any = metadata
-        """What was given to `Room.joined`: a name, say."""
+        """The metadata that was passed to `Room.joined`."""
         self.position: Position | None = None
         """The place of the last message that was queued for this member, or before the first one
         where the member came in. `None` while the member waits for a shared room to synchronize."""
         self.dropped: int = 0
-        """Messages that this member was not given because its queue was full."""
+        """Messages that were not queued for this member, or were dropped, because its queue was
+        full."""
         self.conflated: int = 0
-        """Messages that a newer one of the same key has replaced while they waited."""
+        """Queued messages that were replaced by a newer one with the same key."""
         self.disconnected: bool = False
-        """It was closed because its queue was full."""
+        """Whether it was closed because its queue was full."""
 
     def __repr__(self) -> str:
         return f"<Member {self.metadata!r}: {self.dropped} dropped, {self.conflated} conflated>"
@@ -127,33 +128,34 @@ class Member:
         )
 
     async def missed(self) -> int:
-        """Wait until this member has missed messages, and return how many since the last call.
+        """Wait until this member has missed messages. Return the number since the last call.
 
-        Messages are missed when the queue was full, when the history no longer has what was asked
-        for, and when a shared room has lost some. Start it as a child, to tell the peer to load the
-        state anew::
+        Messages are missed if the queue was full, if the history no longer has requested messages,
+        and if a shared room has lost some. Call it in a child, which asks the peer to reload its
+        state::
 
-            async def tell(ws: WebSocket, member: Member) -> None:
+            async def report_missed(ws: WebSocket, member: Member) -> None:
                 while True:
                     await ws.send_json({"missed": await member.missed()})
 
         Returns:
-            At least 1. A loss of unknown size counts as 1. Conflated messages do not count.
+            At least 1. A gap of unknown size counts as 1. Conflated messages do not count.
 
-        *Checkpoint*: always. *Cancellation*: loses nothing. One task at a time gets the count.
+        *Checkpoint*: always. *Cancellation*: loses nothing. If several tasks wait, one of them gets
+        the count.
         """
         await anyio.lowlevel.checkpoint()
         while not self._unseen:
             self._news = self._news or anyio.Event()
             await self._news.wait()
-        # Nothing may be awaited from here on, because a cancellation would lose the count.
+        # Do not await anything from here on, because a cancellation would lose the count.
         count, self._unseen = self._unseen, 0
         return count
 
-    # ------------------------------------------------------------------------- the room's side
+    # ------------------------------------------------------------------------- calls of the room
 
     def check_can_join(self) -> None:
-        """Raise what a call that sends would raise now."""
+        """Raise if a message may not be sent now."""
         connection = self._connection()
         assert connection is not None, "the caller of joined() holds it"
         connection.lifecycle.check_place()
@@ -207,7 +209,7 @@ class Member:
         return len(fitting)
 
     def miss(self, count: int) -> None:
-        """Count messages that this member is not sent, and wake the task in `missed`."""
+        """Count messages that this member does not get, and wake the task in `missed`."""
         self._unseen += count
         if self._news is not None and count:
             self._news.set()
@@ -233,10 +235,10 @@ class Member:
     def _drop_older(self, connection: Connection, publication: Publication) -> bool:
         outbox = connection.outgoing.outbox
         if publication.size > connection.options.send_buffer_bytes:
-            return False  # it does not fit, however many others are dropped
+            return False  # it does not fit, even if all others are dropped
         while not outbox.has_room(publication.size):
             if not outbox.discard_oldest(publication.shares_room):
-                return False  # full of what the application itself has sent
+                return False  # the queue is full of messages that the application itself has sent
             self._drop(connection)
         return connection.outgoing.offer(publication.message, publication.size, publication)
 
@@ -257,7 +259,7 @@ def make_member(
     """A member that has not joined yet.
 
     Raises:
-        ValueError: The overflow policy is none of the four.
+        ValueError: The overflow policy is not one of the four.
         LocalProtocolError: The close code may not be sent.
     """
     if overflow not in OVERFLOWS:
@@ -269,7 +271,7 @@ def make_member(
 def check_replay(replay: int, history: int) -> None:
     """Refuse a replay of messages that a room does not keep."""
     if replay < 0:
-        raise ValueError(f"replay must be a number of messages from 0 up, got {replay}")
+        raise ValueError(f"replay must be 0 or more messages, got {replay}")
     if replay and not history:
         raise ValueError(
             f"replay must be 0 in a room that keeps no messages, got {replay}: "
