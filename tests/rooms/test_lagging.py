@@ -132,7 +132,7 @@ async def test_who_leaves_while_it_waits_is_never_present():
             engine.taken()
             with anyio.CancelScope() as scope:
                 with rooms.joined("r", two, after=Position("e", 7), metadata="Bob"):
-                    with pytest.raises(LocalProtocolError, match="in the room 'r' already"):
+                    with pytest.raises(LocalProtocolError, match="already in the room 'r'"):
                         rooms.joined("r", two).__enter__()
                     scope.cancel()
                     await anyio.sleep_forever()

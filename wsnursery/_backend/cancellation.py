@@ -46,8 +46,7 @@ class CancellationLedger(Protocol):
 
 
 class TrioLedger:
-    """Does nothing, because trio has one kind of cancellation, and its scopes recognise their
-    own."""
+    """Does nothing, because trio has one kind of cancellation, recognised by its scopes."""
 
     __slots__ = ()
 

@@ -1,9 +1,9 @@
-"""Raw calls that are stepped by hand.
+"""Raw calls whose steps are made by hand.
 
-A raw call that ends without waiting costs nothing more than its own steps. For one that waits it is
-known what it waits for. On asyncio, a waiting ``receive`` can therefore be interrupted without
-cancelling its task, and a waiting ``send`` can go on in another task. On trio, the checkpoints of a
-``send`` that need not wait are skipped; one that waits goes on in the same task.
+A raw call that ends without waiting costs no more than its own steps. If it waits, the awaited
+object is known. So on asyncio a waiting ``receive`` can be interrupted without cancelling its task,
+and another task can continue a waiting ``send``. On trio, the checkpoints of a ``send`` that need
+not wait are skipped, and a ``send`` that waits continues in the same task.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _SuspendedCall:
             while True:
                 try:
                     answer = yield awaited
-                except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is for the raw call
+                except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is passed to the raw call
                     awaited = self._throw(exc)
                 else:
                     awaited = steps.send(answer)
@@ -81,7 +81,7 @@ class InterruptibleReceive(_SuspendedCall):
             return super()._throw(exc)
         try:
             self._steps.throw(exc)
-        except asyncio.CancelledError:  # noqa: ASYNC103 - it is our own request, if the check below passes
+        except asyncio.CancelledError:  # noqa: ASYNC103 - our own request, if the check passes
             if self._is_cancelled_too():
                 raise
         else:
@@ -103,24 +103,24 @@ class InterruptibleReceive(_SuspendedCall):
 class SuspendedSend(_SuspendedCall):
     """The rest of a raw ``send`` that has been begun.
 
-    Await it in the task that finishes it: on asyncio any one, on trio the one that has begun it.
+    Await it in the task that finishes it: on asyncio any task, on trio the task that began it.
     """
 
     __slots__ = ()
 
 
 MOST_CHECKPOINTS = 16
-"""Checkpoints that are skipped in one raw call. Hypercorn's ``send`` has two; a call that looks for
-something again and again must let other tasks run."""
+"""At most this many checkpoints are skipped in one raw call. Hypercorn's ``send`` has two. A call
+that polls must let other tasks run."""
 
 
 @coroutine
 def past_checkpoints(call: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-    """Await a raw call on trio without its checkpoints, up to where it has to wait.
+    """Await a raw call on trio, and skip its checkpoints until it has to wait.
 
-    trio's documentation lets its scheduler ignore a checkpoint and go on with the same task. This
-    does so by the marker with which a checkpoint asks the scheduler for a turn. If a release of
-    trio changes it, the raw call waits at its checkpoints, and nothing is wrong but the speed.
+    trio's documentation allows its scheduler to continue with the same task at a checkpoint. This
+    function does so: it recognises the marker with which a checkpoint yields to the scheduler. If a
+    release of trio changes the marker, the raw call waits at its checkpoints and is only slower.
     """
     try:
         awaited = call.send(None)
@@ -134,10 +134,10 @@ def past_checkpoints(call: Coroutine[Any, Any, None]) -> Generator[Any, Any, Non
 
 
 class _GoOn:
-    """What the scheduler of trio sends into a task that has had its turn."""
+    """The value that trio's scheduler sends into a task after a checkpoint."""
 
     def unwrap(self) -> None:
-        """The outcome of the wait: nothing."""
+        """Return `None`, the outcome of the checkpoint."""
 
 
 _GO_ON = _GoOn()
@@ -145,9 +145,9 @@ _GO_ON = _GoOn()
 
 @cache
 def checkpoint_marker() -> object:
-    """What a checkpoint of trio hands to the scheduler.
+    """Return the marker that a checkpoint of trio yields to the scheduler.
 
-    A marker that no call hands over, if trio does not understand the answer.
+    If trio does not accept the answer, return an object that no call yields.
     """
     steps: Coroutine[Any, Any, Any] = sys.modules["trio"].lowlevel.cancel_shielded_checkpoint()
     marker: object = steps.send(None)
@@ -155,7 +155,7 @@ def checkpoint_marker() -> object:
         steps.send(_GO_ON)
     except StopIteration:
         return marker
-    except Exception:  # noqa: BLE001 - another release of trio, which wants another answer
+    except Exception:  # noqa: BLE001 - another release of trio, which expects another answer
         return object()
     steps.close()
     return object()

@@ -107,9 +107,9 @@ class OutgoingSide:
         """Queue a message if there is room. Return whether it was queued.
 
         Args:
-            message: The message; the caller knows that it may be sent now.
+            message: The message. The caller has checked that it may be sent now.
             size: Its payload, in bytes. A room measures it once for all its members.
-            tag: What the caller will find it by in the outbox.
+            tag: The caller finds the message in the outbox by this.
         """
         if not self.outbox.has_room(size):
             return False
@@ -117,13 +117,13 @@ class OutgoingSide:
         return True
 
     def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
-        """As `offer`, for a message to many connections: no sender task, if possible.
+        """As `offer`, for a message to many connections. Avoids a sender task where it can.
 
         Args:
-            message: As for `offer`, and so are the size and the tag.
-            size: As above.
-            tag: As above.
-            shared: Sends to all of them, where the caller cannot do so itself.
+            message: As for `offer`.
+            size: As for `offer`.
+            tag: As for `offer`.
+            shared: Sends to all of them where the caller cannot send in place.
         """
         return self.offer(message, size, tag)
 

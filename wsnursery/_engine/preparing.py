@@ -1,4 +1,4 @@
-"""What must happen before the server is given the answer to a handshake, or a close."""
+"""The steps before an answer to a handshake, or a close, is given to the server."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .transport import Transport
 from .wire import CHECKPOINTS_FOR_CAUSE
 
 CHECKPOINTS_BEFORE_ANSWER = 5
-"""Checkpoints between the server's ``connect`` and our answer to it.
+"""Checkpoints between the server's ``connect`` event and our answer.
 
-Hypercorn's trio worker crashes when data that came in the same packet as the handshake meets an
-answer that is already under way; 3 checkpoints let it finish reading first, 5 leave a margin."""
+Hypercorn's trio worker crashes if the application answers before the worker has read the data that
+came in the packet of the handshake. It needs 3 checkpoints for that, and 5 leave a margin."""
 
 HANDSHAKE = {State.ACCEPTING, State.REJECTED}
-"""The states in which what is sent answers the handshake."""
+"""The states in which an event that is sent answers the handshake."""
 
 
 async def prepare(
@@ -41,9 +41,9 @@ async def _prepare_close(
         for _ in range(CHECKPOINTS_FOR_CAUSE):
             if wire.receiving:
                 await backend.checkpoint()
-    if states.state is State.CLOSED:  # the receiver heard the end meanwhile
+    if states.state is State.CLOSED:  # the receiver got the disconnect meanwhile
         return False
     if states.state is State.CLOSING:
-        # From now on the code is said: whatever the server reports later does not replace it.
+        # From now on this code counts: a code that the server reports later does not replace it.
         states.apply(Transition.CLOSE, (event.code, event.reason))
     return True

@@ -1,4 +1,4 @@
-"""What an exception of a raw send means: the peer is gone, or the server or the call is wrong."""
+"""Decides what an exception of a raw send means: a lost peer, or an error of the server or call."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from .wire import CHECKPOINTS_FOR_CAUSE
 async def peer_is_gone(
     exc: Exception, lifecycle: Lifecycle, transport: Transport, backend: Backend, *, strict: bool
 ) -> bool:
-    """Whether the exception means that the peer is gone. A disconnect may arrive meanwhile.
+    """Return whether the exception means that the peer is gone. A disconnect may arrive meanwhile.
 
     Args:
-        exc: What the raw send has raised.
+        exc: The exception of the raw send.
         lifecycle: Knows whether the connection has ended.
         transport: Knows the exceptions of its server.
         backend: The event loop.
-        strict: Whether only an `OSError` does, as ASGI says.
+        strict: Whether only an `OSError` means that, as the ASGI specification says.
     """
     wire = lifecycle.wire
     certain = isinstance(exc, OSError)
     if strict and not certain:
         return False
-    # Give a disconnect that is on its way the chance to be heard first: it has the code.
+    # Let the receiver get a pending disconnect first, because it has the close code.
     wire.pending_error = exc
     try:
         for _ in range(CHECKPOINTS_FOR_CAUSE):
-            # Again each time, because a receiver task that is being cancelled takes nothing.
+            # Repeat this each time, because a receiver task that is being cancelled takes no event.
             wire.control.look_for_disconnect()
             if lifecycle.end is not None or not (wire.receiving or wire.held):
                 break

@@ -1,11 +1,12 @@
-"""The sender task: it sends what is queued, one event at a time.
+"""The sender task: it sends queued events, one at a time.
 
-That is what no caller sends for itself: answers to the handshake, the close, messages that had to
-wait, and the rest of a raw send that a caller has begun. A raw send of this task is never cancelled
-because its caller was, so a frame is never torn; it is only abandoned together with the connection.
+It sends everything that callers do not send in place: answers to the handshake, the close, messages
+that had to wait, and the rest of a raw send that a caller has begun. A raw send of this task is
+never cancelled because its caller was, so a partial frame is never sent. It is only abandoned
+together with the connection.
 
-The task of a room, `SharedSender`, sends what is queued in the same way for as long as it need not
-wait; then it becomes the sender task.
+The task of a room, `SharedSender`, sends queued events in the same way until it has to wait. It
+then becomes the sender task.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ if TYPE_CHECKING:
 
 
 LINGER_LOOKS = 40
-"""Looks of the timer without anything to send, after which the sender task ends: 1 s. Starting it
-for every message would cost more than the message."""
+"""The sender task ends after this many checks of the timer without an event to send: 1 s. Starting
+the task for every message would cost more than the message."""
 
 STUCK_SECONDS = 1.0
-"""Seconds after which a raw send that was given up and does not come back is logged, or the
-connection dropped, where that frees it."""
+"""Seconds after which an abandoned raw send that has not returned is logged. Where it is possible,
+the connection is dropped instead, which makes the send return."""
 
 
 class Sender:
     """Sends from the outbox to the server.
 
     Args:
-        outbox: What is queued.
+        outbox: The queue.
         lifecycle: Notified of the accept, the close and an abnormal end.
         transport: The server.
         options: The limits.
@@ -103,36 +104,37 @@ class Sender:
         self.service: ServiceTask | None = None
         """The task, while there is one."""
         self.in_flight: SendTicket | None = None
-        """What was given to the server, which has not taken it yet."""
+        """The event that was given to the server, which has not taken it yet."""
         self._suspended: Awaitable[None] | None = None
         """The rest of a raw send that a caller has begun."""
         self.is_stopped: bool = False
-        """What is queued is not going to be sent."""
+        """Whether queued events are not sent any more."""
         self.has_turn: bool = False
-        """A `SharedSender` sends what is queued, one event at a time, so no task is started for it.
-        Nothing may be sent in place until it has."""
+        """Whether a `SharedSender` sends the queued events, one at a time. Then no task is started,
+        and nothing may be sent in place until they are sent."""
         self.deadline: float = 0.0
-        """When the raw send under way will have taken too long."""
+        """The time at which the raw send in flight exceeds `Options.send_timeout`."""
         self._deadline_alarm: Alarm | None = None
         self._idle_looks = 0
         self._is_watched = False
-        """The timer checks whether there is still something to send."""
+        """Whether the timer checks if the task is idle."""
         self._queued: Wakeup | None = None
         """Wakes the task."""
         self.returned: Wakeup | None = None
-        """Wakes the block, which waits for the raw send under way; made when it does."""
+        """Wakes the block, which waits for the raw send in flight. It is made when the block
+        waits."""
         self._stuck_alarm: Alarm | None = None
-        """Frees that raw send, or says that it is stuck."""
+        """Frees that raw send, or logs that it is stuck."""
 
     def wake(self) -> None:
-        """Something is to be sent: start the task, unless there is one."""
+        """There is an event to send: start the task, unless there is one."""
         if self.service is not None:
             if self._queued is not None:
                 self._queued.wake()
         elif not (self.is_stopped or self.has_turn) and (
             self._suspended is not None or not self._wire.sending
         ):
-            # While a raw send in place is under way, its end goes on with the queue.
+            # While a raw send in place is in flight, its end continues with the queue.
             self.service = ServiceTask(self._backend, "wsnursery sender", self.send_all, self.ended)
 
     def take_over(self, ticket: SendTicket, suspended: Awaitable[None]) -> SendTicket:
@@ -144,18 +146,18 @@ class Sender:
         return ticket
 
     async def go_on(self, rest: SuspendedSend, task: ServiceTask) -> None:
-        """Finish a turn that has to wait. The task that has begun it is the sender task now."""
+        """Finish a turn that has to wait. The task that began it is the sender task now."""
         self.has_turn = False
         self.service = task
         await rest
 
     @property
     def has_more(self) -> bool:
-        """Something is queued."""
+        """Whether an event is queued."""
         return bool(self._outbox.queue)
 
     async def send_all(self) -> None:
-        """Send what is queued, or one event in a turn, and wait a while for more."""
+        """Send the queued events, or one event in a turn, and wait a while for more."""
         while True:
             ticket = None
             if self._suspended is not None:
@@ -167,7 +169,7 @@ class Sender:
                 ticket = self._outbox.take()
             if ticket is None:
                 if not self._lingers:
-                    # What was queued may have been withdrawn instead of sent.
+                    # The queued events may have been withdrawn instead of sent.
                     self.note_clear()
                     return
                 await self._rest()
@@ -189,16 +191,17 @@ class Sender:
 
     def _raw_send(self, event: Outgoing) -> Awaitable[None]:
         raw_send = self._transport.send(event)
-        # In a turn it is the shared task that lets other tasks run.
+        # In a turn the shared task lets other tasks run, so the checkpoints of the server are not
+        # needed.
         return past_checkpoints(raw_send) if self.has_turn else raw_send
 
     @property
     def _lingers(self) -> bool:
-        """Whether to wait for more to send, because to start the task again would cost more."""
+        """Return whether to wait for more events, because a new start of the task costs more."""
         if self._wire.held or self._wire.sending or self._outbox.queue:
             return True
         if self._wire.in_place:
-            return False  # callers send the next messages themselves
+            return False  # callers send the next messages in place
         is_open = self._lifecycle.states.state is State.OPEN and not self._lifecycle.over
         return is_open and self._idle_looks < LINGER_LOOKS
 
@@ -234,7 +237,7 @@ class Sender:
             self.wake_block()
 
     def note_start(self) -> None:
-        """A raw send of the sender task is under way from now on."""
+        """Note that a raw send of the sender task is in flight."""
         self._wire.sending = True
         self._wire.clear = False
         self._idle_looks = 0
@@ -244,7 +247,7 @@ class Sender:
                 self._deadline_alarm = self._backend.timer.at(self.deadline, self._check_deadline)
 
     def note_clear(self) -> None:
-        """No raw send is under way: note whether the next caller may send itself."""
+        """No raw send is in flight: note whether the next caller may send in place."""
         wire = self._wire
         wire.clear = (
             wire.in_place
@@ -271,7 +274,7 @@ class Sender:
             self._lifecycle.on_close_taken()
 
     async def _refused(self, ticket: SendTicket, exc: Exception) -> None:
-        """The raw send has raised: is the peer gone, or is this about the event?"""
+        """Handle an exception of the raw send: the peer is gone, or the event was refused."""
         gone = await self.means_gone(exc)
         lifecycle = self._lifecycle
         if gone:
@@ -279,12 +282,13 @@ class Sender:
         elif ticket.done:
             return
         elif isinstance(ticket.event, Close):
-            # No call can do anything about a close that the server does not take.
+            # Do not raise, because no call can react to a close that the server does not take.
             ConnectionLog(self._transport.scope).debug("the server refused the close: %r", exc)
             lifecycle.close_is_done()
         else:
             if isinstance(ticket.event, Accept):
-                # Hypercorn's trio worker crashes if a handshake stays half-answered.
+                # Deny the handshake, because Hypercorn's trio worker crashes if it stays
+                # unanswered.
                 lifecycle.begin_close(CloseCode.INTERNAL_ERROR, "")
             if ticket.waiter is None:
                 lifecycle.fail(Raiser.CONNECTION, exc)
@@ -293,16 +297,16 @@ class Sender:
             self.note_clear()
 
     def _interrupted(self, ticket: SendTicket, exc: BaseException) -> None:
-        """The raw send was cancelled together with the connection, or an interrupt ended it."""
+        """Handle a raw send that was cancelled with the connection, or ended by an interrupt."""
         is_foreign = isinstance(exc, anyio.get_cancelled_exc_class()) and not self.is_stopped
         if is_foreign and ticket.caller is not None:
-            # A cancellation of the server's or of a middleware: it belongs to the call.
+            # The server or a middleware has cancelled it, so the cancellation goes to the caller.
             self._lifecycle.tasks.notify(ticket.caller)
             ticket.finish(exc)
         self._lifecycle.end_abnormally(None)
 
     async def means_gone(self, exc: Exception) -> bool:
-        """Whether an exception of a raw send means that the peer is gone."""
+        """Return whether an exception of a raw send means that the peer is gone."""
         return await peer_is_gone(
             exc, self._lifecycle, self._transport, self._backend, strict=self._options.strict
         )
@@ -312,7 +316,7 @@ class Sender:
         self.service = None
         self._lifecycle.service_ended(error)
         if self._suspended is not None:
-            # The task was cancelled before its first step: nothing finishes that raw send.
+            # The task was cancelled before its first step, so no code finishes that raw send.
             self._suspended = self.in_flight = None
             self._wire.sending = False
         self.wake_block()
@@ -320,7 +324,7 @@ class Sender:
             self.wake()
 
     def _check_deadline(self) -> None:
-        """Is the raw send late? One alarm serves all of them: most are done long before it."""
+        """Check the raw send in flight. One alarm serves all, because most are done long before."""
         self._deadline_alarm = None
         if not (self._wire.sending and self.deadline):
             return
@@ -345,23 +349,23 @@ class Sender:
         return False
 
     def wake_block(self) -> None:
-        """No raw send is under way: a block may wait for that."""
+        """No raw send is in flight: wake a block that waits for that."""
         if self.returned is not None:
             self.returned.wake()
 
     # ------------------------------------------------------------------------ leaving the block
 
     def stop(self) -> None:
-        """Cancel the task; the raw send under way too, if the server lets it."""
+        """Cancel the task, and the raw send in flight if the server allows it."""
         self.is_stopped = True
         if self.service is not None:
             self.service.cancel()
 
     async def stopped(self) -> None:
-        """Wait until the raw send that was given up has come back, and say so if it does not.
+        """Wait until the abandoned raw send has returned, and log it if that takes long.
 
-        The block waits for it all the same: no task may be left behind. Cancelled natively, it can
-        be called again.
+        The block waits for it, because no task may be left behind. It can be called again after a
+        native cancellation.
         """
         while self.service is not None or self._wire.sending:
             if self.returned is None:

@@ -1,10 +1,10 @@
 """`SharedSender`: one task that sends for many connections, such as the members of a room.
 
-A sender task for each of them would cost more than the messages. One whose server does not take a
-message at once keeps the task, which becomes its sender task, and another task goes on with the
-others. So no connection delays another one.
+A sender task for each of them would cost more than the messages. If the server does not take a
+message at once, the task stays with that connection and becomes its sender task. Another task
+continues with the other connections. So no connection delays another one.
 
-It is for trio only. On asyncio a raw send that has been begun can go on in any task, so the call
+It is for trio only. On asyncio any task can continue a raw send that has been begun, so the call
 that publishes begins it.
 """
 
@@ -30,18 +30,18 @@ class SharedSender:
 
     def __init__(self) -> None:
         self.waiting: deque[Sender] = deque()
-        """Those that wait for their turn."""
+        """The senders of the connections that wait for their turn."""
         self._task: _Task | None = None
 
     def add(self, sender: Sender, backend: Backend) -> None:
-        """Give a connection its turns, until all that it has queued is sent."""
+        """Give a connection its turns, until all its queued events are sent."""
         sender.has_turn = True
         self.waiting.append(sender)
         if self._task is None:
             self._task = _Task(self, backend)
 
     def replace_task(self, backend: Backend) -> None:
-        """The task has become the sender task of a connection: go on in another one."""
+        """The task has become the sender task of a connection: continue in another one."""
         self._task = _Task(self, backend) if self.waiting else None
 
     def task_ended(self, error: BaseException | None) -> None:
@@ -95,14 +95,14 @@ def _take_turn(sender: Sender) -> SuspendedSend | None:
     """Let a connection send its oldest event in the running task.
 
     Returns:
-        `None`, or what is left to do because the server does not take the event at once.
+        `None`, or the rest of the raw send if the server does not take the event at once.
     """
     steps = sender.send_all()
     try:
         awaited = steps.send(None)
     except StopIteration:
         return None
-    except BaseException as exc:  # noqa: ASYNC103, BLE001 - it belongs to that connection alone
+    except BaseException as exc:  # noqa: ASYNC103, BLE001 - it concerns that connection only
         sender.ended(exc)
         return None  # noqa: ASYNC104 - see above
     return SuspendedSend(steps, awaited)

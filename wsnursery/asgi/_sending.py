@@ -204,7 +204,7 @@ class TrioOutgoing(InPlaceOutgoing):
     def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
         """As `OutgoingSide.deliver`."""
         if self._wire.clear and self.outbox.has_room(size):
-            # Before the message is queued, because that would start the sender task.
+            # Before the message is queued, because queueing would start the sender task.
             shared.add(self.sender, self._backend)
         return self.offer(message, size, tag)
 
@@ -310,7 +310,7 @@ async def _raise(exc: Exception) -> None:
 
 
 def event_of(message: Message) -> dict[str, Any]:
-    """The ASGI event that sends a message."""
+    """Return the ASGI event that sends a message."""
     if isinstance(message, str):
         return {"type": "websocket.send", "text": message}
     return {"type": "websocket.send", "bytes": message}

@@ -102,8 +102,9 @@ class Member:
         self.metadata: Any = metadata
         """The metadata that was passed to `Room.joined`."""
         self.position: Position | None = None
-        """The place of the last message that was queued for this member, or before the first one
-        where the member came in. `None` while the member waits for a shared room to synchronize."""
+        """The position of the last message that was queued for this member. Before the first one,
+        the position at which it joined. `None` while the member waits for a shared room to
+        synchronize."""
         self.dropped: int = 0
         """Messages that were not queued for this member, or were dropped, because its queue was
         full."""
@@ -162,11 +163,11 @@ class Member:
         connection.lifecycle.check_can_send()
 
     def give(self, publication: Publication, sender: SharedSender) -> bool:
-        """Send or queue a message, and return whether it was possible. Never waits, never raises.
+        """Send or queue a message, and return whether that was possible. Never waits or raises.
 
         Args:
             publication: The message.
-            sender: The room's.
+            sender: The shared sender of the room.
         """
         connection = self._connection()
         if connection is None or connection.lifecycle.over:
@@ -186,10 +187,10 @@ class Member:
             self.conflated += 1
 
     def replay(self, publications: Sequence[Publication]) -> int:
-        """Queue the newest of these messages, as many as half of the free queue can hold.
+        """Queue the newest of these messages, as many as fit into half of the free queue.
 
         Returns:
-            How many.
+            The number of queued messages.
         """
         connection = self._connection()
         if connection is None or connection.lifecycle.over:
@@ -203,7 +204,7 @@ class Member:
         for publication in fitting:
             if self._overflow == "latest":
                 self._conflate(connection, publication)
-            # Queued only, so that newer states replace older ones.
+            # Do not send in place, so that newer states replace older ones.
             connection.outgoing.offer(publication.message, publication.size, publication)
             self.position = publication.position
         return len(fitting)
