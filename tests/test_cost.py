@@ -373,7 +373,7 @@ def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
     assert allocations <= COST[backend, shape][column] * SLACK + 1
 
 
-CONNECTION = {"trio": 8_400, "asyncio": 8_100}  # bytes
+CONNECTION = {"trio": 7_700, "asyncio": 7_400}  # bytes
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="coverage takes memory of its own")

@@ -67,7 +67,7 @@ class SendTicket:
 
 
 _NO_TICKETS: deque[SendTicket] = deque()
-"""The queue of every outbox into which no event was put; see `inbox`. It is never changed."""
+"""The queue of every outbox that has shrunk or has never had an event. It is never changed."""
 
 
 class Outbox:
@@ -165,6 +165,11 @@ class Outbox:
                 self._uncount(ticket)
                 return True
         return False
+
+    def shrink(self) -> None:
+        """Free the memory of an empty queue: 760 bytes, which few idle connections use again."""
+        if not self.queue:
+            self.queue = _NO_TICKETS
 
     def drop(self) -> list[SendTicket]:
         """Drop everything that is queued, and return it, oldest first."""

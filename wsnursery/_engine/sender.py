@@ -314,6 +314,7 @@ class Sender:
     def ended(self, error: BaseException | None) -> None:
         """A task that sent for this connection has ended, with this error if there was one."""
         self.service = None
+        self._outbox.shrink()
         self._lifecycle.service_ended(error)
         if self._suspended is not None:
             # The task was cancelled before its first step, so no code finishes that raw send.
