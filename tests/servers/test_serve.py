@@ -306,7 +306,9 @@ def test_what_a_deployer_gets_wrong(tmp_path: Path) -> None:
             f"cannot listen on {address}: [Errno 98] Address already in use"
         )
         assert complaint("-w", "2", "-b", address, app).startswith(f"cannot listen on {address}: ")
-    assert "no worker class 'gevent'" in complaint("-k", "gevent", app)
+    assert "worker_class must be one of asyncio, trio, uvloop, got 'gevent'" in complaint(
+        "-k", "gevent", app
+    )
     assert "there is no setting 'websocket_ping_intervall'" in complaint("-c", str(config), app)
     config.write_text(f"certfile = {str(tmp_path / 'cert.pem')!r}\nkeyfile = {str(key)!r}\n")
     assert complaint("-c", str(config), app).endswith("cert.pem: No such file or directory")
