@@ -47,7 +47,7 @@ def member(session: str, room: str = "lobby", **options: Any) -> Any:
     return testing.connect(chat.app, path=f"/rooms/{room}", headers=headers, **options)
 
 
-async def heard(client: testing.Client, kind: str) -> dict[str, Any]:
+async def received(client: testing.Client, kind: str) -> dict[str, Any]:
     """The next event of a kind."""
     while True:
         message: dict[str, Any] = json.loads(await client.receive())
@@ -60,13 +60,13 @@ async def test_two_members_talk() -> None:
     async with member("a") as ann, member("b") as bob:
         await bob.send('{"kind": "say", "text": "hello"}')
         for client in (ann, bob):
-            said = (await heard(client, "said"))["event"]
+            said = (await received(client, "said"))["event"]
             assert said == {"kind": "said", "who": "Bob", "text": "hello"}
         await bob.send('{"kind": "rename", "name": "Bert"}')
         await bob.send('{"kind": "say", "text": "it is me"}')
-        assert (await heard(ann, "said"))["event"]["who"] == "Bert"
+        assert (await received(ann, "said"))["event"]["who"] == "Bert"
         bob.vanish()
-        assert (await heard(ann, "left"))["event"]["who"] == "Bert"
+        assert (await received(ann, "left"))["event"]["who"] == "Bert"
 
 
 TOO_LONG = json.dumps({"kind": "say", "text": "x" * 2001})
@@ -75,7 +75,7 @@ TOO_LONG = json.dumps({"kind": "say", "text": "x" * 2001})
 @on_both
 async def test_close_codes_and_reasons_that_may_not_be_sent() -> None:
     async with member("a") as ann:
-        await heard(ann, "came")
+        await received(ann, "came")
         for wrong in ("{", '{"kind": "shout"}', '{"kind": "say", "text": ""}', TOO_LONG):
             await ann.send(wrong)
             assert "is not valid" in json.loads(await ann.receive())["error"]
@@ -86,10 +86,10 @@ async def test_a_member_that_comes_back_gets_what_it_missed() -> None:
     async with member("a") as ann:
         async with member("b") as bob:
             await bob.send('{"kind": "say", "text": "before"}')
-            at = (await heard(bob, "said"))["at"]
+            at = (await received(bob, "said"))["at"]
         for text in ("one", "two"):
             await ann.send(json.dumps({"kind": "say", "text": text}))
-            while (await heard(ann, "said"))["event"]["text"] != text:
+            while (await received(ann, "said"))["event"]["text"] != text:
                 pass
         async with member("b", query_string=f"after={at}".encode()) as bob:
             events = [json.loads(await bob.receive())["event"] for _ in range(4)]

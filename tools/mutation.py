@@ -334,7 +334,7 @@ class Module:
         return sum(mutant.key not in self.survived for mutant in self.mutants)
 
     def unknown(self, *, again: bool) -> list[Mutant]:
-        """What has to run: the new ones, and survivors that nobody has explained."""
+        """The mutants to run: the new ones, and survivors without a reason."""
         explained = [m.key for m in self.survivors if m.because is not None and not again]
         known = {key for key, survived in self.survived.items() if not survived}.union(explained)
         return [mutant for mutant in self.mutants if mutant.key not in known]
@@ -436,7 +436,7 @@ def prepare() -> None:
 
 
 def main() -> int:
-    """Run, tell, and return 1 if a mutant was not run or survives without a reason."""
+    """Run, report, and return 1 if a mutant was not run or survives without a reason."""
     arguments = argparse.ArgumentParser(description="Mutate the core and run its tests.")
     arguments.add_argument("modules", nargs="*", metavar="MODULE")
     arguments.add_argument("--workers", type=int, default=os.cpu_count() or 1)

@@ -97,7 +97,7 @@ async def chat(ws: WebSocket, name: str, user: User, after: str = "") -> None:
 
     who = user
 
-    def tell(kind: Literal["said", "came", "left", "renamed"], text: str = "") -> None:
+    def announce(kind: Literal["said", "came", "left", "renamed"], text: str = "") -> None:
         room.publish(Said(kind=kind, who=who, text=text).model_dump_json())
 
     async def complain(invalid: InvalidPayload) -> None:
@@ -105,14 +105,14 @@ async def chat(ws: WebSocket, name: str, user: User, after: str = "") -> None:
 
     await ws.accept()
     with room.joined(ws, metadata=user, replay=20, after=Position.parse(after)):
-        tell("came")
+        announce("came")
         try:
             async for command in ws.iter_as(COMMANDS, on_invalid=complain):
                 match command:
                     case Say(text=text):
-                        tell("said", text)
+                        announce("said", text)
                     case Rename(name=name):
-                        tell("renamed", name)
+                        announce("renamed", name)
                         who = name
         finally:
-            tell("left")
+            announce("left")

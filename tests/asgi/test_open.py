@@ -55,7 +55,7 @@ class Script:
     def websocket(self, **options: Any) -> WebSocket:
         return open_websocket(self.scope, self.receive, self.send, options=Options(**options))
 
-    async def heard(self, **options: Any) -> list[str | bytes]:
+    async def run(self, **options: Any) -> list[str | bytes]:
         """Accept, and read to the end."""
         messages: list[str | bytes] = []
         async with self.websocket(**options) as ws:
@@ -96,7 +96,7 @@ def test_another_scope_is_refused_at_the_call(scope: dict[str, Any]) -> None:
     ids=repr,
 )
 async def test_a_message(event: dict[str, Any], message: str | bytes) -> None:
-    assert await Script(event, GONE).heard() == [message]
+    assert await Script(event, GONE).run() == [message]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ async def test_a_message(event: dict[str, Any], message: str | bytes) -> None:
 )
 async def test_a_message_without_a_payload(event: dict[str, Any]) -> None:
     with pytest.raises(RemoteProtocolError, match="with neither 'text' nor 'bytes'"):
-        await Script(event).heard()
+        await Script(event).run()
 
 
 @pytest.mark.parametrize("event", [None, {}, [], 1, "websocket.receive", {"text": "x"}], ids=repr)
 async def test_what_is_no_event(event: Any) -> None:
     with pytest.raises(RemoteProtocolError, match="without a 'type' instead of an event") as caught:
-        await Script(event).heard()
+        await Script(event).run()
     assert type(event).__name__ in str(caught.value)
 
 
@@ -146,7 +146,7 @@ async def test_an_unknown_event_is_ignored_and_logged_once(
 ) -> None:
     unknown = {"type": "websocket.new\n"}
     script = Script(unknown, received(text="x"), unknown, received(text="y"), GONE)
-    assert await script.heard() == ["x", "y"]
+    assert await script.run() == ["x", "y"]
     (problem,) = script.problems(caplog)
     what, where = problem.split(" (WebSocket ")
     assert what == r"ignored an event of unknown type 'websocket.new\n' from the server"
@@ -156,7 +156,7 @@ async def test_an_unknown_event_is_ignored_and_logged_once(
 async def test_an_unknown_event_in_strict_mode() -> None:
     script = Script({"type": "websocket.new"}, received(text="x"), GONE)
     with pytest.raises(RemoteProtocolError, match=r"an event of unknown type 'websocket\.new'"):
-        await script.heard(strict=True)
+        await script.run(strict=True)
 
 
 async def test_an_unknown_event_before_connect() -> None:
@@ -282,7 +282,7 @@ async def test_strict_asks_a_server_that_announces_late_errors(
     version: str, late: Exception | None, problem: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = Script(GONE, late=late, asgi={"version": "3.0", "spec_version": version})
-    await script.heard(strict=True)
+    await script.run(strict=True)
     said = f"the server announces ASGI 2.4, but a send after the disconnect {problem}"
     problems = [each.partition(" (WebSocket ")[0] for each in script.problems(caplog)]
     assert problems == ([said] if problem else [])
@@ -305,7 +305,7 @@ async def test_other_servers_are_not_asked(
     strict: bool, asgi: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     script = Script(GONE, asgi=asgi)
-    await script.heard(strict=strict)
+    await script.run(strict=strict)
     assert len(script.sent) == 1
     assert script.problems(caplog) == []
 

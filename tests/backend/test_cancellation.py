@@ -1,4 +1,4 @@
-"""Who has requested a cancellation: asyncio's counts before, during and after the block."""
+"""The origin of a cancellation: asyncio's counts before, during and after the block."""
 
 import asyncio
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def with_context(exc: BaseException, context: BaseException) -> BaseException:
 
 
 async def natively_cancelled() -> "asyncio.Task[object]":
-    """The running task, after it has met a native cancellation."""
+    """The running task, after a native cancellation has reached it."""
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
@@ -113,7 +113,7 @@ async def test_a_cancellation_around_the_block_is_not_ours(leaky: None) -> None:
 @asyncio_only
 @pytest.mark.parametrize("inner", [False, True])
 async def test_a_cut_during_a_native_cancellation_is_not_ours(leaky: None, inner: bool) -> None:
-    """It has been requested, and the task has not met it yet."""
+    """It has been requested, and has not reached the task yet."""
     ledgers: list[AsyncioLedger] = []
 
     async def wait() -> None:

@@ -16,10 +16,10 @@ class Alarms:
 
     def __init__(self) -> None:
         self.timer = current_backend().timer
-        self.heard: list[tuple[str, float]] = []
+        self.calls: list[tuple[str, float]] = []
 
     def call(self, name: str) -> Callable[[], None]:
-        return lambda: self.heard.append((name, self.timer.now()))
+        return lambda: self.calls.append((name, self.timer.now()))
 
 
 async def test_alarms_in_any_order() -> None:
@@ -27,7 +27,7 @@ async def test_alarms_in_any_order() -> None:
     for name, at in (("b", 2), ("c", 3), ("a", 1)):
         alarms.timer.at(at, alarms.call(name))
     await anyio.sleep(4)
-    assert alarms.heard == [("a", 1), ("b", 2), ("c", 3)]
+    assert alarms.calls == [("a", 1), ("b", 2), ("c", 3)]
 
 
 async def test_an_earlier_alarm_wakes_the_timer() -> None:
@@ -36,7 +36,7 @@ async def test_an_earlier_alarm_wakes_the_timer() -> None:
     await anyio.sleep(1)
     alarms.timer.at(2, alarms.call("a"))
     await anyio.sleep(10)
-    assert alarms.heard == [("a", 2), ("b", 10)]
+    assert alarms.calls == [("a", 2), ("b", 10)]
 
 
 async def test_an_alarm_that_is_late_already() -> None:
@@ -44,7 +44,7 @@ async def test_an_alarm_that_is_late_already() -> None:
     await anyio.sleep(5)
     alarms.timer.at(1, alarms.call("a"))
     await anyio.sleep(1)
-    assert alarms.heard == [("a", 5)]
+    assert alarms.calls == [("a", 5)]
 
 
 async def test_a_cancelled_alarm() -> None:
@@ -54,7 +54,7 @@ async def test_a_cancelled_alarm() -> None:
     alarm.cancel()
     alarm.cancel()
     await anyio.sleep(3)
-    assert alarms.heard == [("b", 2)]
+    assert alarms.calls == [("b", 2)]
 
 
 async def test_an_alarm_may_set_another() -> None:
@@ -65,7 +65,7 @@ async def test_an_alarm_may_set_another() -> None:
 
     alarms.timer.at(1, set_another)
     await anyio.sleep(3)
-    assert alarms.heard == [("a", 2)]
+    assert alarms.calls == [("a", 2)]
 
 
 async def test_it_looks_until_there_is_nothing_to_see() -> None:
@@ -78,7 +78,7 @@ async def test_it_looks_until_there_is_nothing_to_see() -> None:
     alarms.timer.watch(look)
     alarms.timer.watch(look)
     await anyio.sleep(1)
-    times = [at for _, at in alarms.heard]
+    times = [at for _, at in alarms.calls]
     assert times == pytest.approx([LOOK_SECONDS, 2 * LOOK_SECONDS, 3 * LOOK_SECONDS])
 
 
@@ -96,7 +96,7 @@ async def test_a_look_may_end_another() -> None:
     alarms.timer.watch(first)
     alarms.timer.watch(second)
     await anyio.sleep(1)
-    assert alarms.heard == []
+    assert alarms.calls == []
 
 
 async def test_without_a_look_there_is_no_round() -> None:
@@ -131,6 +131,6 @@ async def test_an_alarm_that_fails_stops_no_other(caplog: pytest.LogCaptureFixtu
     alarms.timer.at(1, fails)
     alarms.timer.at(1, alarms.call("other"))
     await anyio.sleep(2)
-    assert alarms.heard == [("other", 1)]
+    assert alarms.calls == [("other", 1)]
     [record] = caplog.records
     assert record.getMessage() == "a bug in wsnursery: please report it"

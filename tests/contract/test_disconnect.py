@@ -43,13 +43,13 @@ by_any = pytest.mark.parametrize(
 async def test_broken_by_a_send(cause: OSError) -> None:
     server = testing.Server(faults=[testing.FailSend(2, cause)])
     log = Log()
-    told: list[WebSocketDisconnected] = []
+    notified: list[WebSocketDisconnected] = []
 
     async def waits(name: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
             await call()
         except WebSocketDisconnected as exc:
-            told.append(exc)
+            notified.append(exc)
             log.note(name)
             raise
 
@@ -70,8 +70,8 @@ async def test_broken_by_a_send(cause: OSError) -> None:
     ended = await block(server, body)
     names = ("receive", "send a", "send b", "flush", "sleeper", "body")
     assert log.moments == dict.fromkeys(names, 3)
-    assert len(told) == len({id(error) for error in told}) == 4
-    assert all(error.__cause__ is cause for error in told)
+    assert len(notified) == len({id(error) for error in notified}) == 4
+    assert all(error.__cause__ is cause for error in notified)
     assert ended.own.__cause__ is cause
     assert (ended.own.code, ended.own.reason) == (None, "")
     assert ended.at == about(3)
@@ -271,7 +271,7 @@ async def test_a_task_that_waits_in_send_is_notified_at_a_clean_end(waiting: str
 
     async def child(ws: WebSocket) -> None:
         error = await notified_by((lambda: ws.send("2")) if waiting == "send" else ws.flush)
-        log.note("told")
+        log.note("notified")
         assert error.code == 4001
         await anyio.sleep(2)
         log.note("unwound")
@@ -283,7 +283,7 @@ async def test_a_task_that_waits_in_send_is_notified_at_a_clean_end(waiting: str
         await log.sleeper("body")
 
     ended = await block(server, body, (3, lambda: server.peer.close(4001)), (4, go_on.set))
-    assert log.moments["told"] == log.moments["body"] == 3
+    assert log.moments["notified"] == log.moments["body"] == 3
     assert log.moments["unwound"] == 5
     assert ended.own.code == 4001
 

@@ -532,7 +532,7 @@ async def test_a_notified_child_keeps_the_rest_of_the_grace_period() -> None:
     server = testing.Server()
     log = Log()
 
-    async def told(ws: WebSocket, name: str, seconds: float) -> None:
+    async def notified(ws: WebSocket, name: str, seconds: float) -> None:
         try:
             async for _ in ws:
                 pass
@@ -542,7 +542,7 @@ async def test_a_notified_child_keeps_the_rest_of_the_grace_period() -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        ws.start_soon(told, ws, "slow", 100)
+        ws.start_soon(notified, ws, "slow", 100)
 
     ended = await block(server, body, (3, server.peer.vanish), grace_period=7)
     assert log.moments == {"slow": 10}

@@ -1,4 +1,4 @@
-"""X4: an error of the application that is being handled when the disconnect is met."""
+"""X4: an error of the application that is being handled when the disconnect is raised."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -39,7 +39,7 @@ async def pump(ws: WebSocket, cleanup: float | None) -> None:
 
 
 async def clean_up(turns: int) -> None:
-    """A clean-up that awaits. It meets a cancellation that was not taken back."""
+    """A clean-up that awaits. A cancellation that was not withdrawn interrupts it."""
     await a_few(turns)
     await asyncio.sleep(0.01)
 

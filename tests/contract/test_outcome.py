@@ -1168,7 +1168,7 @@ async def test_a_task_of_another_connection_that_sends_here_is_notified_and_not_
             try:
                 await ws.send("from the other")
             except (WebSocketDisconnected, anyio.ClosedResourceError):
-                log.note("told")
+                log.note("notified")
                 break
             await anyio.sleep(1)
         await anyio.sleep(10)
@@ -1201,8 +1201,8 @@ async def test_a_task_of_another_connection_that_sends_here_is_notified_and_not_
         await anyio.sleep(3.5)
         server.peer.vanish()
     assert log.moments["body"] == 3.5
-    assert log.moments["told"] == about(4.1) or log.moments["told"] <= 5
-    assert log.moments["goes on"] == log.moments["told"] + 10
+    assert log.moments["notified"] == about(4.1) or log.moments["notified"] <= 5
+    assert log.moments["goes on"] == log.moments["notified"] + 10
     assert closes(other_server) == ["app close 1000"]
 
 

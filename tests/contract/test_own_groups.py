@@ -161,8 +161,8 @@ async def test_a_sender_that_was_notified_after_an_abnormal_end(style: Tasks) ->
         await style(sender, log.sleeper)
 
     await block(server, body)
-    told = log.moments["sender"]
-    assert told <= log.moments["sleeper"] <= told + SOON
+    notified_at = log.moments["sender"]
+    assert notified_at <= log.moments["sleeper"] <= notified_at + SOON
 
 
 # contract: D3

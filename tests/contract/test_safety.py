@@ -272,11 +272,11 @@ async def test_peer_data_is_escaped_in_the_log(caplog: pytest.LogCaptureFixture)
         await client.app_finished()
 
     @websocket_app
-    async def told(ws: WebSocket) -> None:
+    async def notified(ws: WebSocket) -> None:
         await ws.accept()
         await ws.receive()
 
-    async with testing.connect(told, path="/" + NASTY) as client:
+    async with testing.connect(notified, path="/" + NASTY) as client:
         client.close(4001, NASTY)
         await client.app_finished()
     for character in "\r\n\x1b\x00\u2028\u202e":

@@ -649,9 +649,9 @@ async def test_sending_after_a_clean_end(name: str, personality: testing.Persona
         await ws.accept()
         await ws.send("x")
         server.peer.close(4001, "bye")
-        told = await notified_by(ws.receive)
+        notified = await notified_by(ws.receive)
         before = calls
-        errors = [told, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
+        errors = [notified, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
         assert calls == before
     assert calls == before
     assert [(error.code, error.reason) for error in errors] == [(4001, "bye")] * 4
@@ -668,9 +668,9 @@ async def test_sending_after_an_abnormal_end(name: str) -> None:
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
-        told = await notified_by(lambda: ws.send("x"))
+        notified = await notified_by(lambda: ws.send("x"))
         before = server.transcript.lines
-        errors = [told, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
+        errors = [notified, *[await notified_by(lambda: SENDING[name](ws)) for _ in range(3)]]
         assert server.transcript.lines == before
         assert [(error.code, error.reason) for error in errors] == [(None, "")] * 4
         assert len({id(error) for error in errors}) == 4
@@ -879,7 +879,7 @@ async def test_a_raw_send_that_takes_too_long_breaks_the_connection() -> None:
 
     async def child(ws: WebSocket) -> None:
         error = await notified_by(lambda: ws.send("stalled"))
-        log.note("told")
+        log.note("notified")
         assert isinstance(error.__cause__, TimeoutError)
         raise error
 
@@ -890,7 +890,7 @@ async def test_a_raw_send_that_takes_too_long_breaks_the_connection() -> None:
         await log.sleeper("body")
 
     ended = await block(server, body, send_timeout=12)
-    assert log.moments == {"told": 12, "sleeper": 12, "body": 12}
+    assert log.moments == {"notified": 12, "sleeper": 12, "body": 12}
     assert (ended.own.code, ended.own.reason) == (None, "")
     assert isinstance(ended.own.__cause__, TimeoutError)
     assert ended.at == about(12)
@@ -942,7 +942,7 @@ async def test_clean_up_runs_even_if_the_server_keeps_the_send() -> None:
         try:
             await ws.send("stalled")
         except WebSocketDisconnected:
-            log.note("told")
+            log.note("notified")
             await anyio.sleep(1)
             log.note("cleaned up")
 
@@ -952,7 +952,7 @@ async def test_clean_up_runs_even_if_the_server_keeps_the_send() -> None:
         await log.sleeper("body")
 
     ended = await block(server, body, (100, go_on.set), send_timeout=12)
-    assert log.moments == {"body": 12, "told": 12, "cleaned up": 13}
+    assert log.moments == {"body": 12, "notified": 12, "cleaned up": 13}
     assert isinstance(ended.own.__cause__, TimeoutError)
     assert closes(server) == []
 

@@ -46,7 +46,7 @@ def line() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def tell(theirs: socket.socket, *messages: Any) -> None:
+def send_lines(theirs: socket.socket, *messages: Any) -> None:
     theirs.sendall(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
 
 
@@ -59,7 +59,7 @@ def obey(client: FakeClient, line: socket.socket, seconds: float = 5) -> dict[st
 
 def test_orders_and_notes(line: tuple[socket.socket, socket.socket]) -> None:
     client = FakeClient()
-    tell(
+    send_lines(
         line[1],
         {"facts": {"code": 1}},
         {"order": "close_frame", "arguments": {}},
@@ -77,7 +77,7 @@ def test_orders_and_notes(line: tuple[socket.socket, socket.socket]) -> None:
 
 def test_an_order_that_cannot_be_followed(line: tuple[socket.socket, socket.socket]) -> None:
     client = FakeClient()
-    tell(line[1], {"order": "reset", "arguments": {}, "answer": True})
+    send_lines(line[1], {"order": "reset", "arguments": {}, "answer": True})
     line[1].shutdown(socket.SHUT_WR)
     assert obey(client, line[0])["over"]
     assert json.loads(line[1].recv(100)) == {"result": None}
@@ -87,14 +87,14 @@ def test_a_script_that_is_gone_before_its_answer(
     line: tuple[socket.socket, socket.socket],
 ) -> None:
     client = FakeClient()
-    tell(line[1], {"order": "reset", "arguments": {}, "answer": True})
+    send_lines(line[1], {"order": "reset", "arguments": {}, "answer": True})
     line[1].close()
     assert obey(client, line[0])["over"]
     assert client.did == ["reset"]
 
 
 def test_a_script_that_does_not_end(line: tuple[socket.socket, socket.socket]) -> None:
-    tell(line[1], {"facts": {"code": 1}})
+    send_lines(line[1], {"facts": {"code": 1}})
     assert obey(FakeClient(), line[0], 0.05) == {
         "over": False,
         "code": 1,
@@ -108,7 +108,7 @@ def test_lines_end_with_a_process_that_is_killed() -> None:
         ours, _ = listener.accept()
     with ours, theirs:
         ours.sendall(b"unread")
-        tell(theirs, {"connection": "c1"})
+        send_lines(theirs, {"connection": "c1"})
         assert select.select([theirs], [], [], 5)[0] == [theirs]
         theirs.close()  # with something unread in it: a reset
         assert list(lines(ours, time.monotonic() + 5)) in ([], [{"connection": "c1"}])

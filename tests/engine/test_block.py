@@ -274,10 +274,10 @@ async def test_what_cannot_be_given_up_is_dropped_when_cancelled_from_outside() 
 
 # contract: C4
 async def test_a_close_that_is_not_answered_is_not_an_abnormal_end() -> None:
-    go_on, heard = anyio.Event(), list[hooks.Event]()
+    go_on, emitted = anyio.Event(), list[hooks.Event]()
     server = testing.Server(faults=[StallSend(2, go_on)], answers_close=False)
-    await block(server, WebSocket.accept, (1, go_on.set), hooks=[heard.append])
-    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    await block(server, WebSocket.accept, (1, go_on.set), hooks=[emitted.append])
+    [end] = [event for event in emitted if isinstance(event, hooks.Disconnected)]
     assert (end.broken, end.cause) == (False, None)
 
 

@@ -505,12 +505,12 @@ async def test_waiting_calls_raise_in_place(call: Call) -> None:
         await ws.accept()
         ws.send_nowait("in flight")
         exc = await notified_by(lambda: call(ws))
-        log.note("told")
+        log.note("notified")
         assert isinstance(exc.__cause__, TimeoutError)
 
     ended = await block(server, body, send_timeout=3)
     assert ended.error is None
-    assert log.moments == {"told": 3}
+    assert log.moments == {"notified": 3}
 
 
 # contract: S3
@@ -752,22 +752,22 @@ async def test_the_time_for_the_answer_begins_with_the_close() -> None:
 
 # contract: X5, L3
 async def test_cancelled_from_outside_no_task_waits_for_the_answer() -> None:
-    server, heard = testing.Server(answers_close=False), list[hooks.Event]()
+    server, emitted = testing.Server(answers_close=False), list[hooks.Event]()
     with anyio.CancelScope() as scope:
-        async with opened(server, hooks=[heard.append]) as ws:
+        async with opened(server, hooks=[emitted.append]) as ws:
             await ws.accept()
             scope.cancel()
             await anyio.sleep_forever()
     assert (ws.state, ws.close_code) == ("closed", 1001)
-    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    [end] = [event for event in emitted if isinstance(event, hooks.Disconnected)]
     assert not end.broken
 
 
 # contract: X5
 @asyncio_only
 async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> None:
-    server, heard = testing.Server(faults=[StallSend(2)]), list[hooks.Event]()
-    ws = opened(server, hooks=[heard.append])
+    server, emitted = testing.Server(faults=[StallSend(2)]), list[hooks.Event]()
+    ws = opened(server, hooks=[emitted.append])
 
     async def run() -> None:
         async with ws:
@@ -780,7 +780,7 @@ async def test_cancelled_natively_while_it_leaves_it_has_ended_as_broken() -> No
         task.cancel()
     await asyncio.wait([task])
     assert (ws.state, ws.close_code) == ("closed", None)
-    [end] = [event for event in heard if isinstance(event, hooks.Disconnected)]
+    [end] = [event for event in emitted if isinstance(event, hooks.Disconnected)]
     assert (end.broken, end.cause) == (True, None)
 
 

@@ -571,11 +571,11 @@ async def test_it_is_drained_until_it_is_quiet_when_cancelled_from_outside() -> 
 
 
 async def test_hooks_receive_the_messages_of_the_peer() -> None:
-    server, heard = testing.Server(), list[hooks.Event]()
-    async with held(server, incoming="discard", hooks=[heard.append]):
+    server, emitted = testing.Server(), list[hooks.Event]()
+    async with held(server, incoming="discard", hooks=[emitted.append]):
         server.peer.send_nowait("été")
         await anyio.wait_all_tasks_blocked()
-    received = [event for event in heard if isinstance(event, hooks.MessageReceived)]
+    received = [event for event in emitted if isinstance(event, hooks.MessageReceived)]
     assert [(event.message, event.size) for event in received] == [("été", 5)]
 
 

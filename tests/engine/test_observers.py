@@ -49,7 +49,7 @@ async def sleeper(*_: object) -> None:
     await anyio.sleep_forever()
 
 
-async def told(
+async def observed(
     server: testing.Server,
     body: Callable[[WebSocket], Awaitable[object]],
     *later: Later,
@@ -94,7 +94,7 @@ async def test_a_life() -> None:
         async for _ in ws:
             pass
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.lines == [
         "Opened",
         "Accepted v1",
@@ -124,7 +124,7 @@ async def test_your_own_close() -> None:
         await ws.close(4002, "done")
         await anyio.sleep(1)
 
-    assert (await told(server, body)).lines == [
+    assert (await observed(server, body)).lines == [
         "Opened",
         "Accepted None",
         "Disconnected 4002 done False None",
@@ -171,7 +171,7 @@ async def test_a_send_that_fails() -> None:
         ws.send_nowait("second")
         await anyio.sleep_forever()
 
-    story = await told(server, body)
+    story = await observed(server, body)
     *before, children_end, others_end, body_ends, slow_ends, closed = story.lines
     assert before == [
         "Opened",
@@ -207,7 +207,7 @@ async def test_a_reader_may_finish_until_the_grace_period_is_over() -> None:
             pass
         await anyio.sleep_forever()
 
-    story = await told(server, body, grace_period=3)
+    story = await observed(server, body, grace_period=3)
     assert story.of(hooks.Cancelled) == [
         "Cancelled disconnected (1,)",
         "Cancelled grace_period (0,)",
@@ -227,7 +227,7 @@ async def test_a_child_that_fails() -> None:
         ws.start_soon(fail)
         await anyio.sleep_forever()
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.lines[2:] == [
         "TaskStarted 1 test_a_child_that_fails.<locals>.fail",
         "TaskEnded 1 no False",
@@ -244,7 +244,7 @@ async def test_a_body_that_fails_alone() -> None:
     async def body(ws: WebSocket) -> None:
         raise ValueError("no")
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.of(hooks.Cancelled) == []
     assert story.of(hooks.TaskEnded) == ["TaskEnded 0 no False"]
     assert story.lines[-1] == "Closed None  no"
@@ -260,7 +260,7 @@ async def test_a_child_that_fails_before_it_has_started() -> None:
         with pytest.raises(ValueError, match="no"):
             await ws.start(fail, name="a service")
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.lines[1:3] == ["TaskStarted 1 a service", "TaskEnded 1 no False"]
 
 
@@ -292,7 +292,7 @@ async def test_the_own_scope_cancelled() -> None:
         ws.cancel_scope.cancel()
         await anyio.sleep_forever()
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.of(hooks.Cancelled) == ["Cancelled outside ()"]
     assert story.lines[-1] == "Closed 1000  None"
 
@@ -312,7 +312,7 @@ async def test_a_full_receive_buffer() -> None:
         await anyio.sleep(1)
         await ws.close()
 
-    story = await told(server, body, receive_buffer=1)
+    story = await observed(server, body, receive_buffer=1)
     # The third waited when the second had room, and the receiver held it when all was closed.
     assert story.of(hooks.BufferFull) == ["BufferFull receive"] * 2
     assert story.of(hooks.Dropped) == ["Dropped receive 1"] * 2
@@ -331,7 +331,7 @@ async def test_a_full_send_buffer() -> None:
             ws.send_nowait("too many")
         ws.cancel_scope.cancel()
 
-    story = await told(server, body, send_buffer=1)
+    story = await observed(server, body, send_buffer=1)
     assert story.of(hooks.BufferFull) == ["BufferFull send"]
 
 
@@ -346,7 +346,7 @@ async def test_messages_that_no_task_reads() -> None:
         server.peer.close()
         await ws.receive()
 
-    story = await told(server, body)
+    story = await observed(server, body)
     assert story.lines[-2:] == ["Dropped receive 1", "Closed 1000  None"]
 
 
@@ -361,7 +361,7 @@ async def test_a_slow_member_of_a_room() -> None:
                 await anyio.sleep(1)
         ws.cancel_scope.cancel()
 
-    story = await told(server, body, send_buffer=2)
+    story = await observed(server, body, send_buffer=2)
     assert story.of(hooks.BufferFull) == ["BufferFull send"]
     assert story.of(hooks.Dropped)[0] == "Dropped send 1"
 

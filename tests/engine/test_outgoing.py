@@ -588,7 +588,7 @@ async def test_a_close_that_the_disconnect_overtakes_is_not_sent() -> None:
 
 async def test_hooks_receive_messages_that_the_server_has_taken() -> None:
     server = testing.Server(faults=[FailSend(3, ValueError("refused"))])
-    heard = list[hooks.Event]()
+    emitted = list[hooks.Event]()
 
     async def body(ws: WebSocket) -> None:
         await ws.accept()
@@ -596,9 +596,9 @@ async def test_hooks_receive_messages_that_the_server_has_taken() -> None:
         with pytest.raises(ValueError, match="refused"):
             await ws.send(b"refused")
 
-    await block(server, body, hooks=[heard.append])
-    sent = [event for event in heard if isinstance(event, hooks.MessageSent)]
+    await block(server, body, hooks=[emitted.append])
+    sent = [event for event in emitted if isinstance(event, hooks.MessageSent)]
     assert [(event.message, event.size) for event in sent] == [(b"taken", 5)]
-    assert [str(event.error) for event in heard if isinstance(event, hooks.SendFailed)] == [
+    assert [str(event.error) for event in emitted if isinstance(event, hooks.SendFailed)] == [
         "refused"
     ]

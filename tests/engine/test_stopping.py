@@ -65,7 +65,7 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reads", "told", "cancelled_at"),
+    ("reads", "notified", "cancelled_at"),
     [
         (False, False, CancelLevel.BYSTANDERS),
         (True, False, CancelLevel.NOT_NOTIFIED),
@@ -74,14 +74,14 @@ def test_nothing_that_happens_after_the_end_calls_a_cut_back() -> None:
     ],
 )
 async def test_which_tasks_are_cancelled_at_which_level(
-    reads: bool, told: bool, cancelled_at: CancelLevel
+    reads: bool, notified: bool, cancelled_at: CancelLevel
 ) -> None:
     task = UserTask(object(), anyio.CancelScope())
     assert not task.reads
     task.reads = reads
-    if told:
+    if notified:
         task.notify()
-    assert task.notified is told
+    assert task.notified is notified
     assert task.cancelled_at is cancelled_at
     assert not task.scope.cancel_called
 

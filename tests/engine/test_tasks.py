@@ -456,17 +456,17 @@ async def test_a_call_that_was_cancelled_has_notified_no_task(call: str) -> None
         "send": lambda ws: ws.send("x"),
     }
     websockets: list[WebSocket] = []
-    told = False
+    notified = False
 
     async def child(ready: anyio.Event, scope: anyio.CancelScope) -> None:
-        nonlocal told
+        nonlocal notified
         try:
             with scope:
                 ready.set()
                 await calls[call](websockets[0])
             await anyio.sleep_forever()
         except WebSocketDisconnected:
-            told = True
+            notified = True
             await anyio.sleep_forever()
         finally:
             log.note("child")
@@ -477,7 +477,7 @@ async def test_a_call_that_was_cancelled_has_notified_no_task(call: str) -> None
 
     ended = await block(server, body, grace_period=5)
     assert ended.own.code is None
-    assert log.moments["child"] == pytest.approx(5 if told else 0, abs=0.3)
+    assert log.moments["child"] == pytest.approx(5 if notified else 0, abs=0.3)
 
 
 # contract: X1

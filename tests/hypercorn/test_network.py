@@ -18,16 +18,16 @@ from wsnursery.hypercorn._protocol import rebound
 Serve = Callable[[Any], Awaitable[None]]
 
 
-class Told(list[object]):
+class Notified(list[object]):
     """The reports about peers that have gone."""
 
     def __call__(self, server: object) -> None:
         self.append(server)
 
 
-def network(timeout: float | None = 10) -> tuple[NetworkConnections, Told]:
-    told = Told()
-    return NetworkConnections(timeout, told), told
+def network(timeout: float | None = 10) -> tuple[NetworkConnections, Notified]:
+    notified = Notified()
+    return NetworkConnections(timeout, notified), notified
 
 
 async def test_one_that_fails_is_logged_once_and_ends(caplog: pytest.LogCaptureFixture) -> None:
@@ -130,14 +130,14 @@ linux = pytest.mark.skipif(HANGUP is None, reason="there is no POLLRDHUP here")
 async def test_a_peer_that_has_closed_is_noticed(
     pair: tuple[socket.socket, socket.socket], how: str
 ) -> None:
-    connections, told = network()
+    connections, notified = network()
     ours, theirs = pair
     serving = Serving(ours)
     async with testing.no_leaks(), anyio.create_task_group() as tasks:
         tasks.start_soon(connections._guard, serving, serving.run)
         tasks.start_soon(connections.look_for_hangups)
         await anyio.sleep(60)
-        assert told == []
+        assert notified == []
         theirs.send(b"unread")
         began = anyio.current_time()
         if how == "close":
@@ -145,7 +145,7 @@ async def test_a_peer_that_has_closed_is_noticed(
         else:
             theirs.shutdown(socket.SHUT_WR)
         await anyio.sleep(10 + 2 * HANGUP_CHECK_SECONDS + 0.1)
-        assert told == [serving]
+        assert notified == [serving]
         await anyio.sleep(HANGUP_CHECK_SECONDS)
         # Its application did not end: it is cancelled.
         assert serving.ended is not None
@@ -157,7 +157,7 @@ async def test_a_peer_that_has_closed_is_noticed(
 async def test_a_handler_that_reads_slowly_keeps_its_connection(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    connections, told = network()
+    connections, notified = network()
     ours, theirs = pair
     serving = Serving(ours)
     theirs.close()
@@ -169,7 +169,7 @@ async def test_a_handler_that_reads_slowly_keeps_its_connection(
             serving.count = number
         serving.count = None  # all is delivered; the handler is notified, and takes its time
         await anyio.sleep(100)
-        assert told == []
+        assert notified == []
         tasks.cancel_scope.cancel()
 
 
@@ -178,7 +178,7 @@ async def test_one_whose_socket_the_loop_has_closed_is_noticed(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     """asyncio closes the socket at a reset, but Hypercorn may still wait for the handler."""
-    connections, told = network(0.5)
+    connections, notified = network(0.5)
     begun, closed = Serving(pair[0]), Serving(pair[1])
     pair[1].close()
     del begun.protocol  # it is not known yet whether it is HTTP/1 or HTTP/2
@@ -187,7 +187,7 @@ async def test_one_whose_socket_the_loop_has_closed_is_noticed(
             tasks.start_soon(connections._guard, serving, serving.run)
         tasks.start_soon(connections.look_for_hangups)
         await anyio.sleep(3)
-        assert told == [closed]
+        assert notified == [closed]
         tasks.cancel_scope.cancel()
 
 

@@ -330,8 +330,8 @@ async def test_a_refusal_is_treated_like_a_lost_connection(monkeypatch, caplog, 
         del peer.answers["publish"]
         await anyio.sleep(6)
         assert rooms.statistics().held == 0
-    told = [record for record in caplog.records if refusal in record.getMessage()]
-    assert len(told) == 1
+    logged = [record for record in caplog.records if refusal in record.getMessage()]
+    assert len(logged) == 1
 
 
 async def test_a_silent_connection_is_given_up_after_three_probes(monkeypatch, caplog):

@@ -27,14 +27,14 @@ def publish(room: Room, *messages: str) -> list[int]:
 
 async def test_disconnect_is_the_default():
     room = Room("r")
-    told: list[str] = []
+    log: list[str] = []
     transcripts: list[testing.Transcript] = []
 
     async def bystander():
         try:
             await anyio.sleep_forever()
         finally:
-            told.append("cancelled")
+            log.append("cancelled")
 
     with pytest.raises(WebSocketDisconnected) as caught:
         async with stalled(SMALL) as (ws, peer, go_on):
@@ -46,7 +46,7 @@ async def test_disconnect_is_the_default():
                 assert publish(room, "f") == [0]  # it is being disconnected, and no longer counts
                 go_on.set()
                 await anyio.sleep_forever()
-    assert told == ["cancelled"]
+    assert log == ["cancelled"]
     assert caught.value.code == 1013
     assert caught.value.reason == "too slow"
     assert caught.value.undelivered == 5
@@ -275,13 +275,13 @@ async def test_missed_wakes_the_waiting_task():
     room = Room("r")
     counts = []
 
-    async def tell(member):
+    async def report_missed(member):
         while True:
             counts.append(await member.missed())
 
     async with stalled(SMALL) as (ws, _, go_on):
         with room.joined(ws, overflow="drop_newest") as member:
-            ws.start_soon(tell, member)
+            ws.start_soon(report_missed, member)
             await anyio.wait_all_tasks_blocked()
             publish(room, *"abcdef")
             await anyio.wait_all_tasks_blocked()

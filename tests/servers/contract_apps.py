@@ -65,7 +65,7 @@ async def late_accept(ws: WebSocket, conn: Connection) -> None:
 
 @ours()
 async def groups(ws: WebSocket, conn: Connection) -> None:
-    """Task groups of the handler's own, in which every task meets the end of the connection."""
+    """Task groups of the handler's own, in which the end of the connection reaches every task."""
     await ws.accept()
 
     async def sender() -> None:

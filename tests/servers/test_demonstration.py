@@ -1,4 +1,4 @@
-"""The demonstration as its user meets it: in a real browser, with every button pressed."""
+"""The demonstration as its user sees it: in a real browser, with every button pressed."""
 
 import json
 import os

@@ -415,7 +415,7 @@ def test_strict_mode(
     if expected is None:
         assert warnings == []
     elif handler == "strict_reader" or warnings:
-        # A pusher's own late send may have met the server's OSError before.
+        # A pusher's own late send may have got the server's OSError before.
         (warning,) = warnings
         assert warning.startswith(
             f"the server announces ASGI 2.4, but a send after the disconnect {expected}"

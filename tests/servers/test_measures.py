@@ -249,7 +249,7 @@ def test_a_loop_of_sends_to_a_client_that_is_gone_ends_ours(server: Running) -> 
 
 
 def leave_while_it_sends(server: Running, handler: str) -> None:
-    """The end of a connection meets what Hypercorn sends by itself: here the frames of HTTP/2."""
+    """A connection ends while Hypercorn sends by itself: here the frames of HTTP/2."""
     for _ in range(20):
         with suppress(OSError, ServerGone), Http2Client(server.port) as client:
             client.open(handler)

@@ -210,7 +210,7 @@ async def test_keys_are_evicted(redis, rng):
                 redis.cli("DEL", f"wsnursery:{{{ROOM}}}:{kind}")
         await here.settled()
         here.check_nothing_silent()
-        # Each worker announces its own people, whoever of them is the first to find the key gone.
+        # Each worker announces its own people, whichever of them first finds that the key is gone.
         await here.until(lambda: redis.cli("HLEN", f"wsnursery:{{{ROOM}}}:p") == ":4\r\n")
         await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
 

@@ -47,7 +47,7 @@ def test_new_handshakes_are_refused_while_it_drains(start: Start) -> None:
         with server.client() as late:
             late.socket.sendall(handshake("/ours/echo?id=late"))
             answer = late.read_all()
-        with server.client() as hasty:  # it meets a server that answers in two steps
+        with server.client() as hasty:  # the server answers it in two steps
             hasty.socket.sendall(handshake("/ours/echo?id=late") + frame(TEXT, b"early"))
             assert hasty.socket.recv(4096).startswith(b"HTTP/1.1 ")
         assert answer.startswith(b"HTTP/1.1 503 ")

@@ -124,7 +124,7 @@ async def test_port_that_is_taken():
 
 # contract: D1
 async def test_reset():
-    """The `ConnectionResetError` of the socket is the cause, though the reader has met it."""
+    """The `ConnectionResetError` of the socket is the cause, although the reader got it."""
 
     async def reset(ws: WebSocket) -> None:
         await ws.accept()

@@ -38,13 +38,13 @@ UVICORN_LEGACY = "uvicorn --ws websockets"
 GRANIAN = "granian --interface asgi"
 
 
-def tell(*facts: object) -> None:
-    """Called by the application to report something to the client's side."""
-    print("TOLD", json.dumps(facts), flush=True)
+def report(*facts: object) -> None:
+    """Report something to the client, in another process."""
+    print("REPORT", json.dumps(facts), flush=True)
 
 
 def websocket(app: App) -> App:
-    """Serve the lifespan, so that an application is about WebSockets alone."""
+    """Serve the lifespan, so that an application contains only the WebSocket part."""
 
     async def served(scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -57,8 +57,8 @@ def websocket(app: App) -> App:
     return served
 
 
-class NotTold(TimeoutError):
-    """The application did not say what it was to say."""
+class NotReported(TimeoutError):
+    """The application did not report in time."""
 
 
 class Server:
@@ -68,26 +68,26 @@ class Server:
         self.process = process
         self.port = port
         self.log: list[str] = []
-        self._told: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
-            if line.startswith("TOLD "):
-                self._told.put(json.loads(line[5:]))
+            if line.startswith("REPORT "):
+                self._reports.put(json.loads(line[7:]))
             else:
                 self.log.append(line)
 
-    def told(self, seconds: float = 5) -> list[Any]:
-        """What the application reports next.
+    def reported(self, seconds: float = 5) -> list[Any]:
+        """Return the next report of the application.
 
         Raises:
-            NotTold: Nothing, for so many seconds.
+            NotReported: There was none within so many seconds.
         """
         try:
-            return self._told.get(timeout=seconds)
+            return self._reports.get(timeout=seconds)
         except queue.Empty:
-            raise NotTold("".join(self.log[-5:])) from None
+            raise NotReported("".join(self.log[-5:])) from None
 
     def client(
         self, *headers: str, receive_buffer: int | None = None, early: bytes = b""
@@ -96,7 +96,7 @@ class Server:
         return Client(self.port, headers, receive_buffer, early)
 
     def serves(self) -> bool:
-        """Whether the process still lives and listens."""
+        """Return whether the process is alive and listens."""
         with socket.socket() as probe:
             return self.process.poll() is None and probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -220,7 +220,7 @@ def running(command: str, module: str, options: str) -> Generator[Server]:
         deadline = time.monotonic() + 15
         while not server.serves():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise NotTold("".join(server.log[-5:]))
+                raise NotReported("".join(server.log[-5:]))
             time.sleep(0.05)
         yield server
     finally:

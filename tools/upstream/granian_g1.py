@@ -11,8 +11,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -28,7 +28,7 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
                 await receive()
                 received += 1
                 silence.deadline = anyio.current_time() + 2
-    tell(received)
+    report(received)
 
 
 def reproduce(server: Server) -> str | None:
@@ -37,7 +37,7 @@ def reproduce(server: Server) -> str | None:
         for _ in range(500):
             client.send(TEXT, b"message")
             time.sleep(0.001)
-        (received,) = server.told()
+        (received,) = server.reported()
     return None if received == 500 else f"{500 - received} of 500 messages are lost"
 
 

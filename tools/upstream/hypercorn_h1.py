@@ -17,8 +17,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -31,7 +31,7 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     for _ in range(3):
         await send({"type": "websocket.send", "text": "x"})
         await anyio.sleep(0.05)
-    tell("sent")
+    report("sent")
 
 
 def reproduce(server: Server) -> str | None:
@@ -40,7 +40,7 @@ def reproduce(server: Server) -> str | None:
         client.send(TEXT, b"message", count=50)
         client.reset()
     try:
-        server.told(3)
+        server.reported(3)
     except TimeoutError:
         return "send() has not returned after 2.5 s"
     return None

@@ -6,29 +6,29 @@ from _reproduction import (
     HYPERCORN_ASYNCIO,
     TEXT,
     Event,
-    NotTold,
+    NotReported,
     Receive,
     Send,
     Server,
     frame,
+    report,
     run,
-    tell,
     websocket,
 )
 
 
 @websocket
 async def app(_scope: Event, receive: Receive, _send: Send) -> None:
-    tell((await receive())["type"])
-    tell((await receive())["type"])
+    report((await receive())["type"])
+    report((await receive())["type"])
 
 
 def reproduce(server: Server) -> str | None:
     with server.client(early=frame(TEXT, b"early")):
-        server.told()
+        server.reported()
     try:
-        server.told(3)
-    except NotTold:
+        server.reported(3)
+    except NotReported:
         return "3 s after the client has closed, receive() still waits"
     return None
 

@@ -13,8 +13,8 @@ from _reproduction import (
     Send,
     Server,
     frame,
+    report,
     run,
-    tell,
     websocket,
 )
 from anyio import sleep
@@ -34,9 +34,9 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     before = memory()
     await receive()
     await send({"type": "websocket.accept"})
-    tell("accepted")
+    report("accepted")
     await sleep(2)
-    tell(memory() - before)
+    report(memory() - before)
 
 
 def reproduce(server: Server) -> str | None:
@@ -45,9 +45,9 @@ def reproduce(server: Server) -> str | None:
     message = bytes([0xC0 | BINARY]) + frame(BINARY, data[:-4])[1:]
     with server.client("Sec-WebSocket-Extensions: permessage-deflate") as client:
         client.status()
-        server.told()
+        server.reported()
         client.socket.sendall(message)
-        (taken,) = server.told(10)
+        (taken,) = server.reported(10)
     if taken < 2.5 * LARGEST_MESSAGE:
         return None
     return f"{len(message) // 1000} kB took {taken // 1_000_000} MB"

@@ -11,8 +11,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -25,7 +25,7 @@ def descriptors() -> int:
 @websocket
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
-    tell(descriptors())
+    report(descriptors())
     await send({"type": "websocket.accept"})
     while (await receive())["type"] != "websocket.disconnect":
         pass
@@ -36,17 +36,17 @@ CONNECTIONS = 20
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
-        (before,) = server.told()
+        (before,) = server.reported()
         client.status()
         client.read()  # the first ping: the task that sends it runs, and sleeps from now on
     for _ in range(CONNECTIONS):
         with server.client() as client:
-            server.told()
+            server.reported()
             client.status()
             client.read()
     time.sleep(2)
     with server.client() as client:
-        (after,) = server.told()
+        (after,) = server.reported()
     left = after - before
     return None if left <= 5 else f"{left} descriptors of {CONNECTIONS + 1} are still open"
 

@@ -13,8 +13,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -31,9 +31,9 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     with anyio.move_on_after(1):
         while (await receive())["type"] != "websocket.disconnect":
             pass
-        tell("disconnected")
+        report("disconnected")
         return
-    tell("nothing")
+    report("nothing")
 
 
 def reproduce(server: Server) -> str | None:
@@ -41,7 +41,7 @@ def reproduce(server: Server) -> str | None:
         client.status()
         client.send(TEXT, b"message", count=50)
         client.reset()
-    if server.told() == ["nothing"]:
+    if server.reported() == ["nothing"]:
         return "no disconnect event within 1 s"
     return None
 

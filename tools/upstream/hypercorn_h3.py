@@ -11,8 +11,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -21,18 +21,18 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell("accepted")
+    report("accepted")
     with anyio.move_on_after(0.5):
         while True:
             await send({"type": "websocket.send", "bytes": bytes(65536)})
-    tell("cancelled")
+    report("cancelled")
 
 
 def reproduce(server: Server) -> str | None:
     with server.client(receive_buffer=4096) as client:
-        server.told()
+        server.reported()
         try:
-            server.told(3)
+            server.reported(3)
         except TimeoutError:
             client.reset()
             return "2.5 s after its time limit send() has not returned"

@@ -12,8 +12,8 @@ from _reproduction import (
     Send,
     Server,
     close_frame,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -22,14 +22,14 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell((await receive())["code"])
+    report((await receive())["code"])
 
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
         client.status()
         client.socket.sendall(close_frame(4001))
-        (code,) = server.told()
+        (code,) = server.reported()
     return None if code == 4001 else f"the client closed with 4001, the event says {code}"
 
 

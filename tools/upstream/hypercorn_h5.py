@@ -13,8 +13,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -38,7 +38,7 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
         ticks = 0
         for _ in range(1000):
             await send({"type": "websocket.send", "text": "x"})
-        tell(ticks)
+        report(ticks)
         group.cancel_scope.cancel()
 
 
@@ -46,7 +46,7 @@ def reproduce(server: Server) -> str | None:
     with server.client() as client:
         client.status()
         client.reset()
-    (ticks,) = server.told()
+    (ticks,) = server.reported()
     return None if ticks else "1000 sends succeeded and no other task ran"
 
 

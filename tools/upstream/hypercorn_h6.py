@@ -12,8 +12,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -25,15 +25,15 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     try:
         await send({"type": "websocket.close"})
     except Exception as exc:  # noqa: BLE001 - it is what is looked for
-        tell(type(exc).__name__)
+        report(type(exc).__name__)
     else:
-        tell("nothing")
+        report("nothing")
     await anyio.sleep(2)
 
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
-        (error,) = server.told()
+        (error,) = server.reported()
         client.status()
         client.socket.settimeout(1)
         end = client.end()

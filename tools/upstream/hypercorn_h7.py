@@ -18,8 +18,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -37,7 +37,7 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
         await anyio.sleep(0.3)
         with anyio.move_on_after(0.3):
             await send({"type": "websocket.send", "text": "second, which is cancelled"})
-        tell("cancelled")
+        report("cancelled")
         await send({"type": "websocket.send", "text": "third, which is not cancelled"})
         await anyio.sleep(1)
 
@@ -47,7 +47,7 @@ def reproduce(server: Server) -> str | None:
     inflate = zlib.decompressobj(-15)
     with server.client(offer, receive_buffer=65536) as client:
         client.status()
-        server.told()
+        server.reported()
         while True:
             opcode, payload = client.read()
             try:

@@ -14,8 +14,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -24,7 +24,7 @@ from _reproduction import (
 async def app(scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell("accepted")
+    report("accepted")
     if b"x-slow" not in dict(scope["headers"]):
         await receive()
     try:
@@ -32,16 +32,16 @@ async def app(scope: Event, receive: Receive, send: Send) -> None:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(0.3)
-        tell("cleaned up")
+        report("cleaned up")
 
 
 def reproduce(server: Server) -> str | None:
     with server.client("X-Slow: yes"), server.client():
-        server.told()
-        server.told()
+        server.reported()
+        server.reported()
         server.terminate()
         try:
-            server.told()
+            server.reported()
         except TimeoutError:
             return "the clean-up of 0.3 s does not end when another connection has none"
     return None

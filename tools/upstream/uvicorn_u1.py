@@ -9,8 +9,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -19,14 +19,14 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell((await receive())["code"])
+    report((await receive())["code"])
 
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
         client.status()
         client.reset()
-    (code,) = server.told()
+    (code,) = server.reported()
     return None if code == 1006 else f"the client reset the connection, the event says {code}"
 
 

@@ -9,8 +9,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -19,21 +19,21 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell((await receive())["code"])
+    report((await receive())["code"])
     try:
         await send({"type": "websocket.send", "text": "x"})
     except Exception as exc:  # noqa: BLE001 - it is what is looked for
-        tell(type(exc).__name__, isinstance(exc, OSError))
+        report(type(exc).__name__, isinstance(exc, OSError))
     else:
-        tell("nothing", False)
+        report("nothing", False)
 
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
         client.status()
         client.send(TEXT, b"too big" * 1000)
-        code = server.told()[0]
-        error, is_os_error = server.told()
+        code = server.reported()[0]
+        error, is_os_error = server.reported()
     return None if is_os_error else f"after the event with {code} send() raises {error}"
 
 

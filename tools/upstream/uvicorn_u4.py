@@ -8,8 +8,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -18,22 +18,22 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell("accepted")
+    report("accepted")
     await receive()
     try:
         await send({"type": "websocket.close"})
     except Exception as exc:  # noqa: BLE001 - it is what is looked for
-        tell(type(exc).__name__, isinstance(exc, OSError))
+        report(type(exc).__name__, isinstance(exc, OSError))
     else:
-        tell("nothing", False)
+        report("nothing", False)
 
 
 def reproduce(server: Server) -> str | None:
     with server.client() as client:
         client.status()
-        server.told()
+        server.reported()
         server.terminate()
-        error, is_os_error = server.told()
+        error, is_os_error = server.reported()
     return None if is_os_error else f"after the event with 1012 close raises {error}"
 
 

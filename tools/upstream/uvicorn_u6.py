@@ -11,8 +11,8 @@ from _reproduction import (
     Receive,
     Send,
     Server,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -33,7 +33,7 @@ async def app(_scope: Event, receive: Receive, send: Send) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(8):
             group.start_soon(sender)
-    tell(failed)
+    report(failed)
 
 
 def reproduce(server: Server) -> str | None:
@@ -46,7 +46,7 @@ def reproduce(server: Server) -> str | None:
                 client.read()
                 count += 1
                 time.sleep(0.001)
-        (failed,) = server.told()
+        (failed,) = server.reported()
     if failed:
         return f"{count} of 160 messages arrived, {len(failed)} of 8 tasks failed with {failed[0]}"
     return None

@@ -9,8 +9,8 @@ from _reproduction import (
     Send,
     Server,
     close_frame,
+    report,
     run,
-    tell,
     websocket,
 )
 
@@ -19,7 +19,7 @@ from _reproduction import (
 async def app(_scope: Event, receive: Receive, send: Send) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    tell((await receive())["code"])
+    report((await receive())["code"])
 
 
 def reproduce(server: Server) -> str | None:
@@ -27,7 +27,7 @@ def reproduce(server: Server) -> str | None:
         client.status()
         client.socket.sendall(close_frame(4001))
         try:
-            server.told(2)
+            server.reported(2)
         except TimeoutError:
             return "2 s after the close frame there is no disconnect event"
     return None

@@ -87,7 +87,7 @@ class AsyncioLedger:
         # was asked for by a task group inside, or by a task that means this one.
         left_over = self._task.cancelling() - self._at_cancel
         # What had been asked for before is a native cancellation on its way through the body, or
-        # what a task group has left behind: then only anyio's words tell them apart.
+        # what a task group has left behind: then only anyio's message distinguishes them.
         is_native = self._at_cancel > self._at_entry and _has_native_cancellation(exc)
         return (
             isinstance(exc, asyncio.CancelledError)

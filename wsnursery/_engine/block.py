@@ -195,7 +195,7 @@ async def _outcome(
     if outcome is not None and meaning is not None and leaves(outcome) == [meaning.failure]:
         return meaning.error
     if outcome is not None and tasks.is_own(outcome):
-        # A cancellation from outside takes precedence, even if the body has not met it yet.
+        # A cancellation from outside takes precedence, even if it has not reached the body yet.
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - it is what is raised

@@ -18,7 +18,7 @@ class QuietDisconnect:
 
     Servers log every exception that leaves an application as an error, but a client that leaves is
     not an error. The end of another connection is an error of the handler, and leaves. An error
-    that the handler was handling when it met the disconnect would be lost, so it is logged.
+    that the handler was handling when the disconnect was raised would be lost, so it is logged.
     """
 
     __slots__ = ("_ws",)

@@ -113,11 +113,11 @@ class Watchers(Generic[T]):
             watcher.stop()
 
     def see_joined(self, key: object, who: T) -> None:
-        """Tell all of them."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.see_joined(key, who)
 
     def see_left(self, key: object, who: T) -> None:
-        """Tell all of them."""
+        """Notify all watchers."""
         for watcher in self._watchers:
             watcher.see_left(key, who)

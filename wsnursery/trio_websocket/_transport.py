@@ -23,7 +23,7 @@ from ._stream import WatchedStream, broken_stream_in
 
 CHECKPOINTS_FOR_REASON = 5
 """Checkpoints that a send has to raise the reason for which the stream broke, when the reader only
-knows that it broke. A send that met the same error raises within a few of them."""
+knows that it broke. A send that got the same error raises within a few of them."""
 
 
 class TrioTransport:
@@ -117,7 +117,7 @@ class TrioTransport:
             await self._tasks.peer_ended.wait()
             self._error = self._tasks.error
         elif self._stream is None:
-            # trio-websocket's reader drops the error; a send that met it may still report it.
+            # trio-websocket's reader drops the error; a send that got it may still report it.
             for _ in range(CHECKPOINTS_FOR_REASON):
                 await trio.lowlevel.checkpoint()
 
