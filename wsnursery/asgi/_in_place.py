@@ -24,6 +24,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from array import array
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -128,33 +129,55 @@ class SocketCapacity:
     of such sends would let no other task run, and the disconnect would never be received.
     """
 
-    __slots__ = ("_descriptor", "_is_locked", "_limit", "_poll", "_stream")
+    __slots__ = ("_descriptor", "_has_room", "_is_locked", "_limit", "_stream")
 
     def __init__(self, stream: Any, is_locked: Callable[[], bool], sock: Any) -> None:
         self._stream = stream
         self._is_locked = is_locked
         self._descriptor: int = sock.fileno()
-        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
-        # poll(2) calls a Unix socket writable only while less than a quarter of its buffer is in
-        # use, so the whole buffer is compared with what is in use.
         is_unix = sock.family == socket.AF_UNIX
         self._limit: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) if is_unix else 0
+        self._has_room: Callable[[], object] | None = None
+        """Asks the kernel. Made for the first message, because an idle connection needs none."""
 
     def takes(self, size: int) -> bool:
         """Whether a message of ``size`` bytes can be written at once."""
         if size > LARGEST_IN_PLACE or self._stream.closed or self._is_locked():
             return False
-        # Registered once, because a new poll object for every message would cost as much as the
-        # call that is saved.
-        if self._poll is None:
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLOUT)
-            self._poll = poll.poll
-        return bool(self._poll(0)) or (self._limit > 0 and self._in_use() < self._limit)
+        if self._has_room is None:
+            if self._limit:
+                self._has_room = _unix_has_room(self._descriptor, self._limit)
+            else:
+                self._has_room = _tcp_has_room(self._descriptor)
+        return bool(self._has_room())
 
-    def _in_use(self) -> int:
-        # Imported here, because Windows has neither module. This class is for Linux only.
-        from fcntl import ioctl
-        from termios import TIOCOUTQ
 
-        return int.from_bytes(ioctl(self._descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)
+def _tcp_has_room(descriptor: int) -> Callable[[], object]:
+    """Make a function that returns something true if the socket is writable."""
+    # Registered once, because a new poll object for every message would cost as much as the call
+    # that is saved.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return partial(poll.poll, 0)
+
+
+def _unix_has_room(descriptor: int, limit: int) -> Callable[[], bool]:
+    """Make a function that returns whether less than the whole buffer of the socket is in use.
+
+    poll(2) calls a Unix socket writable only while less than a quarter of it is in use.
+    """
+    # Imported here, because Windows has neither module. This is for Linux only.
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+
+    # One for each socket, because another thread may run another event loop.
+    in_use = array("i", [0])
+
+    def has_room() -> bool:
+        try:
+            ioctl(descriptor, TIOCOUTQ, in_use)
+        except OSError:
+            return True  # it is closed, so the raw send raises instead of waiting
+        return in_use[0] < limit
+
+    return has_room
