@@ -127,6 +127,77 @@ async def test_a_native_cancellation_while_the_block_waits_for_a_stuck_raw_send(
     await asyncio.sleep(30)
 
 
+async def fail(seconds: float) -> None:
+    await anyio.sleep(seconds)
+    raise LookupError
+
+
+async def shielded() -> None:
+    with anyio.move_on_after(2, shield=True):
+        await anyio.sleep_forever()
+
+
+async def group_that_fails_slowly() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(fail, 0)
+        group.start_soon(shielded)
+
+
+async def started_group_that_fails_slowly(*, task_status: Any) -> None:
+    task_status.started()
+    await group_that_fails_slowly()
+
+
+# contract: X5
+@on("asyncio")
+@pytest.mark.parametrize("way", ["start_soon", "start"])
+@pytest.mark.parametrize("why", ["native", "failure", "cancel"])
+async def test_what_the_scopes_of_a_child_ask_for_is_not_taken_back_from_the_body(
+    way: str, why: str
+) -> None:
+    """A group in a child fails, the block is cancelled, and then the handler is, natively."""
+
+    async def handle() -> None:
+        async with opened(testing.Server()) as ws:
+            await ws.accept()
+            if way == "start":
+                await ws.start(started_group_that_fails_slowly)
+            else:
+                ws.start_soon(group_that_fails_slowly)
+            if why == "failure":
+                ws.start_soon(fail, 0.5)
+            elif why == "cancel":
+                asyncio.get_running_loop().call_later(0.5, ws.cancel_scope.cancel)
+            await anyio.sleep_forever()
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(1)
+    handling.cancel()
+    with pytest.raises(ExceptionGroup):
+        await handling
+    assert handling.cancelling() == 1
+
+
+# contract: X5
+@on("asyncio")
+async def test_a_native_cancellation_while_a_failed_block_waits_for_its_children() -> None:
+    """The group of errors is the body's: no `asyncio.TaskGroup` has left a request behind."""
+
+    async def handle() -> None:
+        async with opened(testing.Server()) as ws:
+            await ws.accept()
+            ws.start_soon(shielded)
+            await asyncio.sleep(0.5)
+            raise ExceptionGroup("of the body", [LookupError()])
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(1)
+    handling.cancel()
+    with pytest.raises(ExceptionGroup, match="of the body"):
+        await handling
+    assert handling.cancelling() == 1
+
+
 async def interrupt() -> None:
     raise KeyboardInterrupt
 

@@ -172,6 +172,31 @@ def test_asyncios_own_tools_around_a_group_that_fails(
 
 
 # contract: X3, X5
+def test_a_timeout_of_asyncios_expires_in_the_turn_of_the_cut() -> None:
+    """The cut makes it believe in a native cancellation, and it lets its own one out."""
+
+    async def main(turns: int) -> None:
+        server = testing.Server()
+
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0), asyncio.TaskGroup() as group:
+                    group.create_task(ws.send("x"))
+
+        async def shut_down() -> None:
+            await a_few(turns)
+            server.shut_down()
+
+        async with anyio.create_task_group() as outside:
+            outside.start_soon(shut_down)
+            ended = await block(server, body)
+        assert ended.error is None or isinstance(ended.error, WebSocketDisconnected)
+
+    run_product(main, range(20))
+
+
+# contract: X3, X5
 def test_a_group_that_fails_in_a_child() -> None:
     async def main(turns: int, grace: float) -> None:
         async def child(ws: WebSocket) -> None:

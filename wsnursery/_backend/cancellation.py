@@ -66,7 +66,7 @@ class TrioLedger:
 class AsyncioLedger:
     """Compares `asyncio.Task.cancelling` at entry, at our cancellation and at the end."""
 
-    __slots__ = ("_at_cancel", "_at_entry", "_cancelled", "_task")
+    __slots__ = ("_at_cancel", "_at_entry", "_cancelled", "_leaks", "_task")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -75,6 +75,7 @@ class AsyncioLedger:
         self._at_entry = task.cancelling()
         self._at_cancel = self._at_entry
         self._cancelled = False
+        self._leaks = _LEAKS
 
     def about_to_cancel(self) -> None:
         if not self._cancelled and not _is_being_cancelled(self._task):
@@ -85,15 +86,16 @@ class AsyncioLedger:
     def is_our_cancellation(self, exc: BaseException) -> bool:
         # anyio has taken its own requests back when the cancelled scope was left. What is left over
         # was asked for by a task group inside, or by a task that means this one.
-        left_over = self._task.cancelling() - self._at_cancel
+        count = self._task.cancelling()
         # What had been asked for before is a native cancellation on its way through the body, or
-        # what a task group has left behind: then only anyio's message distinguishes them.
-        is_native = self._at_cancel > self._at_entry and _has_native_cancellation(exc)
+        # what a task group has left behind: then only anyio's message distinguishes them. If it is
+        # not counted any more, an `asyncio.timeout` had requested it, and has taken it back.
+        is_native = min(count, self._at_cancel) > self._at_entry and _has_native_cancellation(exc)
         return (
             isinstance(exc, asyncio.CancelledError)
             and self._cancelled
             and not is_native
-            and left_over <= (_failed_groups(exc) if _LEAKS else 0)
+            and count - self._at_cancel <= (_failed_groups(exc) if self._leaks else 0)
             and anyio.current_effective_deadline() > -math.inf
         )
 
@@ -102,8 +104,12 @@ class AsyncioLedger:
         self._cancelled = True
 
     def settle(self) -> None:
-        while _LEAKS and self._task.cancelling() > self._at_entry:
+        if not self._leaks:
+            return
+        while self._task.cancelling() > self._at_entry:
             self._task.uncancel()
+        self._at_cancel = self._at_entry
+        self._leaks = False  # nothing of the body is left that could leave a request behind
 
 
 NO_LEDGER = TrioLedger()
@@ -132,17 +138,24 @@ def is_native(exc: BaseException) -> bool:
 
 
 @contextmanager
-def sealed(scope: anyio.CancelScope) -> Generator[None]:
-    """Let a scope that was cancelled end its own cancellation, whatever is cancelled around it.
+def fenced() -> Generator[None]:
+    """Around all that a task does: what its cancel scopes have asked for stays in the task.
 
-    Without this, anyio (to 4.16 at least) hands the count of asyncio cancellations that the scope
-    has asked for to the scope around it, although that one belongs to another task.
+    On asyncio a scope of anyio's (to 4.16 at least) hands the requests that it has not taken back
+    to the scope around it, although that one may belong to another task. It would then take back
+    as many native ones of that task. On trio nothing is counted.
     """
-    try:
+    if running_on_trio():
         yield
-    finally:
-        if scope.cancel_called:
+        return
+    task = asyncio.current_task()
+    assert task is not None
+    with anyio.CancelScope() as scope:
+        yield
+        if task.cancelling():
+            # A scope that is cancelled, and shielded from those around it, takes them back.
             scope.shield = True
+            scope.cancel()
 
 
 def current_ledger() -> CancellationLedger:

@@ -11,10 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-import anyio
 from anyio import TaskHandle
-
-from wsnursery._backend.cancellation import sealed
 
 from .functions import shown_name
 
@@ -124,14 +121,7 @@ def _called(
 
 
 def _handle_of(coroutine: Coroutine[Any, Any, T], name: object) -> TaskHandle[T, Any]:
-    scope = anyio.CancelScope()
-    return TaskHandle(_sealed(coroutine, scope), shown_name(name), scope)
-
-
-async def _sealed(coroutine: Coroutine[Any, Any, T], scope: anyio.CancelScope) -> T:
-    """Await the child inside the handle's scope, which `TaskHandle.cancel` cancels."""
-    with sealed(scope):
-        return await coroutine
+    return TaskHandle(coroutine, shown_name(name))
 
 
 def _run(handle: TaskHandle[Any, Any]) -> Coroutine[Any, Any, None]:

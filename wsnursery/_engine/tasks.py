@@ -15,8 +15,8 @@ from wsnursery._backend.cancellation import (
     NO_LEDGER,
     CancellationLedger,
     current_ledger,
+    fenced,
     is_cancellation,
-    sealed,
 )
 from wsnursery._errors import WebSocketDisconnected, is_attributed
 from wsnursery._types import Scope
@@ -236,7 +236,6 @@ class UserTasks:
     ) -> None:
         """Start a child."""
         group = self._open_group()
-        name = func if name is None else name
         group.start_soon(self._run_child, self._join(name), func, args, name=name)
 
     async def start(
@@ -251,7 +250,6 @@ class UserTasks:
         ``disconnected`` makes the exception for a starter whose child the end has stopped.
         """
         group = self._open_group()
-        name = func if name is None else name
         task = self._join(name)
         return await group.start(self._run_started_child, task, func, args, disconnected, name=name)
 
@@ -271,11 +269,12 @@ class UserTasks:
         task.task = self._backend.current_task()
         set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
-        try:
-            with task.scope, sealed(task.scope):
-                await func(*args)
-        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
-            error = exc
+        with fenced():
+            try:
+                with task.scope:
+                    await func(*args)
+            except BaseException as exc:  # noqa: ASYNC103, BLE001 - it leaves through the block
+                error = exc
         self._child_ended(task, error)
         del error  # this frame is in its traceback
 
@@ -293,17 +292,18 @@ class UserTasks:
         task.task = self._backend.current_task()
         set_enclosing_tasks((*self.outer, task))
         error: BaseException | None = None
-        try:
-            with task.scope, sealed(task.scope):
-                await func(*args, task_status=status)
-            if task.scope.cancelled_caught and not status.called:
-                raise disconnected()
-        except BaseException as exc:  # noqa: ASYNC103 - as in `_run_child`
-            if not status.called:
-                self._part(task, exc, stopped=task.scope.cancelled_caught)
-                self.stop_who_must()
-                raise
-            error = exc
+        with fenced():
+            try:
+                with task.scope:
+                    await func(*args, task_status=status)
+                if task.scope.cancelled_caught and not status.called:
+                    raise disconnected()
+            except BaseException as exc:  # noqa: ASYNC103 - as in `_run_child`
+                if not status.called:
+                    self._part(task, exc, stopped=task.scope.cancelled_caught)
+                    self.stop_who_must()
+                    raise
+                error = exc
         self._child_ended(task, error)
         del error  # this frame is in its traceback
 
