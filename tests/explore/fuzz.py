@@ -16,9 +16,10 @@ import traceback
 import warnings
 from functools import partial
 
+from tests.explore.facts import Run
 from tests.explore.judging import EXPECTED, is_only, problems_of
 from tests.explore.programs import Program, make, smaller_programs
-from tests.explore.running import LONGEST, Run, faults_of, run_main, run_on
+from tests.explore.running import LONGEST, faults_of, run_main, run_on
 from wsnursery import testing
 
 BACKENDS = ("asyncio", "eager", "trio") if sys.version_info >= (3, 12) else ("asyncio", "trio")
@@ -38,7 +39,7 @@ def run_program(program: Program, backend: str, seed: int = 0) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run_on(backend, partial(run_main, run, left), seed)
+            run_on(backend, partial(run_main, left), run, seed)
         except BaseException as exc:  # noqa: BLE001 - a livelock is no Exception
             if not (run.interrupted and is_only(exc, (KeyboardInterrupt, *EXPECTED))):
                 return "".join(traceback.format_exception(exc))
@@ -47,8 +48,7 @@ def run_program(program: Program, backend: str, seed: int = 0) -> str:
             gc.collect()  # what the loop that was stopped has left says so here
             return "; ".join(problems)
         said = [str(warning.message) for warning in caught]
-        # `_do_all` is the program's own: what an asyncio group refuses while it shuts down.
-        lost = [text for text in said if "never awaited" in text and "_do_all" not in text]
+        lost = [text for text in said if "never awaited" in text]
         problems += lost
     return "; ".join(problems)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import anyio
 
 from tests.contract._bench import leaves
+from tests.explore.facts import Run
+from tests.explore.limits import LEAKS
 from tests.explore.programs import Bug
-from tests.explore.running import Run
 from wsnursery import LocalProtocolError, RemoteProtocolError, WebSocketDisconnected
 
 EXPECTED = (
@@ -34,7 +35,7 @@ def problems_of(run: Run) -> Iterator[str]:
     yield from _judge_outcome(run)
     if run.interrupted:
         return  # on asyncio it stops the loop at once
-    yield from run.counts
+    yield from _judge_requests(run)
     told = (*EXPECTED, WebSocketDisconnected)
     for error in run.strange:
         if not isinstance(error, told) and not _is_of_server(run, error):
@@ -72,7 +73,8 @@ def _judge_outcome(run: Run) -> Iterator[str]:
         if isinstance(leaf, KeyboardInterrupt) and run.interrupted:
             continue
         if isinstance(leaf, asyncio.CancelledError):
-            if not (run.native or run.interrupted or _is_of_server(run, leaf)):
+            known = run.native or run.interrupted or _is_of_server(run, leaf)
+            if not (known or _is_not_recognised(run)):
                 yield f"a cancellation left the block, and no code had requested it: {error!r}"
         elif isinstance(leaf, WebSocketDisconnected):
             yield f"the disconnect left the block in a group: {error!r}"
@@ -80,6 +82,34 @@ def _judge_outcome(run: Run) -> Iterator[str]:
             continue  # an eager task of an asyncio group has failed before the next was created
         elif not isinstance(leaf, EXPECTED) and not _is_of_server(run, leaf):
             yield f"the block raised {error!r}"
+
+
+def _is_not_recognised(run: Run) -> bool:
+    """Whether asyncio's own tools have made a scope of anyio's let its own cancellation out.
+
+    One around the block (X5: what comes from outside goes on unchanged), or one in the program.
+    Neither is the connection's, which must recognise its own cancellation in any case.
+    """
+    by_scope = run.cancelled or run.scopes_let_out > 0
+    if run.left_behind or run.asked_anew:
+        return by_scope or run.timeouts_let_out > 0
+    return run.timeouts_let_out > 0 and by_scope
+
+
+def _judge_requests(run: Run) -> Iterator[str]:
+    """`Task.cancelling` says after the block how often the handler was cancelled natively."""
+    if run.counted is None:
+        return
+    allowed = set(range(run.native - run.handed_over, run.native + run.left_behind + 1))
+    if LEAKS:
+        # A request that a group has left behind looks like one that the body has swallowed: both
+        # are but a number of the task's, and nothing says who has asked. A block that no
+        # cancellation leaves takes both back, because one that is left behind makes the scopes
+        # of anyio's fail that are around the block.
+        taken_back = {run.native - run.native_in_body}
+        allowed = allowed | taken_back if run.body_cancelled else taken_back
+    if run.counted not in allowed:
+        yield f"cancelling() is {run.counted} after {run.native} native cancellations"
 
 
 def _judge_wire(run: Run) -> Iterator[str]:

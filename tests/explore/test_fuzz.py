@@ -7,7 +7,6 @@
 
 import itertools
 import os
-import sys
 import time
 
 import pytest
@@ -21,43 +20,33 @@ SECONDS = float(os.environ.get("WSNURSERY_FUZZ_SECONDS", "600"))
 SEEDS = range(1, 201)
 """A few seconds on each backend."""
 
-LEAKS = "a cancellation leaves the block that its own group has caught"
-LEFT = "a task of asyncio.gather outlives a handler that returns from another of its tasks"
-LOST = "a native cancellation is taken back that is not ours, or one of ours is not"
-
 CURED = [
     # Programs that have failed, and must not fail again.
     ("asyncio", 454),
     ("asyncio", 554),
+    ("asyncio", 721),
     ("asyncio", 1296),
     ("asyncio", 1598),
+    ("asyncio", 5466),
     ("asyncio", 7196),
     ("asyncio", 8164),
+    ("asyncio", 1795874119097),
+    ("asyncio", 1795874119225),
+    ("asyncio", 1795874120424),
+    ("asyncio", 1795878967026),
+    ("asyncio", 1795878968682),
+    ("asyncio", 1795879915077),
+    ("eager", 130),
     ("eager", 445),
+    ("eager", 1107),
     ("eager", 2820),
     ("eager", 4937),
     ("eager", 5761),
+    ("eager", 1795878697209),
+    ("eager", 1795879245017),
     ("trio", 1613),
     ("trio", 8375),
 ]
-
-SINCE: dict[tuple[str, int], tuple[int, str]] = {
-    # Programs that still fail: since which minor version of CPython 3, and the fault.
-    ("asyncio", 1795874120424): (11, LEFT),
-    ("eager", 1107): (12, LOST),
-}
-BEFORE: dict[tuple[str, int], tuple[int, str]] = {
-    # The same, with the first version in which they pass.
-    ("asyncio", 721): (13, LOST),
-    ("asyncio", 5466): (13, LOST),
-    ("asyncio", 1795874119097): (13, LOST),
-    ("asyncio", 1795874119225): (13, LEAKS),
-    ("eager", 130): (13, LOST),
-}
-MINOR = sys.version_info.minor
-KNOWN = {case: fault for case, (since, fault) in SINCE.items() if since <= MINOR}
-KNOWN |= {case: fault for case, (before, fault) in BEFORE.items() if before > MINOR}
-"""An entry goes with the cure, to `CURED`."""
 
 
 def check(backend: str, seed: int) -> None:
@@ -74,24 +63,11 @@ def describe(backend: str, seed: int) -> str:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_some_programs(backend: str) -> None:
     for seed in SEEDS:
-        if (backend, seed) not in KNOWN:
-            check(backend, seed)
+        check(backend, seed)
 
 
 @pytest.mark.parametrize(("backend", "seed"), [case for case in CURED if case[0] in BACKENDS])
 def test_what_has_failed(backend: str, seed: int) -> None:
-    check(backend, seed)
-
-
-@pytest.mark.parametrize(
-    ("backend", "seed"),
-    [
-        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=fault))
-        for case, fault in KNOWN.items()
-        if case[0] in BACKENDS
-    ],
-)
-def test_what_still_fails(backend: str, seed: int) -> None:
     check(backend, seed)
 
 
