@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -122,6 +123,44 @@ def websocket_on(server: testing.Server, hooks: Sequence[Hook] = ()) -> WebSocke
 
     options = Options(hooks=hooks)
     return open_websocket(server.scope, server.receive, server.send, options=options)
+
+
+# contract: X9
+@on("asyncio")
+@pytest.mark.parametrize("error", [OSError, LookupError])
+async def test_the_counts_are_right_when_the_loop_ends_while_a_failed_send_is_judged(
+    error: type[Exception],
+) -> None:
+    """At its end, asyncio cancels all tasks in any order: the sender task may be the first."""
+    unsent: list[int] = []
+    before = asyncio.all_tasks()
+    for turns in range(20):
+        server = testing.Server(faults=[FailLate(2, error("late"), 1)])
+        ws = websocket_on(server)
+        begun = anyio.Event()
+        handler = asyncio.create_task(sends_beside_a_reader(ws, begun))
+        await begun.wait()
+        await checkpoints(turns)
+        made = asyncio.all_tasks() - before
+        for task in sorted(made, key=lambda task: "sender" not in task.get_name()):
+            task.add_done_callback(partial(note_unsent, ws, unsent))
+            task.cancel()
+        await asyncio.gather(handler, *made, return_exceptions=True)
+        counts_are_right(ws)
+    assert min(unsent) == 0
+
+
+def note_unsent(ws: WebSocket, unsent: list[int], _ended: "asyncio.Task[object]") -> None:
+    unsent.append(ws.statistics().send_buffer_used)
+
+
+async def sends_beside_a_reader(ws: WebSocket, begun: anyio.Event) -> None:
+    async with ws:
+        await ws.accept()
+        ws.start_soon(ws.receive)
+        await checkpoints(3)
+        begun.set()
+        await ws.send("x")
 
 
 class Foreign:

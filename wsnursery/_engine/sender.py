@@ -219,19 +219,20 @@ class Sender:
             self.note_start()
         wire.control.make_room()
         try:
-            await raw_send
-        except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
-            wire.sending = False
-            self._observers.send_failed(exc)
-            await self._refused(ticket, exc)
+            try:
+                await raw_send
+            except Exception as exc:  # noqa: BLE001 - `_refused` sorts them
+                wire.sending = False
+                self._observers.send_failed(exc)
+                await self._refused(ticket, exc)
+            else:
+                wire.sending = False
+                if not ticket.done:
+                    self._taken(ticket)
         except BaseException as exc:
             wire.sending = False
             self._interrupted(ticket, exc)
             raise
-        else:
-            wire.sending = False
-            if not ticket.done:
-                self._taken(ticket)
         finally:
             self.in_flight = None
             self.wake_block()
@@ -275,13 +276,16 @@ class Sender:
 
     async def _refused(self, ticket: SendTicket, exc: Exception) -> None:
         """Handle an exception of the raw send: the peer is gone, or the event was refused."""
-        gone = await self.means_gone(exc)
-        lifecycle = self._lifecycle
-        if gone:
-            lifecycle.end_abnormally(exc)
-        elif ticket.done:
+        lifecycle, gone = self._lifecycle, isinstance(exc, OSError)
+        try:
+            gone = await self.means_gone(exc)
+        finally:
+            # The task may be cancelled before it is known what the failure means.
+            if gone:
+                lifecycle.end_abnormally(exc)
+        if gone or ticket.done:
             return
-        elif isinstance(ticket.event, Close):
+        if isinstance(ticket.event, Close):
             # Do not raise, because no call can react to a close that the server does not take.
             ConnectionLog(self._transport.scope).debug("the server refused the close: %r", exc)
             lifecycle.close_is_done()
