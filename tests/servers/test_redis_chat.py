@@ -30,9 +30,13 @@ class Workers:
         self._processes = processes
 
     def kill_one(self) -> None:
-        process = self._processes.pop(0)
-        process.kill()
-        process.wait()
+        kill(self._processes.pop(0))
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill Hypercorn and the process that it has started to serve."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextmanager
@@ -57,6 +61,7 @@ def workers(backend: str) -> Iterator[Workers]:
                 pass_fds=[listener.fileno()],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
             for _ in range(2)
         ]
@@ -69,8 +74,7 @@ def workers(backend: str) -> Iterator[Workers]:
             yield Workers(port, processes)
         finally:
             for process in processes:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                kill(process)
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
