@@ -140,16 +140,17 @@ def run(backend: str, main: Callable[[], Awaitable[T]]) -> T:
     trio shuffles tasks, but here their order is the same every time.
     """
     name, options = testing.virtual_backend(backend, max_turns=MAX_TURNS)
-    with _ordered():
+    with ordered():
         return anyio.run(main, backend=name, backend_options=options)
 
 
 @contextmanager
-def _ordered() -> Iterator[None]:
+def ordered(seed: int = 0) -> Iterator[None]:
+    """While the block lasts, trio shuffles its tasks in the way that the seed gives."""
     # What trio's own Hypothesis support does.
     internals: Any = import_module("trio._core._run")
     before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r
-    internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = True, random.Random(0)
+    internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = True, random.Random(seed)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 import trio
 
+from tests.contract._bench import ordered
 from wsnursery import Options, Room, WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
@@ -611,9 +612,11 @@ async def test_a_member_that_closes_in_the_middle_of_a_delivery() -> None:
 
 
 # contract: L2, X5
-def test_an_event_loop_that_ends_in_the_middle_of_a_delivery() -> None:
+@pytest.mark.parametrize("order", range(8))
+def test_an_event_loop_that_ends_in_the_middle_of_a_delivery(order: int) -> None:
     """trio cancels all system tasks then: that of the room, and the one with the block."""
     room, clients, ended = Room("r"), [Client() for _ in range(2)], list[Client]()
+    texts = [str(number) for number in range(200)]  # more than the room sends before the end
 
     async def serve(client: Client) -> None:
         try:
@@ -628,10 +631,11 @@ def test_an_event_loop_that_ends_in_the_middle_of_a_delivery() -> None:
         for client in clients:
             trio.lowlevel.spawn_system_task(serve, client)
         await trio.testing.wait_all_tasks_blocked()
-        for text in "abc":
+        for text in texts:
             room.publish(text)
 
-    trio.run(main)
+    with ordered(order):
+        trio.run(main)
     assert set(ended) == set(clients)
     for client in clients:
-        assert client.texts == [*"abc"][: len(client.texts)]
+        assert client.texts == texts[: len(client.texts)] != texts
