@@ -84,12 +84,12 @@ class AsyncioLedger:
         self._cancelled = True
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
-        # anyio has taken its own requests back when the cancelled scope was left. What is left over
-        # was asked for by a task group inside, or by a task that means this one.
+        # anyio withdrew its own requests when the cancelled scope was left. A task group inside, or
+        # a task that cancels this one, made the requests that remain.
         count = self._task.cancelling()
-        # What had been asked for before is a native cancellation on its way through the body, or
-        # what a task group has left behind: then only anyio's message distinguishes them. If it is
-        # not counted any more, an `asyncio.timeout` had requested it, and has taken it back.
+        # An earlier request is a native cancellation that passes through the body, or one that a
+        # task group has left behind: only anyio's message distinguishes them. If the request is not
+        # counted any more, an `asyncio.timeout` made it and has withdrawn it.
         is_native = min(count, self._at_cancel) > self._at_entry and _has_native_cancellation(exc)
         return (
             isinstance(exc, asyncio.CancelledError)
@@ -139,7 +139,7 @@ def is_native(exc: BaseException) -> bool:
 
 @contextmanager
 def fenced() -> Generator[None]:
-    """Around all that a task does: what its cancel scopes have asked for stays in the task.
+    """Wrap all that a task does: the requests of its cancel scopes stay in the task.
 
     On asyncio a scope of anyio's (to 4.16 at least) hands the requests that it has not taken back
     to the scope around it, although that one may belong to another task. It would then take back
@@ -153,7 +153,7 @@ def fenced() -> Generator[None]:
     with anyio.CancelScope() as scope:
         yield
         if task.cancelling():
-            # A scope that is cancelled, and shielded from those around it, takes them back.
+            # A cancelled scope, shielded from the scopes around it, withdraws the requests.
             scope.shield = True
             scope.cancel()
 

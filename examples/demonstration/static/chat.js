@@ -34,7 +34,7 @@ const showPeople = () => {
   people.textContent = here.length ? `Here: ${[...here].sort().join(", ")}.` : "Nobody is here yet.";
 };
 
-const told = {
+const handlers = {
   people: value => { here = value; showPeople(); },
   joined: value => { here.push(value); showPeople(); },
   left: value => { here.splice(here.indexOf(value), 1); showPeople(); },
@@ -58,15 +58,15 @@ const changed = (state, event) => {
   if (state === "waiting" && event.code !== 1006) show("note", `Your connection was closed with code ${event.code}.`);
 };
 
-/** Start talking. `known` is told when this page knows which connection is its own. */
+/** Start talking. `known` is called when this page knows which connection is its own. */
 export const start = known => {
-  told.you = id => {
+  handlers.you = id => {
     chat.id = id;
     known();
   };
   naming.elements.name.value = chat.name;
   line = new Line("Your chat", () => url("/chat", { name: chat.name, after: last }), {
-    message: data => { for (const [key, value] of Object.entries(data)) told[key](value); },
+    message: data => { for (const [key, value] of Object.entries(data)) handlers[key](value); },
     state: changed,
   });
   naming.onsubmit = event => {

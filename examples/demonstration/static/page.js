@@ -48,7 +48,7 @@ const meet = () => {
   add.onclick();
 };
 
-const told = {
+const handlers = {
   server: facts => {
     if (server !== facts.process) meet();
     server = facts.process;
@@ -62,7 +62,7 @@ const told = {
   connection: update,
   gone: id => { open.delete(id); tree.remove(id); },
   story: data => {
-    if (story.tell(data)) report(`${story.title(data)}.`, true);
+    if (story.show(data)) report(`${story.title(data)}.`, true);
   },
   refused: text => report(text, false),
 };
@@ -97,13 +97,13 @@ watchCloses((label, code) => {
   if (!stopping) return;
   const at = (performance.now() - stopping) / 1000;
   closes.push({ at, kind: "closed", text: `${label} was closed with code ${code}` });
-  story.tellOfTheEnd(closes);
+  story.showShutdown(closes);
   report("The server was shut down.", true);
 });
 
 const line = new Line("This page's own WebSocket", () => url("/watch", {}), {
   message: data => {
-    for (const [key, value] of Object.entries(data)) told[key](value);
+    for (const [key, value] of Object.entries(data)) handlers[key](value);
     refresh();
   },
   state: changed,

@@ -5,20 +5,20 @@ const LONGEST = 8000;
 
 let onClosed = () => {};
 
-/** Be told of every open connection that is closed: what it is called, and the code. */
-export const watchCloses = told => { onClosed = told; };
+/** Call `report` for each open connection that is closed, with its label and the code. */
+export const watchCloses = report => { onClosed = report; };
 
 export class Line {
   /**
-   * @param {string} label  What it is called in what the page tells of closes.
+   * @param {string} label  Its name in what the page reports of closes.
    * @param {() => string} address  Where to connect: asked anew each time.
-   * @param {{message: (data: object, line: Line) => void, state: (state: string, event?: CloseEvent) => void}} told
+   * @param {{message: (data: object, line: Line) => void, state: (state: string, event?: CloseEvent) => void}} handlers
    * @param {boolean} returns  Whether it comes back after it was closed.
    */
-  constructor(label, address, told, returns = true) {
+  constructor(label, address, handlers, returns = true) {
     this.label = label;
     this.address = address;
-    this.told = told;
+    this.handlers = handlers;
     this.returns = returns;
     this.wait = SHORTEST;
     this.dial();
@@ -26,19 +26,19 @@ export class Line {
 
   dial() {
     clearTimeout(this.timer);
-    this.told.state("connecting");
+    this.handlers.state("connecting");
     const ws = this.ws = new WebSocket(this.address());
     let opened = false;
     ws.onopen = () => {
       opened = true;
       this.wait = SHORTEST;
-      this.told.state("open");
+      this.handlers.state("open");
     };
-    ws.onmessage = event => this.told.message(JSON.parse(event.data), this);
+    ws.onmessage = event => this.handlers.message(JSON.parse(event.data), this);
     ws.onclose = event => {
       if (ws !== this.ws) return; // replaced by another one
       if (opened) onClosed(this.label, event.code);
-      this.told.state(this.returns ? "waiting" : "closed", event);
+      this.handlers.state(this.returns ? "waiting" : "closed", event);
       if (!this.returns) return;
       this.timer = setTimeout(() => this.dial(), this.wait * (0.75 + Math.random() / 2));
       this.wait = Math.min(this.wait * 2, LONGEST);

@@ -1,7 +1,7 @@
 // What happened: a sentence, the drawing, the moments as text, and the equivalent code.
 
 const find = id => document.getElementById(id);
-const told = find("story-told"), what = find("story-what"), picture = find("picture"), entries = find("entries");
+const details = find("story-details"), what = find("story-what"), picture = find("picture"), entries = find("entries");
 let shown = { number: 0, entries: [] };
 
 const waiting = document.createElement("p");
@@ -18,7 +18,7 @@ export const title = ({ action, name }) => {
 
 const describe = story => {
   find("story-empty").hidden = true;
-  told.hidden = false;
+  details.hidden = false;
   const [, ...why] = about(story.action).children, code = why.pop();
   what.textContent = title(story);
   find("story-why").replaceChildren(...why.map(each => each.cloneNode(true)));
@@ -67,7 +67,7 @@ const draw = story => {
 export const forget = () => { shown = { number: 0, entries: [] }; };
 
 /** Show a story, or how it goes on, unless a newer one is shown. */
-export const tell = story => {
+export const show = story => {
   if (story.number < shown.number) return false;
   if (story.number > shown.number) {
     entries.replaceChildren();
@@ -84,7 +84,7 @@ export const tell = story => {
 };
 
 /** The server was shut down: what this page has seen of it itself. */
-export const tellOfTheEnd = seen => {
+export const showShutdown = seen => {
   describe({ action: "stop", name: "" });
   shown = { number: shown.number, entries: [] };
   picture.hidden = true;
