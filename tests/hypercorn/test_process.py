@@ -1,10 +1,14 @@
 """A server process: the checks before the start, the import of the application, the exit status."""
 
 import asyncio
+import gc
 import logging
+import signal
 import ssl
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypercorn.config import Sockets
 from hypercorn.utils import LifespanFailureError
@@ -70,7 +74,12 @@ def test_it_serves(worker: str, given: Any) -> None:
 
 @pytest.mark.parametrize(
     ("error", "is_logged"),
-    [(ssl.SSLError(), False), (asyncio.CancelledError(), False), (LookupError(), True)],
+    [
+        (ssl.SSLError(), False),
+        (asyncio.CancelledError(), False),
+        (LifespanFailureError("startup", "no db"), False),
+        (LookupError(), True),
+    ],
     ids=repr,
 )
 def test_what_asyncio_reports(
@@ -83,6 +92,25 @@ def test_what_asyncio_reports(
     with caplog.at_level(logging.ERROR, "asyncio"):
         serve_process(app, Config.from_mapping(loglevel="ERROR"), sockets(), trigger)
     assert ("a callback failed" in caplog.text) is is_logged
+
+
+def test_a_startup_that_fails_as_the_server_is_stopped_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Hypercorn's asyncio worker does not look at its lifespan again then; trio's cancels it."""
+
+    async def fails(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        signal.raise_signal(signal.SIGTERM)
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        raise LookupError("no database")
+
+    config = Config.from_mapping(worker_class="asyncio", loglevel="ERROR")
+    with pytest.raises(LookupError, match="no database"):
+        serve_process(fails, config, sockets())
+    gc.collect()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -102,15 +102,16 @@ def serve_process(
 def _without_noise(
     exhaustion: Exhaustion, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
-    """Log what asyncio reports, except for two cases that are not errors of the server.
+    """Log what asyncio reports, except for three cases that are not errors of the server.
 
-    A failed TLS handshake is an error of the peer, as in Hypercorn's own workers. And asyncio's
-    streams report the connections that Hypercorn cancels when it stops.
+    A failed TLS handshake is an error of the peer, as in Hypercorn's own workers. asyncio's streams
+    report the connections that Hypercorn cancels when it stops. And a worker that is told to stop
+    because another one cannot start may be about to fail for the same reason.
     """
     exc = context.get("exception")
     if "out of system resource" in context.get("message", ""):
         exhaustion.report(exc)
-    elif not isinstance(exc, ssl.SSLError | asyncio.CancelledError):
+    elif not isinstance(exc, ssl.SSLError | asyncio.CancelledError | LifespanFailureError):
         loop.default_exception_handler(context)
 
 

@@ -74,8 +74,10 @@ async def serve_on(
     finally:
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
             sock.close()
-    if isinstance(error, LifespanFailureError) and run.failure is not None:
-        raise run.failure  # the exception of the application has more information
+    if run.failure is not None and (error is None or isinstance(error, LifespanFailureError)):
+        # The exception of the application has more information. Hypercorn does not raise at all if
+        # it was stopped in the middle of the startup.
+        raise run.failure
     if error is not None:
         raise error
 
