@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from tests.redis._peer import Error, Peer, connected
-from tests.rooms._members import opened, received
+from tests.rooms._members import missed, opened, received
 from wsnursery import LocalProtocolError, testing
 from wsnursery.redis import RedisEngine
 from wsnursery.redis._address import Address
@@ -21,12 +21,6 @@ from wsnursery.rooms import (
 )
 
 CHANNEL = "wsnursery:{r}"
-
-
-async def missed(member):
-    with anyio.move_on_after(0.1):
-        return await member.missed()
-    return 0
 
 
 # a session
@@ -68,7 +62,7 @@ async def test_a_snapshot_has_ends_and_people(monkeypatch):
         peer.answers["synchronize"] = ["f", "9", "e 7 d 5", [], ["p", '"Bob"']]
         with rooms.joined("r", ws, after=Position("e", 7)) as member:
             await anyio.wait_all_tasks_blocked()
-            assert await missed(member) == 2
+            assert await missed(member, 0.1) == 2
             [bob] = [person for person in rooms.present("r") if not person.here]
             assert (bob.id, bob.metadata) == ("p", "Bob")
             peer.message("r", 'j{"q":{"name":"Cy"}}')

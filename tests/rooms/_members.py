@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from tests._recognised import recognised
-from wsnursery import Options, WebSocket, open_websocket, testing
+from wsnursery import Options, WebSocket, open_websocket, rooms, testing
 
 in_place = False
 """The server's own callables are recognised; the fixture `over_both_paths` sets it."""
@@ -46,3 +46,10 @@ async def received(peer: testing.Peer) -> list[str | bytes]:
     """The messages that have reached a peer, after all tasks have run."""
     await anyio.wait_all_tasks_blocked()
     return [peer.receive_nowait() for _ in range(peer.pending)]
+
+
+async def missed(member: rooms.Member, seconds: float = 1) -> int:
+    """How many messages a member has missed by now, or misses in so many seconds."""
+    with anyio.move_on_after(seconds):
+        return await member.missed()
+    return 0

@@ -4,16 +4,9 @@ import anyio
 import pytest
 
 from tests.rooms._engine import scripted
-from tests.rooms._members import opened, received
+from tests.rooms._members import missed, opened, received
 from wsnursery import LocalProtocolError
 from wsnursery.rooms import MemoryEngine, Position, SharedRooms
-
-
-async def missed(member):
-    """How many messages a member has missed by now."""
-    with anyio.move_on_after(1):
-        return await member.missed()
-    return 0
 
 
 async def test_a_worker_that_lags_asks_before_it_decides():

@@ -10,7 +10,7 @@ import anyio
 import pytest
 import trio
 
-from tests.rooms._members import opened, received, stalled
+from tests.rooms._members import missed, opened, received, stalled
 from wsnursery import (
     LocalProtocolError,
     Options,
@@ -313,13 +313,6 @@ async def test_resume():
 
 def at(room: Room, number: int) -> Position:
     return Position(room.position.epoch, number)
-
-
-async def missed(member):
-    """How many messages a member has missed by now."""
-    with anyio.move_on_after(1):
-        return await member.missed()
-    return 0
 
 
 async def test_resume_counts_what_the_history_no_longer_has():

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.rooms._engine import ScriptedEngine, scripted
-from tests.rooms._members import opened, received
+from tests.rooms._members import missed, opened, received
 from wsnursery import LocalProtocolError, Options
 from wsnursery.rooms import (
     EngineAway,
@@ -25,13 +25,6 @@ from wsnursery.rooms import (
 )
 
 pytestmark = pytest.mark.usefixtures("over_both_paths")
-
-
-async def missed(member):
-    """How many messages a member has missed by now."""
-    with anyio.move_on_after(1):
-        return await member.missed()
-    return 0
 
 
 # synchronized with the engine

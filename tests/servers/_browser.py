@@ -4,15 +4,13 @@ import base64
 import http.client
 import itertools
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from urllib.parse import quote
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.servers._harness import wait_until
+from tests.servers._harness import kill_group, wait_until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -220,9 +218,7 @@ def browser(path: str) -> Iterator[Browser]:
             assert wait_until(lambda: port.exists() and "/" in port.read_text(), 30)
             yield Browser(int(port.read_text().split()[0]))
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill_group(process)
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>A client</title><body><script>

@@ -5,19 +5,18 @@ See https://www.w3.org/TR/webdriver-bidi/. It does no more than the tests need.
 
 import itertools
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
 from tests.servers._browser import Page
+from tests.servers._harness import kill_group
 
 NAMES = ("firefox-esr", "firefox")
 
@@ -83,5 +82,4 @@ def in_firefox(path: str, url: str) -> Iterator[FirefoxPage]:
             with connect(f"{address}/session", max_size=None) as bidi:
                 yield FirefoxPage(bidi, url)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process)

@@ -129,9 +129,7 @@ class Running:
 
     def kill(self) -> None:
         """End the server and its workers without asking."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill_group(self.process)
 
     def processes_left(self) -> bool:
         try:
@@ -139,6 +137,13 @@ class Running:
         except ProcessLookupError:
             return False
         return True
+
+
+def kill_group(process: "subprocess.Popen[Any]") -> None:
+    """Kill a process that leads a session, and all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextmanager

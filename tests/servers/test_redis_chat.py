@@ -1,7 +1,6 @@
 """The chat over two server processes and one Redis: one of the two is killed."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from examples import resume
 from tests.servers._browser import NAMES, browser, find_browser
-from tests.servers._harness import ROOT
+from tests.servers._harness import ROOT, kill_group
 from tests.servers._redis import needs_redis, redis_server
 
 CHROMIUM = find_browser()
@@ -30,13 +29,7 @@ class Workers:
         self._processes = processes
 
     def kill_one(self) -> None:
-        kill(self._processes.pop(0))
-
-
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill Hypercorn and the process that it has started to serve."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        kill_group(self._processes.pop(0))  # with the process that Hypercorn has started to serve
 
 
 @contextmanager
@@ -74,7 +67,7 @@ def workers(backend: str) -> Iterator[Workers]:
             yield Workers(port, processes)
         finally:
             for process in processes:
-                kill(process)
+                kill_group(process)
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
