@@ -12,7 +12,9 @@ from .wire import CHECKPOINTS_FOR_CAUSE
 async def peer_is_gone(
     exc: Exception, lifecycle: Lifecycle, transport: Transport, backend: Backend, *, strict: bool
 ) -> bool:
-    """Return whether the exception means that the peer is gone. A disconnect may arrive meanwhile.
+    """Return whether the exception means that the peer is gone, and end the connection then.
+
+    A disconnect may arrive meanwhile. *Cancellation*: an `OSError` has ended the connection too.
 
     Args:
         exc: The exception of the raw send.
@@ -21,9 +23,8 @@ async def peer_is_gone(
         backend: The event loop.
         strict: Whether only an `OSError` means that, as the ASGI specification says.
     """
-    wire = lifecycle.wire
-    certain = isinstance(exc, OSError)
-    if strict and not certain:
+    wire, gone = lifecycle.wire, isinstance(exc, OSError)
+    if strict and not gone:
         return False
     # Let the receiver get a pending disconnect first, because it has the close code.
     wire.pending_error = exc
@@ -34,6 +35,10 @@ async def peer_is_gone(
             if lifecycle.end is not None or not (wire.receiving or wire.held):
                 break
             await backend.checkpoint()
+        gone = gone or lifecycle.end is not None or transport.says_gone(exc)
     finally:
         wire.pending_error = None
-    return certain or lifecycle.end is not None or transport.says_gone(exc)
+        if gone:
+            wire.sending = False  # before the end, which aborts a raw send that is in flight
+            lifecycle.end_abnormally(exc)
+    return gone

@@ -276,14 +276,8 @@ class Sender:
 
     async def _refused(self, ticket: SendTicket, exc: Exception) -> None:
         """Handle an exception of the raw send: the peer is gone, or the event was refused."""
-        lifecycle, gone = self._lifecycle, isinstance(exc, OSError)
-        try:
-            gone = await self.means_gone(exc)
-        finally:
-            # The task may be cancelled before it is known what the failure means.
-            if gone:
-                lifecycle.end_abnormally(exc)
-        if gone or ticket.done:
+        lifecycle = self._lifecycle
+        if await self.peer_is_gone(exc) or ticket.done:
             return
         if isinstance(ticket.event, Close):
             # Do not raise, because no call can react to a close that the server does not take.
@@ -309,8 +303,8 @@ class Sender:
             ticket.finish(exc)
         self._lifecycle.end_abnormally(None)
 
-    async def means_gone(self, exc: Exception) -> bool:
-        """Return whether an exception of a raw send means that the peer is gone."""
+    async def peer_is_gone(self, exc: Exception) -> bool:
+        """Return whether a failed raw send means that the peer is gone; see `raw_failure`."""
         return await peer_is_gone(
             exc, self._lifecycle, self._transport, self._backend, strict=self._options.strict
         )

@@ -104,23 +104,19 @@ class InPlaceOutgoing(OutgoingSide):
         It must not be called in an ``except`` block of this library. The exception that is raised
         here then has the error as its context that the application is handling, if there is one.
         """
-        lifecycle, gone = self._lifecycle, isinstance(exc, OSError)
         # While this is set, an end of the connection counts the message as undelivered.
         ticket = self.sender.in_flight = SendTicket(message, size)
-        ticket.caller = lifecycle.tasks.current()
+        ticket.caller = self._lifecycle.tasks.current()
         self._observers.send_failed(exc)
         try:
-            gone = await self.sender.means_gone(exc)
+            gone = await self.sender.peer_is_gone(exc)
         finally:
-            # The caller may be cancelled before it is known what the failure means.
             self._wire.sending = False
-            if gone:
-                lifecycle.end_abnormally(exc)
             self.sender.in_flight = None
             self._go_on()
         if gone:
             self._retract(ticket)
-            raise lifecycle.closed_error()
+            raise self._lifecycle.closed_error()
         raise exc
 
 
