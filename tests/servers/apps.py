@@ -252,7 +252,7 @@ async def leave(ws: WebSocket, conn: Connection) -> None:
 @ours()
 async def fail(ws: WebSocket, conn: Connection) -> None:
     await _accept(ws, conn)
-    raise LookupError("a bug of the handler")
+    raise LookupError(f"a bug of the handler of {conn.query['id']}.")
 
 
 @ours()
