@@ -135,6 +135,12 @@ class World:
             while not condition():  # noqa: ASYNC110 - there is no event for all of this
                 await anyio.sleep(0.01)
 
+    async def all_answered(self, rooms):
+        """Wait until Redis owes this worker nothing: no answer, and no push of another worker."""
+        people = len(self.members)
+        await self.until(lambda: all(len(one.present(ROOM)) == people for one in self.workers))
+        await rooms.publish_confirmed("a room without members", "")
+
     async def settled(self):
         """Wait until all are back, everything held is numbered, and a last message has come."""
         await self.until(lambda: all(rooms.state == "live" for rooms in self.workers))

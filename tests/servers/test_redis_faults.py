@@ -145,6 +145,7 @@ async def test_a_message_whose_answer_is_lost_with_the_server(redis):
         for rooms in (quicker, loses):
             await here.member(rooms)
         has_seen, _ = here.members
+        await here.all_answered(loses)  # so that the cut comes before the answer to A0
         here.sent += ["A0", "B0"]
         proxy.refuse_new()
         proxy.cut_after(0)
