@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.progress import Progress
 
-from . import _compare, _counting, _rooms, _scaling, apps
+from . import _broadcast, _compare, _counting, _rooms, _scaling, apps
 from ._environment import environment
 from ._inprocess import Plan
 from ._report import report
@@ -78,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     cycles.add_argument("--cycles", type=int, default=20_000)
     growth = command(_run_scaling, "scaling", "how the costs grow with the numbers")
     growth.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
+    broadcast = command(_run_broadcast, "broadcast", "one message to many members of a room")
+    broadcast.add_argument("--backend", type=_names(list(SERVERS)), default=tuple(SERVERS))
+    broadcast.add_argument("--members", type=_numbers, default=(10, 500, 1000))
+    broadcast.add_argument("--seconds", type=float, default=8, help="for each server and number")
     shared = command(
         _run_rooms, "rooms", "shared rooms over Redis, compared with a room of one process"
     )
@@ -145,6 +149,18 @@ def _switches(arguments: argparse.Namespace, console: Console) -> None:
         counts += _counting.count(backend, server, fitting, arguments.shapes)
     _counting.show(counts, console)
     _write(arguments, counts)
+
+
+def _run_broadcast(arguments: argparse.Namespace, console: Console) -> None:
+    found = [
+        each
+        for backend in arguments.backend
+        for server in SERVERS[backend]
+        for members in arguments.members
+        for each in _broadcast.measure(backend, server, members, arguments.seconds)
+    ]
+    _broadcast.show(found, console)
+    _write(arguments, found)
 
 
 def _run_rooms(arguments: argparse.Namespace, console: Console) -> None:
@@ -240,6 +256,7 @@ _ALL: dict[str, tuple[str, ...]] = {
     "teardown": (),
     "cycles": (),
     "scaling": (),
+    "broadcast": (),
 }
 
 

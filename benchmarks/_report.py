@@ -204,6 +204,17 @@ def _scaling(rows: Sequence[_Row]) -> Iterator[str]:
     )
 
 
+def _broadcast(rows: Sequence[_Row]) -> Iterator[str]:
+    numbers = dict.fromkeys(row["members"] for row in rows)
+    yield _table(
+        ["server", "loop", "app", *(f"{number:,} members" for number in numbers)],
+        [
+            [server, backend, app, *map(_ratio, cells)]
+            for (server, backend, app), cells in _groups(rows, "server", "backend", "app")
+        ],
+    )
+
+
 _TABLES: dict[str, Callable[[Sequence[_Row]], Iterator[str]]] = {
     "inprocess": _inprocess,
     "switches": _switches,
@@ -212,4 +223,5 @@ _TABLES: dict[str, Callable[[Sequence[_Row]], Iterator[str]]] = {
     "teardown": _teardown,
     "cycles": _cycles,
     "scaling": _scaling,
+    "broadcast": _broadcast,
 }

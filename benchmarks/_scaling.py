@@ -24,6 +24,7 @@ from wsnursery import Options, WebSocket, open_websocket
 from wsnursery.rooms import Rooms
 
 from . import apps
+from ._broadcast import broadcast
 from ._loops import run
 from ._peer import Peer, Steps
 from ._serving import serving
@@ -55,7 +56,7 @@ def scaling(backend: str, step: Callable[[str], object]) -> Iterator[Growth]:
     for app in ("raw", "floor", "wsnursery"):
         for what, path, script in (
             ("echoes, one on each connection", "/echo", _echoes),
-            ("deliveries of a broadcast", "/broadcast", _broadcast),
+            ("deliveries of a broadcast", "/broadcast", broadcast),
         ):
             step(what)
             yield _growth(
@@ -122,13 +123,6 @@ def _echoes(peers: list[Peer]) -> Steps:
     yield
     for peer in peers:
         yield from peer.read_ready(answer)
-
-
-def _broadcast(peers: list[Peer]) -> Steps:
-    yield from peers[0].write(client_frame(_TEXT))
-    yield
-    for peer in peers:
-        yield from peer.read_ready(len(server_frame(_TEXT)))
 
 
 # ------------------------------------------------------------------------------ without a server

@@ -1,5 +1,7 @@
 """wsnursery's."""
 
+import anyio
+
 from wsnursery import Room, WebSocket, websocket_app
 
 from . import parse_push
@@ -37,5 +39,18 @@ async def _broadcast(ws: WebSocket) -> None:
             _room.publish(message)
 
 
+async def _stalled(ws: WebSocket) -> None:
+    """The client does not read, so this message waits for it, and all others behind it."""
+    ws.send_nowait("x" * (1 << 20))
+    with _room.joined(ws, overflow="drop_oldest"):
+        await anyio.sleep_forever()
+
+
 _room = Room("all")
-_HANDLERS = {"/echo": _echo, "/push": _push, "/receive": _receive, "/broadcast": _broadcast}
+_HANDLERS = {
+    "/echo": _echo,
+    "/push": _push,
+    "/receive": _receive,
+    "/broadcast": _broadcast,
+    "/stalled": _stalled,
+}
