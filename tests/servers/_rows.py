@@ -6,6 +6,7 @@ The newest versions are pinned in requirements/servers.txt, the older ones in py
 
 import importlib.metadata
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,12 @@ def _install_older(name: str) -> Path:
         )
         if done.returncode != 0:
             pytest.skip(f"{name} cannot be installed: {done.stderr.strip()[-200:]}")
-        Path(unfinished).rename(place)
+        try:
+            Path(unfinished).rename(place)
+        except OSError:  # another process of the same tests was quicker
+            if not place.exists():
+                raise
+            shutil.rmtree(unfinished)
     return place
 
 

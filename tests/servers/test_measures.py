@@ -180,16 +180,19 @@ def test_all_that_can_be_read_at_once_leaves_nothing_behind_ours(server: Running
 
 def test_bare_echo_hangs_in_send() -> None:
     """One task that receives and sends waits in `send` for the queue that it should empty."""
-    with running(HYPERCORN_ASYNCIO, expect_clean_stop=False) as server:
-        connections = []
-        for _ in range(20):
-            connections.append(server.new_id())
+
+    def some_hang(server: Running) -> bool:
+        """Whether one of 20 does. It depends on how much is read before the reset is noticed."""
+        connections = [server.new_id() for _ in range(20)]
+        for connection in connections:
             with server.client() as client:
-                client.open(f"/raw/echo?id={connections[-1]}")
+                client.open(f"/raw/echo?id={connection}")
                 burst_and_reset(client)
         time.sleep(1)
-        stuck = [name for name in connections if not server.records(name, "ended")]
-    assert stuck
+        return not all(server.records(connection, "ended") for connection in connections)
+
+    with running(HYPERCORN_ASYNCIO, expect_clean_stop=False) as server:
+        assert any(some_hang(server) for _ in range(10))
 
 
 # contract: S9
