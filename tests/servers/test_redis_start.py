@@ -35,7 +35,10 @@ async def test_redis_is_away_at_the_start(caplog):
             await rooms.wait_live()
             await here.settled()
             here.check_nothing_missing()
-    assert len([record for record in caplog.records if "is away" in record.message]) == 1
+    reasons = [record.message for record in caplog.records if "is away" in record.message]
+    assert "No such file" in reasons[0]
+    # A server that starts may refuse for another reason, once. Many attempts had the first one.
+    assert len(reasons) == len(set(reasons)) <= 2
 
 
 async def test_what_is_held_is_bounded_and_given_up():
