@@ -201,6 +201,23 @@ class World:
         twice = {text for text, those in numbers.items() if len(those) > 1}
         return twice.union(*(repeated(member.texts) for member in self.members))
 
+    async def kept(self, url):
+        """What Redis has in the end, as a new worker gets it."""
+        rooms = await self.worker(url, history=10**6)
+        newcomer = await self.member(rooms, replay=10**6)
+        self.members.remove(newcomer)
+        return set(newcomer.texts)
+
+    def check_only_lost_with_the_server(self, kept):
+        """As `check_nothing_silent`, where the server has lost its newest messages.
+
+        Who has seen more than the server has is notified. For the others, that was never there.
+        """
+        self.check_order()
+        for member in self.members:
+            owed = bool(kept - set(member.texts) or set(member.texts) - kept)
+            assert bool(member.reported) >= owed, "a silent loss"
+
     def missing(self, member):
         return set(self.sent) - set(member.texts)
 
