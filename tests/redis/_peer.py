@@ -28,6 +28,14 @@ class Error(str):
     __slots__ = ()
 
 
+class Run(list[str]):
+    """The run of a script: its name, its keys and its arguments."""
+
+    def __init__(self, name: str, keys: int, *values: str) -> None:
+        super().__init__((name, *values))
+        self.keys, self.arguments = list(values[:keys]), list(values[keys:])
+
+
 class Push(list[object]):
     """A push."""
 
@@ -133,7 +141,7 @@ class Peer:
             self.stream.seconds_to_read = 0.01  # the reader comes after the writer
         return self.stream
 
-    def named(self, name: str) -> list[list[str]]:
+    def named(self, name: str) -> list[Any]:
         """The commands of a name, or the runs of a script."""
         return [command for command in self.commands if command[0] == name]
 
@@ -148,7 +156,7 @@ class Peer:
         while (parts := self._parser.gets()) is not False:
             command = [part.decode() for part in parts]
             if command[0] == "EVALSHA":
-                command = [command[1], *command[3:]]
+                command = Run(command[1], int(command[2]), *command[3:])
             self.commands.append(command)
             if not self.answers_nothing:
                 self._answer(command)
@@ -178,8 +186,10 @@ class Peer:
         if command[0] == "PUBLISH":  # a probe
             self.push("message", command[1], command[2])
             return 1
-        self.number += 1
-        return f"e {self.number}"
+        assert isinstance(command, Run)
+        first = self.number + 1
+        self.number += len(command.arguments) - 8
+        return [f"e {first + int(index)}" for index in command.arguments[7].split()]
 
     def _synchronize(self, _: list[str]) -> object:
         return ["e", self.number, "", [], []]

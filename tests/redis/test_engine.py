@@ -43,10 +43,9 @@ async def test_messages_come_in_order(monkeypatch):
         peer.answers["synchronize"] = ["e", "3", "", ["t3"], []]
         with rooms.joined("r", ws, replay=1) as member:
             await anyio.wait_all_tasks_blocked()
-            peer.message("r", "me 4 ttext")
-            peer.message("r", "me 5 bbytes")
-            peer.message("r", "me 6 T4:k:\ntkeyed")
-            peer.message("another", "me 6 tnot followed")
+            peer.message("r", "me 4 5:ttext")
+            peer.message("r", "me 5 6 12:bbytesT4:k:\ntkeyed")
+            peer.message("another", "me 6 13:tnot followed")
             assert await received(wire) == ["3", "text", b"bytes", "keyed"]
             assert member.position == Position("e", 6)
             assert (
@@ -98,31 +97,57 @@ async def test_publishing(monkeypatch):
     async with connected(monkeypatch) as (rooms, peer):
         assert rooms.publish("r", "a", key="k")
         assert await rooms.publish_confirmed("s", b"b") == Position("e", 2)
-        first, second = peer.named("publish")
-        assert (first[5], second[5]) == ("T1:ka", "bb")
-        assert (first[-1], second[-1]) == ("0", "1")  # whether its position is wanted
+        first, second = (command.arguments for command in peer.named("publish"))
+        assert (first[-1], second[-1]) == ("T1:ka", "bb")
+        assert (first[7], second[7]) == ("", "0")  # which positions are wanted
         with pytest.raises(MessageTooBig, match=r"at most 1048576 bytes \(max_message\)"):
             rooms.publish("r", "x" * (2**20 + 1))
 
 
-async def test_the_publishes_on_their_way_are_bounded(monkeypatch):
-    async with connected(monkeypatch) as (rooms, peer):
-        peer.answers_nothing = True
-        for _ in range(300):
-            assert rooms.publish("r", "x")
+async def test_messages_to_one_room_are_sent_together(monkeypatch):
+    async with connected(monkeypatch) as (rooms, peer), anyio.create_task_group() as group:
+        outcomes = {}
+
+        async def publish(room, text):
+            outcomes[text] = (await rooms.publish_confirmed(room, text)).number
+
+        for room, text in (("r", "a"), ("r", "b"), ("s", "c"), ("r", "d")):
+            rooms.publish(room, text * 2)
+            group.start_soon(publish, room, text)
         await anyio.wait_all_tasks_blocked()
-        assert len(peer.named("publish")) == 128
-        previous = [command[-2] for command in peer.named("publish")]
-        assert previous == ["", *[str(number) for number in range(1, 128)]]
+        sent = [command.arguments for command in peer.named("publish")]
+        assert [one[8:] for one in sent[:3]] == [["taa", "tbb"], ["tcc"], ["tdd"]]
+        assert sum(len(one) - 8 for one in sent) == 8
+        assert sorted(outcomes) == ["a", "b", "c", "d"]
+        assert set(outcomes.values()) == {5, 6, 7, 8}
 
 
-async def test_the_bytes_on_their_way_are_bounded(monkeypatch):
+async def test_the_publishes_in_flight_are_bounded(monkeypatch):
     async with connected(monkeypatch) as (rooms, peer):
-        peer.answers_nothing = True
-        for _ in range(5):
-            assert rooms.publish("r", "x" * 2**19)
+        peer.answers["publish"] = ...
+        for number in range(300):
+            assert rooms.publish("rs"[number % 2], "x")
         await anyio.wait_all_tasks_blocked()
-        assert len(peer.named("publish")) == 2
+        places = [command.arguments[5] for command in peer.named("publish")]
+        assert places == [str(number) for number in range(1, 129)]
+        previous = [command.arguments[6] for command in peer.named("publish")]
+        assert previous == ["", "", *[str(number) for number in range(1, 127)]]
+        del peer.answers["publish"]
+        peer.stream.put(64 * b"*0\r\n")
+        await anyio.wait_all_tasks_blocked()
+        assert len(peer.named("publish")) == 300
+
+
+async def test_a_batch_is_bounded(monkeypatch):
+    async with connected(monkeypatch) as (rooms, peer):
+        peer.answers["publish"] = ...
+        for size in (2**15, 2**15 + 1, 1, *[2**19] * 3):
+            assert rooms.publish("r", "x" * size)
+        await anyio.wait_all_tasks_blocked()
+        sizes = [[len(one) - 1 for one in run.arguments[8:]] for run in peer.named("publish")]
+        assert sizes == [[2**15, 2**15 + 1], [1, 2**19], [2**19]]
+        [previous] = peer.named("publish")[-1].arguments[6:7]
+        assert previous == "4"
 
 
 async def test_what_was_on_its_way_is_sent_again(monkeypatch):
@@ -140,11 +165,15 @@ async def test_what_was_on_its_way_is_sent_again(monkeypatch):
             group.start_soon(publish, text)
             await anyio.wait_all_tasks_blocked()
         peer.answers_nothing = False
-        replies = ["e 1", ""]  # the position of one is known, that of the other no longer
-        peer.answers["publish"] = lambda _: replies.pop(0)
+        # The position of one is known, that of the other no longer.
+        peer.answers["publish"] = ["e 1", ""]
         peer.stream.end()
         await anyio.sleep(1)
-        assert [command[5] for command in peer.named("publish")] == ["ta", "tb", "ta", "tb"]
+        assert [run.arguments[8:] for run in peer.named("publish")] == [
+            ["ta"],
+            ["tb"],
+            ["ta", "tb"],
+        ]
         [known] = [one for one in outcomes if isinstance(one, Position)]
         [unknown] = [one for one in outcomes if isinstance(one, EngineAway)]
         assert known == Position("e", 1)
@@ -174,10 +203,21 @@ async def test_a_push_that_cannot_be_read_harms_one_room(monkeypatch, caplog):
     async with connected(monkeypatch) as (rooms, peer), opened() as (ws, wire):
         with rooms.joined("r", ws), rooms.joined("s", ws):
             await anyio.wait_all_tasks_blocked()
-            for wrong in ("", "?", "m", "me x ta", "me 1 ?", "me 1 Tx:y", "j[", "l"):
+            for wrong in (
+                "",
+                "?",
+                "m",
+                "me x 2:ta",
+                "me 1",
+                "me 1 1:?",
+                "me 1 4:Tx:y",
+                "me 1 x:ta",
+                "j[",
+                "l",
+            ):
                 peer.message("r", wrong)
             peer.push("message", b"\xff", "m")
-            peer.message("s", "me 1 tgood")
+            peer.message("s", "me 1 5:tgood")
             assert await received(wire) == ["good"]
     assert "Redis has data under wsnursery:{r} that are not from wsnursery" in caplog.text
 
@@ -188,7 +228,7 @@ async def test_a_snapshot_that_cannot_be_read_harms_one_room(monkeypatch, caplog
         peer.answers["synchronize"] = lambda command: bad if "{r}" in command[1] else good
         with rooms.joined("r", ws), rooms.joined("s", ws):
             await anyio.wait_all_tasks_blocked()
-            peer.message("s", "me 1 tgood")
+            peer.message("s", "me 1 5:tgood")
             assert await received(wire) == ["good"]
             assert rooms.statistics().not_live == 1
     assert "unknown kind of message" in caplog.text

@@ -82,12 +82,18 @@ class RedisConnection:
         """The callbacks of the expected replies."""
         self._outgoing = bytearray()
         self._has_outgoing = anyio.Event()
+        self.refill: Callable[[], None] | None = None
+        """Called before a write, to send what waits elsewhere until it can be written."""
         self._refusal: RedisError | None = None
         """What was read last, if it was a refusal."""
 
     def send(self, *command: Argument) -> None:
         """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
         self._outgoing += _pack(command)
+        self._has_outgoing.set()
+
+    def wake(self) -> None:
+        """Call `refill` soon, and write what it sends."""
         self._has_outgoing.set()
 
     def request(self, *command: Argument, then: Callable[[Reply], None]) -> None:
@@ -158,11 +164,14 @@ class RedisConnection:
         """
         try:
             while True:
-                while self._outgoing:
+                self._has_outgoing = anyio.Event()
+                if self.refill is not None:
+                    self.refill()
+                if self._outgoing:
                     data, self._outgoing = bytes(self._outgoing), bytearray()
                     await self._stream.send(data)
-                self._has_outgoing = anyio.Event()
-                await self._has_outgoing.wait()
+                else:
+                    await self._has_outgoing.wait()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
             await anyio.sleep(LAST_WORDS_SECONDS)
             raise _broken(exc) from exc

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 
-from wsnursery.rooms import Position, Sink, Snapshot
+from wsnursery.rooms import Carried, Position, Sink, Snapshot
 
 from . import _scripts
 from ._codec import decode
@@ -34,12 +34,14 @@ class Follower:
         commands: Sends commands to Redis.
         sink: Receives the messages.
         ttl: Seconds for which Redis keeps an unused room.
+        lease: The lease of a worker, in seconds.
     """
 
-    def __init__(self, commands: Commands, sink: Sink, ttl: int) -> None:
+    def __init__(self, commands: Commands, sink: Sink, ttl: int, lease: float) -> None:
         self._commands = commands
         self._sink = sink
         self._ttl = ttl
+        self._lease = lease
         self._followed: set[str] = set()
         self._wanted: dict[str, Position | None] = {}
         """The rooms that must be synchronized, with the position that the sink has."""
@@ -100,7 +102,7 @@ class Follower:
         self._commands.run(
             _scripts.SYNCHRONIZE,
             [keys.meta(room), keys.history(room), keys.present(room), keys.workers],
-            [*had, self._sink.history, secrets.token_hex(8), self._ttl],
+            [*had, self._sink.history, secrets.token_hex(8), self._ttl, room, self._lease],
             partial(self._answer, room),
         )
 
@@ -129,8 +131,8 @@ class Follower:
 
     def _handle(self, room: str, kind: bytes, data: bytes) -> None:
         if kind == b"m":
-            epoch, number, body = data.split(b" ", 2)
-            self._sink.deliver(room, Position(epoch.decode(), int(number)), decode(body))
+            for position, carried in _batch(data):
+                self._sink.deliver(room, position, carried)
         elif kind == b"j":
             self._sink.people_joined(room, json.loads(data))
         elif kind == b"l":
@@ -141,6 +143,19 @@ class Follower:
     def _complain(self, name: str, exc: Exception) -> None:
         # Another program uses our names. Its data must affect no other room.
         logger.warning("Redis has data under %s that are not from wsnursery: %s", name, exc)
+
+
+def _batch(data: bytes) -> list[tuple[Position, Carried]]:
+    """Read the messages of a push."""
+    end = data.index(b":") + 1
+    name, first, *lengths = data[: end - 1].split(b" ")
+    epoch, batch = name.decode(), list[tuple[Position, Carried]]()
+    begin = end
+    for number, length in enumerate(map(int, lengths), int(first)):
+        end = begin + length
+        batch.append((Position(epoch, number), decode(data[begin:end])))
+        begin = end
+    return batch
 
 
 def _snapshot(reply: Reply) -> Snapshot:

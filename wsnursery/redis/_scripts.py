@@ -15,7 +15,8 @@ A room ``NAME`` has these keys, all of which expire when the room is not used fo
 ==================  ==============================================================================
 
 ``…{NAME}`` is the channel of the room as well. It carries ``m`` messages, ``j`` people that have
-joined, and ``l`` people that have left.
+joined, and ``l`` people that have left. Messages are the epoch, the number of the first one and the
+length of each, as in ``mEPOCH 7 3 4:onefour``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from typing import Final
 OLDER_EPOCHS: Final = 16
 """The number of older epochs whose end a room keeps. A worker that was away for more forks is
 notified of a gap of unknown size."""
+
+SLACK: Final = 0.25
+"""The share of the history by which more messages are kept than wanted. Removing many messages at a
+time costs Redis less than removing one with each publish."""
 
 # The fork rule. If another server has assigned the last number, this one may lack some of its
 # messages, because its data was restored from a file or replicated with a lag. So the numbers
@@ -55,44 +60,68 @@ end
 
 PUBLISH: Final = (
     _CURRENT
-    + """
-local meta, history, publisher, confirmed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local body, channel, new = ARGV[1], ARGV[2], ARGV[3]
-local most, most_bytes, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local place, previous, wants_position = ARGV[7], ARGV[8], ARGV[9]
+    + f"""
+local meta, history, publisher = KEYS[1], KEYS[2], KEYS[3]
+local channel, new, ttl = ARGV[1], ARGV[2], ARGV[5]
+local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local place, previous, confirmed = tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local last = redis.call('GET', publisher)
-if last and tonumber(place) <= tonumber(last) then
-  return redis.call('GET', confirmed) or ''
-end
-if previous ~= '' and previous ~= last then
+local count = #ARGV - 8
+local done = last and math.max(0, tonumber(last) - place + 1) or 0
+if done == 0 and previous ~= '' and previous ~= last then
   return redis.error_reply('ORDER the message before this one has not been numbered')
 end
-local epoch, number, bytes = current(meta, history, new)
-number = number + 1
-if most > 0 then
-  local kept = redis.call('RPUSH', history, body)
-  bytes = kept == 1 and #body or bytes + #body
-  while kept > most or (bytes > most_bytes and kept > 0) do
-    bytes = bytes - #redis.call('LPOP', history)
-    kept = kept - 1
+local epoch, number, bytes
+if done < count then
+  epoch, number, bytes = current(meta, history, new)
+  local lengths, added = {{}}, 0
+  for index = 9 + done, #ARGV do
+    table.insert(lengths, #ARGV[index])
+    added = added + #ARGV[index]
   end
-  redis.call('EXPIRE', history, ttl)
-elseif bytes > 0 then
-  redis.call('DEL', history)
-  bytes = 0
+  if most > 0 then
+    local kept = redis.call('RPUSH', history, unpack(ARGV, 9 + done))
+    bytes = kept == #lengths and added or bytes + added
+    if kept > most * {1 + SLACK} then
+      for _, body in ipairs(redis.call('LPOP', history, kept - most)) do bytes = bytes - #body end
+      kept = most
+    end
+    while bytes > most_bytes and kept > 0 do
+      bytes = bytes - #redis.call('LPOP', history)
+      kept = kept - 1
+    end
+    redis.call('EXPIRE', history, ttl)
+  elseif bytes > 0 then
+    redis.call('DEL', history)
+    bytes = 0
+  end
+  redis.call('HSET', meta, 'n', number + #lengths, 'b', bytes)
+  redis.call('EXPIRE', meta, ttl)
+  redis.call('SET', publisher, place + count - 1, 'EX', ttl)
+  -- In place of an argument that was read already, because every copy of the messages takes time.
+  ARGV[8 + done] = 'm' .. epoch .. ' ' .. number + 1 .. ' ' .. table.concat(lengths, ' ') .. ':'
+  redis.call('PUBLISH', channel, table.concat(ARGV, '', 8 + done))
 end
-redis.call('HSET', meta, 'n', number, 'b', bytes)
-redis.call('EXPIRE', meta, ttl)
-redis.call('SET', publisher, place, 'EX', ttl)
-local position = epoch .. ' ' .. number
-if wants_position == '1' then redis.call('SET', confirmed, position, 'EX', ttl) end
-redis.call('PUBLISH', channel, 'm' .. position .. ' ' .. body)
-return position"""
+local positions = {{}}
+for index in string.gmatch(confirmed, '%d+') do
+  local key = KEYS[4 + #positions]
+  local position
+  if tonumber(index) < done then
+    position = redis.call('GET', key) or ''
+  else
+    position = epoch .. ' ' .. number + 1 + index - done
+    redis.call('SET', key, position, 'EX', ttl)
+  end
+  table.insert(positions, position)
+end
+return positions"""
 )
-"""Number a message, keep it, and push it to all workers that follow the room. A retry does nothing.
+"""Number consecutive messages of one publisher, keep them, and push them to all workers that follow
+the room. Return the positions of those that are confirmed. Messages of a retry that have a number
+already get no other one.
 
-``previous`` is the message of this publisher to this room that is in flight before this one. If
-that one has failed, this one must fail too. If it were numbered first, the retry of the previous
+``previous`` is the message of this publisher to this room that is in flight before the first one.
+If that one has failed, these must fail too. If they were numbered first, the retry of the previous
 one would look like a repetition.
 """
 
@@ -101,7 +130,7 @@ SYNCHRONIZE: Final = (
     + """
 local meta, history, present, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local had_epoch, had, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local new, ttl = ARGV[4], ARGV[5]
+local new, ttl, room, lease = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local epoch, number, bytes, ends = current(meta, history, new)
 for _, key in ipairs({meta, history, present}) do redis.call('EXPIRE', key, ttl) end
 local since
@@ -120,7 +149,14 @@ if #all > 0 then
   for index = 1, #all, 2 do
     local worker = string.match(all[index + 1], '^%S+')
     if alive[worker] == nil then
-      alive[worker] = tonumber(redis.call('ZSCORE', workers, worker) or '0') > now
+      local ending = redis.call('ZSCORE', workers, worker)
+      alive[worker] = not ending or tonumber(ending) > now
+      if not ending then
+        redis.call('ZADD', workers, now + lease, worker)
+        local rooms = workers .. ':' .. worker
+        redis.call('SADD', rooms, room)
+        for _, key in ipairs({workers, rooms}) do redis.call('EXPIRE', key, ttl) end
+      end
     end
     if alive[worker] then
       table.insert(people, all[index])
@@ -130,7 +166,12 @@ if #all > 0 then
 end
 return {epoch, number, ends, messages, people}"""
 )
-"""Return the state of a room, for a worker that has the messages up to a position."""
+"""Return the state of a room, for a worker that has the messages up to a position.
+
+If the lease of a worker is missing, Redis has evicted it, because it is removed together with the
+worker's people. The worker may live, so its people are included, and it gets a new lease. If it
+does not renew this one, its people are removed.
+"""
 
 ANNOUNCE: Final = """
 local present, rooms = KEYS[1], KEYS[2]

@@ -78,7 +78,7 @@ class Session:
         database = f"{address.database}:" if address.database else ""
         commands = Commands(self._connection, Keys(settings.prefix + database), self.fail)
         self._commands = commands
-        self.follower = Follower(commands, sink, ttl)
+        self.follower = Follower(commands, sink, ttl, settings.lease)
         self.announcements = Announcements(commands, self.worker, ttl)
         self._publisher = Publisher(commands, hold, publisher_id, sink, ttl)
         self.upkeep = Upkeep(
@@ -91,6 +91,7 @@ class Session:
             ttl=ttl,
             now=current_backend().now,
         )
+        self._probe_channel = self.upkeep.probe_channel.encode()
 
     async def run(self, began: Callable[[Session], None], retired: str) -> None:
         """Run until the connection is lost.
@@ -104,10 +105,13 @@ class Session:
             OSError, RedisError: The connection is lost, or Redis has refused a command.
             EngineMisconfigured: The refusal is permanent.
         """
-        with self._scope:
-            async with anyio.create_task_group() as group:
-                await self._guarded(partial(self._work, group, began, retired))
-                await anyio.sleep_forever()
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    await self._guarded(partial(self._work, group, began, retired))
+                    await anyio.sleep_forever()
+        finally:
+            self._publisher.stop()
         failure, self._failure = self._failure, None
         assert failure is not None, "only a failure cancels this scope"
         raise failure
@@ -141,9 +145,10 @@ class Session:
         # By now, all people who are still here have been announced under the new name.
         self.announcements.flush()
         self.upkeep.beat(retired)
+        start(self.follower.run)
         # Publishing starts last, so that the sink gets the position of every message after its
         # snapshot.
-        start(self.follower.run, self._publisher.run)
+        self._publisher.start()
         self.is_live = True
         self._sink.state_changed()
 
@@ -165,7 +170,7 @@ class Session:
         if push[0] != b"message":
             return  # a confirmation of SUBSCRIBE or UNSUBSCRIBE
         channel, data = push[1], push[2]
-        if channel == self.upkeep.probe_channel.encode():
+        if channel == self._probe_channel:
             self.upkeep.note_probe()
         else:
             self.follower.on_push(channel, data)

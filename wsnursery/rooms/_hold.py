@@ -46,7 +46,8 @@ class Hold:
         self._waiting: deque[Held] = deque()
         self._number = 0
         self._now: Callable[[], float] | None = None
-        self._changed = anyio.Event()
+        self.on_put: Callable[[], None] | None = None
+        """Called after a message was put."""
         self.bytes = 0
         """The payload of the held messages, in bytes."""
         self.refused = 0
@@ -71,8 +72,14 @@ class Hold:
         self._held[held.number] = held
         self._waiting.append(held)
         self.bytes += size
-        self._changed.set()
+        if self.on_put is not None:
+            self.on_put()
         return True
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a message is not in flight."""
+        return bool(self._waiting)
 
     def take(self) -> Held | None:
         """Return the oldest message that is not in flight; `None` if there is none."""
@@ -82,25 +89,34 @@ class Hold:
                 return held
         return None
 
+    def take_next(self, previous: Held) -> Held | None:
+        """Return the message after one that was just taken, if there is one to the same room.
+
+        Messages are settled oldest first. So it is not settled, and its number is the next one.
+        """
+        if self._waiting and self._waiting[0].outgoing.room == previous.outgoing.room:
+            return self._waiting.popleft()
+        return None
+
     def take_again(self) -> None:
         """No message is in flight any more: begin again with the oldest one."""
         self._waiting = deque(self._held.values())
 
-    def settle(self, held: Held, outcome: Position | Exception) -> None:
-        """Settle a message with its outcome. Only the first outcome counts."""
+    def settle(self, held: Held, outcome: Position | Exception | None) -> None:
+        """Settle a message with its outcome. Only the first outcome counts.
+
+        Args:
+            held: The message.
+            outcome: `None` if no caller waits for it.
+        """
         if held.is_settled:
             return
         held.is_settled = True
         del self._held[held.number]
         self.bytes -= held.size
-        self._changed.set()
         if held.outgoing.settle is not None:
+            assert outcome is not None, "its caller waits for it"
             held.outgoing.settle(outcome)
-
-    async def changed(self) -> None:
-        """Wait until a message was put or settled since the last call."""
-        await self._changed.wait()
-        self._changed = anyio.Event()
 
     def start_clock(self, now: Callable[[], float]) -> None:
         """Start the clock, also for the messages that are already held."""
