@@ -6,7 +6,6 @@ gets them from its engine.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -86,6 +85,23 @@ class Fanout:
         ValueError: A limit is negative.
     """
 
+    __slots__ = (
+        "_conflated",
+        "_deliveries",
+        "_disconnected",
+        "_dropped",
+        "_history",
+        "_published",
+        "_queued",
+        "_sender",
+        "_stamp",
+        "_token",
+        "ends",
+        "members",
+        "name",
+        "position",
+    )
+
     def __init__(
         self, name: str, epoch: str, history: int, history_bytes: int, stamp: Stamp | None
     ) -> None:
@@ -100,8 +116,9 @@ class Fanout:
         self._stamp = stamp
         self._token = object()
         self._history = History(history, history_bytes)
-        self._sender = SharedSender()
-        self._deliveries: deque[Delivery] = deque()
+        # A worker may follow many rooms without a message. So an idle room has no queue.
+        self._sender: SharedSender | None = None
+        self._deliveries: list[Delivery] = []
         self._published = 0
         self._queued = 0
         # The counters of members that have left.
@@ -155,7 +172,11 @@ class Fanout:
 
     # ------------------------------------------------------------------------------ delivering
 
-    def deliver(self, message: Message, key: str | None) -> int:
+    def next_position(self) -> Position:
+        """Return the position of the next message."""
+        return Position(self.position.epoch, self.position.number + 1)
+
+    def deliver(self, message: Message, key: str | None, position: Position) -> int:
         """Queue the next message for every current member. Return the number of queues.
 
         A hook of a member's connection may publish to this room in the middle of a delivery. The
@@ -167,7 +188,6 @@ class Fanout:
             Exception: The stamp raised it. Nothing was queued.
         """
         before = self.position
-        position = Position(before.epoch, before.number + 1)
         if self._stamp is not None:
             message = payload(self._stamp(message, position))
             if self.position is not before:
@@ -181,18 +201,19 @@ class Fanout:
         self._history.append(publication)
         delivery = Delivery(publication, iter(tuple(self.members.values())))
         self._deliveries.append(delivery)
+        sender = self._sender = self._sender or SharedSender()
         while self._deliveries:
-            self._finish(self._deliveries[0])
+            self._finish(self._deliveries[0], sender)
         return delivery.reached
 
-    def _finish(self, delivery: Delivery) -> None:
+    def _finish(self, delivery: Delivery, sender: SharedSender) -> None:
         for member in delivery.members:
-            if member.give(delivery.publication, self._sender):
+            if member.give(delivery.publication, sender):
                 delivery.reached += 1
                 self._queued += 1
         # A nested call may have finished and removed it.
         if self._deliveries and self._deliveries[0] is delivery:
-            self._deliveries.popleft()
+            del self._deliveries[0]
 
     def skip(self, count: int) -> None:
         """Continue after a number of lost messages, and count them for every member."""

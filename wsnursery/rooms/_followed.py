@@ -148,8 +148,9 @@ class FollowedRooms:
 
     def deliver(self, room: str, position: Position, carried: Carried) -> None:
         """As `Sink.deliver`."""
-        if room in self._rooms:
-            self._rooms[room].deliver(position, carried)
+        followed = self._rooms.get(room)
+        if followed is not None:
+            followed.deliver(position, carried)
 
     def people_joined(self, room: str, people: Mapping[str, Any]) -> None:
         """As `Sink.people_joined`."""

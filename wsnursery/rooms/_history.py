@@ -41,17 +41,21 @@ class History:
     __slots__ = ("_kept", "_max_bytes", "_max_messages", "bytes")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self._kept: deque[Publication] = deque()
+        self._kept: deque[Publication] | None = None
+        """Made for the first message, because most of the memory of an idle room would be this
+        queue."""
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self.bytes = 0
         """The payload of the kept messages, in bytes."""
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._kept or ())
 
     def append(self, publication: Publication) -> None:
         """Keep one more, and drop the oldest ones beyond the limits."""
+        if self._kept is None:
+            self._kept = deque()
         self._kept.append(publication)
         self.bytes += publication.size
         while len(self._kept) > self._max_messages or self.bytes > self._max_bytes:
@@ -64,16 +68,16 @@ class History:
 
     def clear(self) -> None:
         """Drop everything."""
-        self._kept.clear()
+        self._kept = None
         self.bytes = 0
 
     def newest(self, count: int) -> list[Publication]:
         """Return the newest ones, oldest first."""
-        return list(self._kept)[max(0, len(self._kept) - count) :]
+        return list(self._kept or ())[max(0, len(self) - count) :]
 
     def after(self, number: int) -> list[Publication]:
         """Return the kept ones with a higher number, oldest first."""
-        return [kept for kept in self._kept if kept.position.number > number]
+        return [kept for kept in self._kept or () if kept.position.number > number]
 
 
 def newest_that_fit(

@@ -193,7 +193,7 @@ class Room:
         """
         checked = payload(message)
         self._check_home()
-        return self._fanout.deliver(checked, key)
+        return self._fanout.deliver(checked, key, self._fanout.next_position())
 
     def publish_json(self, obj: Any, *, key: str | None = None) -> int:
         """Publish an object as JSON text, encoded once. As `publish` otherwise.

@@ -56,6 +56,21 @@ class SharedRoom:
         note_gap: Called when messages were lost on the way to this worker.
     """
 
+    __slots__ = (
+        "_engine",
+        "_fanout",
+        "_is_announced",
+        "_is_asked",
+        "_is_known",
+        "_note_gap",
+        "_own",
+        "_own_ids",
+        "_people",
+        "_waiting",
+        "is_synchronized",
+        "watchers",
+    )
+
     def __init__(self, engine: Engine, fanout: Fanout, note_gap: Callable[[], None]) -> None:
         self._engine = engine
         self._fanout = fanout
@@ -175,7 +190,9 @@ class SharedRoom:
             # The engine has lost its data, so the number of missed messages is unknown.
             self._note_gap()
             fanout.miss(1)
-            if snapshot.ends:  # the members may already have some of its messages
+            if snapshot.ends or epoch in fanout.ends:
+                # The members may already have some of its messages. If an older epoch is back, two
+                # servers were used at the same time, and the one that forked is gone.
                 fanout.restart(snapshot.position)
             else:  # all of its messages are newer than those of the members
                 fanout.restart(Position(epoch, 0))
@@ -193,7 +210,7 @@ class SharedRoom:
             self._note_gap()
             self._fanout.skip(first - self._fanout.position.number - 1)
         for carried in messages[max(0, self._fanout.position.number + 1 - first) :]:
-            self._deliver(carried)
+            self._deliver(self._fanout.next_position(), carried)
 
     def deliver(self, position: Position, carried: Carried) -> None:
         """Deliver a message to the members, or request a snapshot if there is a gap before it."""
@@ -201,15 +218,15 @@ class SharedRoom:
             return
         own = self._fanout.position
         if position.epoch == own.epoch and position.number == own.number + 1:
-            self._deliver(carried)
+            self._deliver(position, carried)
         elif position.epoch != own.epoch or position.number > own.number:
             self.is_synchronized = False
             # A snapshot that is already requested will include this message.
             self._ask()
 
-    def _deliver(self, carried: Carried) -> None:
+    def _deliver(self, position: Position, carried: Carried) -> None:
         try:
-            self._fanout.deliver(carried.message, carried.key)
+            self._fanout.deliver(carried.message, carried.key, position)
         except Exception:
             # One bad message must not end the engine and the other rooms.
             logger.exception("the stamp of the shared room %r has failed", self.name)
