@@ -1,6 +1,7 @@
 """A Redis in memory whose answers the test controls, for one connection after the other."""
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -71,6 +72,11 @@ class MemoryStream(anyio.abc.ByteStream):
         self._news = anyio.Event()
         self.eof = self.is_closed = self.is_broken = False
         self.seconds_to_read = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Redis has ended the connection."""
+        return self.eof or self.is_broken
 
     def put(self, data: bytes) -> None:
         self._incoming += data
@@ -179,7 +185,7 @@ class Peer:
             self.push("subscribe", channel, 1)
         return ...
 
-    def _unsubscribe(self, _: list[str]) -> object:
+    def _unsubscribe(self, command: list[str]) -> object:
         return ...
 
     def _publish(self, command: list[str]) -> object:
@@ -191,7 +197,7 @@ class Peer:
         self.number += len(command.arguments) - 8
         return [f"e {first + int(index)}" for index in command.arguments[7].split()]
 
-    def _synchronize(self, _: list[str]) -> object:
+    def _synchronize(self, command: list[str]) -> object:
         return ["e", self.number, "", [], []]
 
     def _look(self, _: list[str]) -> object:
@@ -223,3 +229,97 @@ async def connected(
         yield rooms, peer
         group.cancel_scope.cancel()
     assert all(stream.is_closed for stream in peer.streams)
+
+
+class OneRoom(Peer):
+    """Redis as far as one room needs it: it numbers, keeps and pushes, and recognises a retry.
+
+    Args:
+        fault: What happens to the connection at a command, if anything.
+        at: The number of that command, counted from 1.
+        answered: Whether the command is still carried out. Its answer is not read.
+    """
+
+    def __init__(
+        self, fault: Callable[[MemoryStream], None] | None = None, at: int = 0, *, answered=False
+    ) -> None:
+        super().__init__()
+        self._fault = fault
+        self._at = at
+        self._answered = answered
+        self._places: list[int] = []
+        """The numbers of the messages, by their places among all of their publisher."""
+        self._kept: list[str] = []
+        self._people: dict[str, str] = {}
+        self._subscribed = False
+        self.count = 0
+        """The commands so far."""
+
+    async def connect(self, *_: object) -> MemoryStream:
+        self._subscribed = False
+        return await super().connect()
+
+    def receive(self, data: bytes) -> None:
+        if not self.stream.is_over:
+            super().receive(data)
+
+    def _answer(self, command: list[str]) -> None:
+        if self.stream.is_over:
+            return
+        self.count += 1
+        if self._fault is None or self.count != self._at:
+            super()._answer(command)
+            return
+        if self._answered:
+            answer = getattr(self, f"_{command[0].lower()}", None)
+            if answer is not None:
+                answer(command)
+        self._fault(self.stream)
+
+    def _push_to_room(self, text: str) -> None:
+        if self._subscribed:
+            self.message("r", text)
+
+    def _subscribe(self, command: list[str]) -> object:
+        self._subscribed = self._subscribed or "wsnursery:{r}" in command
+        return super()._subscribe(command)
+
+    def _unsubscribe(self, command: list[str]) -> object:
+        self._subscribed = False
+        return super()._unsubscribe(command)
+
+    def _publish(self, command: list[str]) -> object:
+        if not isinstance(command, Run):
+            return super()._publish(command)
+        place, messages = int(command.arguments[5]), command.arguments[8:]
+        done = len(self._places) - place + 1
+        assert done >= 0, "a message before it is missing"
+        new = messages[done:]
+        if new:
+            first = len(self._kept) + 1
+            self._kept += new
+            self._places += range(first, len(self._kept) + 1)
+            self._push_to_room(f"me {first} {' '.join(str(len(m)) for m in new)}:{''.join(new)}")
+        confirmed = map(int, command.arguments[7].split())
+        return [f"e {self._places[place + index - 1]}" for index in confirmed]
+
+    def _synchronize(self, command: list[str]) -> object:
+        assert isinstance(command, Run)
+        epoch, number = command.arguments[:2]
+        missing = self._kept[int(number) if epoch else 0 :]
+        people = [part for pair in self._people.items() for part in pair]
+        return ["e", str(len(self._kept)), "", missing, people]
+
+    def _announce(self, command: list[str]) -> object:
+        assert isinstance(command, Run)
+        pairs = command.arguments[5:]
+        self._people.update(zip(pairs[::2], pairs[1::2], strict=True))
+        self._push_to_room(command.arguments[4])
+        return None
+
+    def _retract(self, command: list[str]) -> object:
+        assert isinstance(command, Run)
+        for one in command.arguments[3:]:
+            self._people.pop(one, None)
+        self._push_to_room(command.arguments[2])
+        return None
