@@ -124,6 +124,7 @@ async def test_messages_to_one_room_are_sent_together(monkeypatch):
 
 async def test_the_publishes_in_flight_are_bounded(monkeypatch):
     async with connected(monkeypatch) as (rooms, peer):
+        await anyio.wait_all_tasks_blocked()
         peer.answers["publish"] = ...
         for number in range(300):
             assert rooms.publish("rs"[number % 2], "x")
@@ -140,6 +141,7 @@ async def test_the_publishes_in_flight_are_bounded(monkeypatch):
 
 async def test_a_batch_is_bounded(monkeypatch):
     async with connected(monkeypatch) as (rooms, peer):
+        await anyio.wait_all_tasks_blocked()
         peer.answers["publish"] = ...
         for size in (2**15, 2**15 + 1, 1, *[2**19] * 3):
             assert rooms.publish("r", "x" * size)

@@ -1,6 +1,6 @@
-"""One connection to Redis: RESP3, parsed by hiredis, over any stream of anyio.
+"""One connection to Redis: RESP3, parsed by hiredis. Replies and pushes have one order.
 
-Replies and pushes of one connection have one order. hiredis only parses; the I/O is in this module.
+It does no I/O, which is in `_stream_transfer` and `_socket_transfer`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 
@@ -17,20 +17,11 @@ try:
 except ImportError as _missing:
     raise ImportError("wsnursery.redis needs hiredis: pip install 'wsnursery[redis]'") from _missing
 
-if TYPE_CHECKING:
-    from anyio.abc import ByteStream
-
 Reply: TypeAlias = Any
 """A value of RESP3: bytes, int, list, dict, None, or a `RedisError`."""
 
 Argument: TypeAlias = str | bytes | float
 """A part of a command."""
-
-READ_BYTES = 64 * 1024
-"""Bytes per read. The parser holds the part of an incomplete message in addition to this."""
-
-LAST_WORDS_SECONDS: Final = 1.0
-"""Seconds for reading what Redis has sent before it closed. It has arrived by then."""
 
 _pack: Callable[[tuple[Argument, ...]], bytes] = cast(
     "Any",
@@ -67,34 +58,27 @@ class RedisError(Exception):
 class RedisConnection:
     """Sends commands and receives their replies in the same order, with pushes in between.
 
-    It does not read ahead: a slow worker makes Redis wait, until Redis ends the connection.
-
     Args:
-        stream: The connection.
         on_push: Called with each push, in order with the replies. It must not wait or raise.
     """
 
-    def __init__(self, stream: ByteStream, on_push: Callable[[list[Any]], None]) -> None:
-        self._stream = stream
+    def __init__(self, on_push: Callable[[list[Any]], None]) -> None:
         self._on_push = on_push
         self._parser = hiredis.Reader(protocolError=ConnectionLost, replyError=RedisError)
         self._answered: deque[Callable[[Reply], None]] = deque()
         """The callbacks of the expected replies."""
         self._outgoing = bytearray()
-        self._has_outgoing = anyio.Event()
         self.refill: Callable[[], None] | None = None
         """Called before a write, to send what waits elsewhere until it can be written."""
+        self.wake: Callable[[], None] = _nothing
+        """Called when there is something to write. Calls of one turn are written together."""
         self._refusal: RedisError | None = None
         """What was read last, if it was a refusal."""
 
     def send(self, *command: Argument) -> None:
         """Send a command that has no reply: SUBSCRIBE and UNSUBSCRIBE, in RESP3. Never waits."""
         self._outgoing += _pack(command)
-        self._has_outgoing.set()
-
-    def wake(self) -> None:
-        """Call `refill` soon, and write what it sends."""
-        self._has_outgoing.set()
+        self.wake()
 
     def request(self, *command: Argument, then: Callable[[Reply], None]) -> None:
         """Send a command. Never waits.
@@ -126,22 +110,15 @@ class RedisConnection:
             raise replies[0]
         return replies[0]
 
-    async def read(self) -> None:
-        """Read replies and pushes until the connection is lost.
+    def receive(self, data: bytes) -> None:
+        """Handle replies and pushes.
 
         Raises:
-            RedisError: Redis has refused a command and then closed the connection.
-            ConnectionLost: The connection is lost for another reason.
+            ConnectionLost: The data are not from Redis.
         """
-        try:
-            while True:
-                self._parser.feed(await self._stream.receive(READ_BYTES))
-                while (message := self._parser.gets()) is not False:
-                    self._take(message)
-        except anyio.EndOfStream:
-            raise self._refusal or ConnectionLost("Redis has closed the connection") from None
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            raise self._refusal or _broken(exc) from exc
+        self._parser.feed(data)
+        while (message := self._parser.gets()) is not False:
+            self._take(message)
 
     def _take(self, message: Reply) -> None:
         self._refusal = message if isinstance(message, RedisError) else None
@@ -152,30 +129,25 @@ class RedisConnection:
         else:
             raise ConnectionLost(f"Redis says: {message}")
 
-    async def write(self) -> None:
-        """Write commands until the connection is lost.
+    def outgoing(self) -> bytes:
+        """Return the commands to write now, and forget them."""
+        if self.refill is not None:
+            self.refill()
+        data, self._outgoing = bytes(self._outgoing), bytearray()
+        return data
 
-        Redis may send the reason before it closes, for instance that it has too many clients. A
-        command that is sent after that cannot be written, but the reason can still be read. So the
-        reader has some time to find it.
+    def reason_for_end(self, cause: Exception | None) -> OSError | RedisError:
+        """Return why the connection is lost.
 
-        Raises:
-            ConnectionLost: Always, in the end.
+        Args:
+            cause: The error of a read or of a write; `None` if Redis has closed the connection.
         """
-        try:
-            while True:
-                self._has_outgoing = anyio.Event()
-                if self.refill is not None:
-                    self.refill()
-                if self._outgoing:
-                    data, self._outgoing = bytes(self._outgoing), bytearray()
-                    await self._stream.send(data)
-                else:
-                    await self._has_outgoing.wait()
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
-            await anyio.sleep(LAST_WORDS_SECONDS)
-            raise _broken(exc) from exc
+        if self._refusal is not None:
+            return self._refusal
+        if cause is None:
+            return ConnectionLost("Redis has closed the connection")
+        return ConnectionLost(f"the connection to Redis is broken: {cause}")
 
 
-def _broken(exc: Exception) -> ConnectionLost:
-    return ConnectionLost(f"the connection to Redis is broken: {exc.__cause__ or exc}")
+def _nothing() -> None:
+    """Nothing is written before the transfer has begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
+from itertools import count
 from typing import Final
 
 from wsnursery.rooms import EngineAway, Position, Sink
@@ -47,6 +48,9 @@ class Publisher:
         self._publisher_id = publisher_id
         self._history = (sink.history, sink.history_bytes)
         self._ttl = ttl
+        prefix = secrets.token_hex(8)
+        self._epochs = (f"{prefix}{number:x}" for number in count())
+        """Names for new epochs. None is ever used again, in no session."""
         self._in_flight = self._bytes_in_flight = 0
         self._last_in_flight: dict[str, int] = {}
         """By room: the newest message in flight."""
@@ -105,7 +109,7 @@ class Publisher:
             ],
             [
                 keys.channel(room),
-                secrets.token_hex(8),
+                next(self._epochs),
                 *self._history,
                 self._ttl,
                 batch[0].number,

@@ -21,6 +21,7 @@ from ._following import Follower
 from ._presence import Announcements
 from ._publishing import Publisher
 from ._scripts import Keys
+from ._transfer import transfer_over
 from ._upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Session:
         self.is_live: bool = False
         """Whether all rooms of the beginning are synchronized."""
         ttl = settings.history_ttl
-        self._connection = RedisConnection(stream, self._on_push)
+        self._connection = RedisConnection(self._on_push)
+        self._transfer = transfer_over(stream, self._connection)
         # Channels are not separated by database, so the number must be part of the name.
         database = f"{address.database}:" if address.database else ""
         commands = Commands(self._connection, Keys(settings.prefix + database), self.fail)
@@ -112,6 +114,7 @@ class Session:
                     await anyio.sleep_forever()
         finally:
             self._publisher.stop()
+            self._transfer.close()
         failure, self._failure = self._failure, None
         assert failure is not None, "only a failure cancels this scope"
         raise failure
@@ -132,7 +135,7 @@ class Session:
             for task in tasks:
                 group.start_soon(self._guarded, task)
 
-        start(self._connection.read, self._connection.write)
+        start(*self._transfer.tasks)
         with within(self._settings.connect_timeout):
             await self._greet()
             await self._commands.load()
