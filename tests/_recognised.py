@@ -12,10 +12,10 @@ from wsnursery import Options, WebSocket, testing
 from wsnursery._backend.running import running_on_trio
 from wsnursery._backend.steps import Interrupted
 from wsnursery._engine.connection import Sides
-from wsnursery._engine.websocket import make_websocket
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, RawSend, TrioOutgoing
 from wsnursery.asgi._transport import ASGITransport
+from wsnursery.transports import make_websocket
 
 
 class ServerQueue:

@@ -17,7 +17,7 @@ from wsnursery import (
     testing,
     websocket_app,
 )
-from wsnursery.asgi._app import WebSocketApp
+from wsnursery.asgi import WebSocketApp
 
 
 @websocket_app

@@ -29,10 +29,11 @@ from wsnursery._backend.queues import AsyncioQueue, TrioQueue
 from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
 from wsnursery._engine.filling import READ_AT_ONCE
-from wsnursery._engine.websocket import connection_of, make_websocket
+from wsnursery._engine.websocket import connection_of
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, TrioOutgoing
 from wsnursery.asgi._transport import ASGITransport
+from wsnursery.transports import make_websocket
 
 DISCONNECT = {"type": "websocket.disconnect", "code": 4001, "reason": ""}
 GARBAGE = {"type": "websocket.receive", "text": 1}
@@ -425,6 +426,40 @@ async def test_a_reader_that_is_cancelled_natively_in_the_turn_of_the_end() -> N
     task = asyncio.create_task(main())
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# contract: S10
+@pytest.mark.parametrize(("seconds", "dropped"), [(0.5, []), (1.5, [1.0])])
+async def test_a_send_that_is_stuck_when_the_connection_ends(
+    seconds: float, dropped: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network connection is dropped a second later, unless the send has come back by then."""
+    if not running_on_trio():
+        pytest.skip("on asyncio the sender task takes over the call")
+    drops: list[float] = []
+    monkeypatch.setattr(ASGITransport, "abort", lambda _: drops.append(anyio.current_time()))
+    server = Server()
+
+    async def stuck() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(seconds)
+
+    start = 0.0
+    async with server.open() as ws:
+        await ws.accept()
+        server.on_send = stuck
+
+        async def end() -> None:
+            nonlocal start
+            start = anyio.current_time()
+            connection_of(ws).lifecycle.end_abnormally(OSError("gone"))
+
+        ws.start_soon(end)
+        with anyio.CancelScope(shield=True):
+            await ws.send("x")
+            await anyio.sleep(2)
+    assert server.messages == ["x"]
+    assert [at - start for at in drops] == pytest.approx(dropped, abs=0.1)
 
 
 # contract: B1, S1

@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from wsnursery import Options, WebSocket, WebSocketDisconnected, open_websocket, testing
-from wsnursery.asgi import _app as _app
 
 PATH = "/rooms/kiwi"
 PEER = "192.0.2.1"

@@ -100,13 +100,14 @@ def test_leaving_in_another_task_is_refused_and_changes_nothing(backend: str) ->
 UNITTEST = """
 import asyncio, unittest
 from wsnursery import open_websocket, testing
-from wsnursery.testing._virtual_asyncio import VirtualEventLoop
+
+_, options = testing.virtual_backend("asyncio")
 
 class Case(unittest.IsolatedAsyncioTestCase):
-    loop_factory = VirtualEventLoop  # from CPython 3.13 on
+    loop_factory = staticmethod(options["loop_factory"])  # from CPython 3.13 on
 
     def _setupAsyncioRunner(self):  # before it
-        self._asyncioRunner = asyncio.Runner(loop_factory=VirtualEventLoop)
+        self._asyncioRunner = asyncio.Runner(**options)
 
     async def asyncSetUp(self):
         self.server = testing.Server()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from wsnursery import WebSocketStatistics
-from wsnursery._engine.events import Accept, Close, Outgoing, Reject
 from wsnursery._engine.inbox import Inbox
 from wsnursery._engine.outbox import Outbox, SendTicket
 from wsnursery._engine.payload import size_of
+from wsnursery.transports import Accept, Close, Outgoing, Reject
 
 MESSAGE = st.text(max_size=4) | st.binary(max_size=4)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsnursery import LocalProtocolError, RemoteProtocolError
-from wsnursery._engine.events import Accept, Close, Connect, Disconnect, Reject
 from wsnursery._engine.states import TRANSITIONS, State, StateMachine, Transition
+from wsnursery.transports import Accept, Close, Connect, Disconnect, Reject
 
 # The next state for every event in every state; a dash is an illegal pair. It is written by hand,
 # to check the table in the module.

@@ -52,6 +52,31 @@ async def test_a_reader_finishes_and_then_the_others_are_cancelled() -> None:
     assert log.moments == {"body": about(2), "child": about(2)}
 
 
+# contract: D3
+async def test_a_task_that_ends_together_with_the_reader_in_its_group() -> None:
+    """Then its notification is not retracted, because no task is left that it could cancel."""
+    server, log = testing.Server(), Log()
+
+    async def reads(ws: WebSocket) -> None:
+        with suppress(WebSocketDisconnected):
+            await ws.receive()
+
+    async def has_a_group(ws: WebSocket) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(reads, ws)
+        log.note("child")
+
+    async def body(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.start_soon(has_a_group, ws)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(2)
+        log.note("body")
+
+    assert (await block(server, body, (1, server.peer.vanish))).error is None
+    assert log.moments == {"child": about(1), "body": about(2)}
+
+
 # contract: D3, L5
 async def test_bystanders_end_with_the_body() -> None:
     """A child that reads keeps the rest of the grace period."""

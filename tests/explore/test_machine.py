@@ -9,8 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wsnursery import LocalProtocolError, WebSocketDisconnected, open_websocket
 from wsnursery._engine.states import TRANSITIONS, State, Transition
-from wsnursery.testing import Server
-from wsnursery.testing._virtual_asyncio import VirtualEventLoop
+from wsnursery.testing import Server, virtual_backend
 
 SETTLE = 30  # turns of the loop until nothing more comes of a call
 REFUSALS = (LocalProtocolError, WebSocketDisconnected, anyio.ClosedResourceError)
@@ -21,7 +20,8 @@ class ConnectionMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.runner = asyncio.Runner(loop_factory=VirtualEventLoop)
+        _, options = virtual_backend("asyncio")
+        self.runner = asyncio.Runner(**options)
         self.server = Server(answers_close=False)
         self.state = State.CONNECTING
         self.runner.run(self._open())

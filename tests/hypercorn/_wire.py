@@ -13,7 +13,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.events import Closed, RawData
 from hypercorn.typing import ConnectionState
 
-from wsnursery.hypercorn._config import Config
+from wsnursery.hypercorn import Config
 from wsnursery.hypercorn._protocol import Protocol
 
 

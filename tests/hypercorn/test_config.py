@@ -12,7 +12,8 @@ import hypercorn.config
 import pytest
 import trustme
 
-from wsnursery.hypercorn._config import Config, DeploymentError, bind, check_tls
+from wsnursery.hypercorn import Config, DeploymentError
+from wsnursery.hypercorn._config import bind, check_tls
 
 LINUX = hasattr(socket, "TCP_USER_TIMEOUT")
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tests.contract._bench import about
+from wsnursery.hypercorn import DeploymentError
 from wsnursery.hypercorn._backends import wrong_backend
-from wsnursery.hypercorn._config import DeploymentError
 from wsnursery.hypercorn._lifespan import GuardedLifespan
 
 

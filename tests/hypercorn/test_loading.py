@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from wsnursery import WebSocket, websocket_app
-from wsnursery.hypercorn._config import DeploymentError
+from wsnursery.hypercorn import DeploymentError
 from wsnursery.hypercorn._loading import check_app, load
 
 

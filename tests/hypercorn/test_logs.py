@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wsnursery.hypercorn._config import Config
+from wsnursery.hypercorn import Config
 from wsnursery.hypercorn._logs import log_start, logger, show_log
 
 

@@ -14,7 +14,8 @@ from hypercorn.config import Sockets
 from hypercorn.utils import LifespanFailureError
 
 from wsnursery import websocket_app
-from wsnursery.hypercorn._config import Config, DeploymentError, bind
+from wsnursery.hypercorn import Config, DeploymentError
+from wsnursery.hypercorn._config import bind
 from wsnursery.hypercorn._process import check, complain, serve_process, status_of
 
 app = websocket_app(lambda ws: ws.accept())

@@ -21,7 +21,8 @@ from hypercorn.config import Sockets
 from tests.asgi._sockets import TRIO, Socket, send_over, tcp_server
 from tests.contract._bench import about
 from wsnursery import WebSocket, testing, websocket_app
-from wsnursery.hypercorn._config import Config, DeploymentError, bind
+from wsnursery.hypercorn import Config, DeploymentError
+from wsnursery.hypercorn._config import bind
 from wsnursery.hypercorn._drain import ASGIApp, DrainPolicy
 from wsnursery.hypercorn._network import NetworkConnections
 from wsnursery.hypercorn._run import LATE_SECONDS

@@ -12,8 +12,8 @@ import anyio
 import pytest
 from hypercorn.config import Sockets
 
+from wsnursery.hypercorn import Config, DeploymentError
 from wsnursery.hypercorn import _workers as _hypercorn_workers
-from wsnursery.hypercorn._config import Config, DeploymentError
 from wsnursery.hypercorn._workers import (
     FIRST_BACKOFF,
     MOST_DEATHS,

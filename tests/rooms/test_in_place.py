@@ -16,10 +16,11 @@ from tests.contract._bench import ordered
 from wsnursery import Options, Room, WebSocket, WebSocketDisconnected, hooks, testing
 from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
-from wsnursery._engine.websocket import connection_of, make_websocket
+from wsnursery._engine.websocket import connection_of
 from wsnursery._engine.wire import BUDGET
 from wsnursery.asgi._sending import AsyncioOutgoing, TrioOutgoing
 from wsnursery.asgi._transport import ASGITransport
+from wsnursery.transports import make_websocket
 
 on_trio_only = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 """On asyncio the call that publishes makes the first step of each raw send."""

@@ -17,7 +17,6 @@ from tests.servers._clients import BINARY, LEAVING, TEXT, RawClient, ServerGone,
 from tests.servers._harness import SERVERS, Running, Server, running, wait_until
 from tests.servers._reports import Record
 from tests.servers.contract_apps import CHUNK
-from wsnursery.asgi._servers import SUBSTITUTE_CODES
 
 PROMPTLY = 1.0
 """Seconds. What is prompt takes milliseconds; the machine may be busy."""
@@ -110,8 +109,8 @@ def log_failure(server: Running) -> None:
 
 
 def standard(code: int) -> int:
-    """The code that was meant: of the standard's, daphne sends a substitute (see test_daphne)."""
-    return code - SUBSTITUTE_CODES if 4900 <= code <= 4999 else code
+    """The code that was meant: in place of 1000 to 1099, daphne sends 4900 to 4999."""
+    return code - 3900 if 4900 <= code <= 4999 else code
 
 
 def children_cleaned(server: Running, connection: str) -> bool:

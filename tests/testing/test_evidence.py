@@ -5,8 +5,9 @@ from xml.etree import ElementTree
 
 from tests.timeline import _events as ev
 from wsnursery import testing, timeline
+from wsnursery.testing import Transcript, TranscriptEntry
 from wsnursery.testing._evidence import sections
-from wsnursery.testing._transcript import Transcript, TranscriptEntry, attach
+from wsnursery.testing._transcript import attach
 
 
 def recorder() -> timeline.Recorder:

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from wsnursery import WebSocketStatistics, hooks
-from wsnursery.timeline._recorder import Recorder, Timeline
+from wsnursery.timeline import Recorder, Timeline
 
 ID = UUID(int=1)
 OTHER = UUID(int=2)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.timeline import _events as ev
 from wsnursery import hooks
+from wsnursery.timeline import Recorder
 from wsnursery.timeline._axis import GAP, Axis
-from wsnursery.timeline._recorder import Recorder
 from wsnursery.timeline._story import At, story_of
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
-from wsnursery.timeline._entries import Entry, MessageEntry, entry_of
+from wsnursery.timeline import Entry
+from wsnursery.timeline._entries import MessageEntry, entry_of
 
 NAMES = {0: "body", 1: "ticker"}
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
+from wsnursery.timeline import Recorder
 from wsnursery.timeline._layout import SIZES, Picture, layout
-from wsnursery.timeline._recorder import Recorder
 from wsnursery.timeline._story import story_of
 from wsnursery.timeline._type import text_width
 

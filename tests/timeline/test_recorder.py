@@ -9,7 +9,7 @@ import pytest
 
 from tests.timeline import _events as ev
 from wsnursery import hooks
-from wsnursery.timeline._recorder import Recorder
+from wsnursery.timeline import Recorder
 
 
 def texts(recorder: Recorder, connection: UUID = ev.ID) -> list[str]:

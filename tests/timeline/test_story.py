@@ -2,7 +2,7 @@
 
 from tests.timeline import _events as ev
 from wsnursery import WebSocketDisconnected, hooks
-from wsnursery.timeline._recorder import Recorder
+from wsnursery.timeline import Recorder
 from wsnursery.timeline._story import At, Story, story_of
 
 

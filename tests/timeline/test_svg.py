@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from tests.timeline import _events as ev
 from tests.timeline.test_layout import SEND_FAILS
-from wsnursery.timeline._recorder import Recorder
-from wsnursery.timeline._svg import svg
+from wsnursery.timeline import Recorder, svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

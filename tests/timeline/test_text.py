@@ -1,8 +1,7 @@
 """Timelines as lines of text."""
 
 from tests.timeline import _events as ev
-from wsnursery.timeline._recorder import Recorder
-from wsnursery.timeline._text import text
+from wsnursery.timeline import Recorder, text
 
 
 def test_nothing() -> None:

@@ -22,7 +22,7 @@ from wsproto.events import (
 )
 
 from wsnursery import Options, WebSocket
-from wsnursery._engine.websocket import Handler
+from wsnursery.asgi import Handler
 from wsnursery.trio_websocket._client import client_over
 from wsnursery.trio_websocket._reader import shielded_nursery
 from wsnursery.trio_websocket._server import TrioServer

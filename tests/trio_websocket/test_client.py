@@ -12,7 +12,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessa
 from tests.trio_websocket._peers import URL, Peer, client
 from wsnursery import Options, WebSocket
 from wsnursery.testing import virtual_backend
-from wsnursery.trio_websocket._client import CONNECT_SECONDS, HandshakeRejected, client_over, dial
+from wsnursery.trio_websocket import HandshakeRejected
+from wsnursery.trio_websocket._client import CONNECT_SECONDS, client_over, dial
 from wsnursery.trio_websocket._handshaking import HANDSHAKE_SECONDS
 from wsnursery.trio_websocket._url import parse_url
 

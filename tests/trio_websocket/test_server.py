@@ -14,13 +14,9 @@ from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, 
 from tests.trio_websocket._peers import Peer, serving
 from wsnursery import Options, WebSocket, WebSocketDisconnected
 from wsnursery.testing import virtual_backend
+from wsnursery.trio_websocket import Listening
 from wsnursery.trio_websocket._handshaking import HANDSHAKE_SECONDS
-from wsnursery.trio_websocket._server import (
-    HANDLER_SECONDS,
-    Listening,
-    TrioServer,
-    listening,
-)
+from wsnursery.trio_websocket._server import HANDLER_SECONDS, TrioServer, listening
 
 
 @pytest.fixture
