@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass
-from statistics import median
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 
@@ -367,10 +366,18 @@ def test_a_message_takes_so_many_steps_and_calls(backend: str, shape: str) -> No
 
 @pytest.mark.parametrize(("backend", "shape"), COST)
 def test_a_message_takes_so_many_allocations(backend: str, shape: str) -> None:
-    # On a busy machine the timer of the loop may look around in the middle of one of them.
-    allocations = median(beyond_raw(backend, shape, 10, allocations=True)[2] for _ in range(3))
     column = 2 if sys.version_info < (3, 12) else 3
-    assert allocations <= COST[backend, shape][column] * SLACK + 1
+    bound = COST[backend, shape][column] * SLACK + 1
+
+    def measured() -> float:
+        return beyond_raw(backend, shape, 10, allocations=True)[2]
+
+    # On a busy machine the timer of the loop may look around in the middle of one of them, so the
+    # median of three decides. When two are within the bound, the third cannot change that.
+    counts = [measured(), measured()]
+    if max(counts) > bound:
+        counts.append(measured())
+    assert sorted(counts)[1] <= bound
 
 
 CONNECTION = {"trio": 7_700, "asyncio": 7_400}  # bytes

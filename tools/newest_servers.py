@@ -1,10 +1,10 @@
 """Hold the newest anyio, trio and servers to the contract: `python tools/newest_servers.py`.
 
 It installs them in an environment that is thrown away, whatever our own bounds say. If one is newer
-than what all other tests run with, it runs the tests of the contract there: on all servers, and in
-memory if it is anyio or trio. What is red has changed upstream. With a server it is a limit that is
-gone, or a new one: then change the pins in requirements/servers.txt and tests/servers/_limits.py
-together.
+than what all other tests run with, it runs the tests of the contract there: on this server alone if
+it is one, else on all servers, and in memory too if it is anyio or trio. What is red has changed
+upstream. With a server it is a limit that is gone, or a new one: then change the pins in
+requirements/servers.txt and tests/servers/_limits.py together.
 """
 
 import argparse
@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 ON_SERVERS, IN_MEMORY = "tests/servers/test_every_server.py", "tests/contract"
 LIBRARIES = {"anyio", "trio"}
 """What both backends are made of. The tests install their newest release that we allow."""
+
+PROGRAMS = {"anycorn", "daphne", "granian", "hypercorn", "uvicorn"}
+"""The names of rows begin with them. Several servers share what else is pinned, such as uvloop."""
 
 
 def pinned() -> dict[str, str]:
@@ -72,6 +75,8 @@ def main() -> int:
         if arguments.report is not None:
             environment["WSNURSERY_SERVERS_REPORT"] = str(arguments.report.absolute())
         tests = [ON_SERVERS, *([IN_MEMORY] if changed & LIBRARIES else [])]
+        if changed and changed <= PROGRAMS and arguments.report is None:
+            tests += ["-k", " or ".join(sorted(changed))]
         suite = [python, "-m", "pytest", *tests, *arguments.pytest]
         return subprocess.run(suite, cwd=ROOT, env=environment, check=False).returncode
 
