@@ -75,10 +75,8 @@ class InPlaceOutgoing(OutgoingSide):
         if self._observers.messages:
             self._observers.message_sent(message, size)
         # Messages that were queued meanwhile are older than the next call, so they go first.
-        if self.outbox.queue or sender.returned is not None or self._lifecycle.over:
+        if not self._wire.clear:
             self._go_on()
-        else:
-            self._wire.clear = not self._wire.held
 
     def _go_on(self) -> None:
         """Continue after a raw send: with a block that waits for it, then with the queue."""
@@ -164,7 +162,7 @@ class TrioOutgoing(InPlaceOutgoing):
             self._lifecycle.check_place()
         # A cancelled caller must not send any more, and the raw send below may be shielded.
         await self._checkpoint_if_cancelled()
-        if not (wire.clear and self._is_ready(size)):
+        if wire.sending or not (wire.clear and self._is_ready(size)):
             await self._send_through_task(message, size)
             return
         self.sender.deadline = 0.0
@@ -172,7 +170,7 @@ class TrioOutgoing(InPlaceOutgoing):
             self._send_watched = True
             self._backend.timer.watch(self._look_at_send)
         # Set before the first step, because the server may call code that uses this connection.
-        wire.clear, wire.sending = False, True
+        wire.sending = True
         failure: Exception | None = None
         try:
             await self._send(event)
@@ -199,7 +197,7 @@ class TrioOutgoing(InPlaceOutgoing):
 
     def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
         """As `OutgoingSide.deliver`."""
-        if self._wire.clear and self.outbox.has_room(size):
+        if self._wire.clear and not self._wire.sending and self.outbox.has_room(size):
             # Before the message is queued, because queueing would start the sender task.
             shared.add(self.sender, self._backend)
         return self.offer(message, size, tag)
@@ -240,40 +238,44 @@ class AsyncioOutgoing(InPlaceOutgoing):
             event = event_of(message)
         if get_ident() != self._thread:
             self._lifecycle.check_place()
-        if not wire.clear:
+        if wire.sending or not wire.clear:
             await self._send_through_task(message, size)
             return
         # Set before the first step, because the server may call code that uses this connection.
-        wire.clear, wire.sending = False, True
+        wire.sending = True
+        ticket: SendTicket | None = None
+        failure: Exception | None = None
         # Making the first step by hand shows whether the raw send has to wait.
         steps = self._send(event)
         try:
-            awaited = steps.send(None)
-        except StopIteration:
-            # The server has taken the message, without a checkpoint. The budget limits how many
-            # such calls may follow each other.
-            wire.budget -= 1
-            if wire.budget > 0 and self._is_plain and not self.outbox.queue:
-                wire.clear, wire.sending = not self._lifecycle.over, False
-                sender = self.sender
-                sender.messages += 1
-                sender.bytes += size
-                return
-            failure = None
+            # A loop, because `steps.send` would raise an exception where there is only one step.
+            for awaited in steps.__await__():
+                # The sender task makes the other steps, because a cancellation of this caller must
+                # not interrupt a frame that has begun.
+                ticket = SendTicket(message, size)
+                self.sender.take_over(ticket, SuspendedSend(steps, awaited))
+                break
         except Exception as exc:  # noqa: BLE001 - `_send_failed` sorts them
             failure = exc
         except BaseException:
             self._raw_send_was_interrupted()
             raise
-        else:
-            # The sender task makes the other steps, because a cancellation of this caller must not
-            # interrupt a frame that has begun.
-            rest = SuspendedSend(steps, awaited)
-            await self._delivered(self.sender.take_over(SendTicket(message, size), rest))
+        if ticket is not None:
+            await self._delivered(ticket)
             return
         if failure is not None:
             await self._send_failed(failure, message, size)
-        self._after_send(message, size)
+        if wire.clear and self._is_plain:
+            # As `_after_send`, without a call.
+            wire.sending = False
+            sender = self.sender
+            sender.messages += 1
+            sender.bytes += size
+        else:
+            self._after_send(message, size)
+        # The server has taken the message without a checkpoint. The budget limits how many such
+        # calls may follow each other.
+        wire.budget -= 1
         if wire.budget <= 0:
             # Other tasks would starve if every send ended in its first step.
             wire.budget = BUDGET
@@ -282,22 +284,22 @@ class AsyncioOutgoing(InPlaceOutgoing):
     def deliver(self, message: Message, size: int, tag: object, shared: SharedSender) -> bool:
         """As `OutgoingSide.deliver`."""
         wire = self._wire
-        if not wire.clear:
+        if wire.sending or not wire.clear:
             return self.offer(message, size, tag)
         # Set before the first step, as in `send`.
-        wire.clear, wire.sending = False, True
+        wire.sending = True
         steps = self._send(event_of(message))
         try:
-            awaited = steps.send(None)
-        except StopIteration:
-            self._after_send(message, size)
+            for awaited in steps.__await__():
+                self.sender.take_over(SendTicket(message, size), SuspendedSend(steps, awaited))
+                return True
         except Exception as exc:  # noqa: BLE001 - the sender task decides what it means
             self.sender.take_over(SendTicket(message, size), _raise(exc))
+            return True
         except BaseException:
             self._raw_send_was_interrupted()
             raise
-        else:
-            self.sender.take_over(SendTicket(message, size), SuspendedSend(steps, awaited))
+        self._after_send(message, size)
         return True
 
 
