@@ -9,8 +9,8 @@ import anyio
 import anyio.lowlevel
 
 from wsnursery import Options, WebSocket, testing
+from wsnursery._backend.queues import Interrupted
 from wsnursery._backend.running import running_on_trio
-from wsnursery._backend.steps import Interrupted
 from wsnursery._engine.connection import Sides
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, RawSend, TrioOutgoing
@@ -27,17 +27,21 @@ class ServerQueue:
         self._server = server
         self._closed = False
         self._scope: anyio.CancelScope | None = None
-        self.interrupted: type[Exception] = anyio.ClosedResourceError
-        self.receive: Callable[[], Coroutine[Any, Any, Any]] = self._receive
+        self.interrupted: type[Exception] = Interrupted
+        self.receive: Callable[[], Coroutine[Any, Any, Any]] = server.receive
         if on_trio:
             import trio
 
             self.interrupted = trio.ClosedResourceError
-        else:
-            self.interrupted = Interrupted
-            self.receive = server.receive
+            self.receive = self.wait
 
-    async def _receive(self) -> Any:
+    def is_empty(self) -> bool:
+        """On asyncio: whether a call would wait, or may do so because of a fault."""
+        channel = self._server._channel
+        at_hand = channel.accepted and channel.to_app and not channel.notified
+        return bool(self._server._faults or not at_hand)
+
+    async def wait(self) -> Any:
         if self._closed:
             raise self.interrupted
         with anyio.CancelScope() as self._scope:
@@ -55,7 +59,7 @@ class ServerQueue:
         return None
 
     def close(self) -> None:
-        """On trio a waiting call raises `interrupted`."""
+        """A waiting call raises `interrupted`."""
         self._closed = True
         if self._scope is not None:
             self._scope.cancel()

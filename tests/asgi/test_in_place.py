@@ -6,7 +6,7 @@ What goes well is in `tests/contract`, over both paths, and in `tests/hypercorn/
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from wsnursery._backend.running import running_on_trio
 from wsnursery._engine.connection import Sides
 from wsnursery._engine.filling import READ_AT_ONCE
 from wsnursery._engine.websocket import connection_of
+from wsnursery._engine.wire import BUDGET
 from wsnursery.asgi._receiving import AsyncioIncoming, TrioIncoming
 from wsnursery.asgi._sending import AsyncioOutgoing, TrioOutgoing
 from wsnursery.asgi._transport import ASGITransport
@@ -516,3 +517,72 @@ async def test_a_send_from_another_thread() -> None:
         await anyio.to_thread.run_sync(elsewhere)
         await ws.send("y")
     assert server.messages == ["y"]
+
+
+# contract: S8, R4, D1
+@pytest.mark.parametrize("how", ["close", "end"])
+async def test_a_reader_that_finds_every_event_lets_others_run(how: str) -> None:
+    """What another task does meanwhile counts for this call: nothing more is read."""
+    server = Server()
+    got = 0
+    ends = pytest.raises(WebSocketDisconnected) if how == "end" else nullcontext()
+
+    async def stops(ws: WebSocket) -> None:
+        with pytest.raises(anyio.BusyResourceError):
+            await ws.receive()
+        if how == "close":
+            await ws.close()
+        else:
+            server.on_send = once(OSError("gone"))
+            with suppress(WebSocketDisconnected):
+                await ws.send("x")
+
+    with ends:
+        async with server.open() as ws:
+            await ws.accept()
+            await read(ws, server)
+            for number in range(100):
+                server.put(text(str(number)))
+            ws.start_soon(stops, ws)
+            async for _ in ws:
+                got += 1
+    assert got <= 2 * BUDGET  # the refused call lets others run, too
+
+
+# contract: S8
+async def test_a_task_of_no_connection_that_finds_every_event_lets_others_run() -> None:
+    server = Server()
+    turns = 0
+
+    async def counts() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async def reads(ws: WebSocket) -> None:
+        group.start_soon(counts)
+        await anyio.lowlevel.checkpoint()
+        for _ in range(100):
+            await ws.receive()
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group, server.open() as ws:
+        await ws.accept()
+        await read(ws, server)
+        for number in range(100):
+            server.put(text(str(number)))
+        group.start_soon(reads, ws)
+        await anyio.sleep_forever()
+    assert turns >= 100 // BUDGET
+
+
+# contract: R1
+async def test_binary_messages_that_have_arrived() -> None:
+    server = Server()
+    async with server.open() as ws:
+        await ws.accept()
+        await read(ws, server)
+        for message in (b"a", b"b"):
+            server.put({"type": "websocket.receive", "bytes": message})
+        assert [await ws.receive(), await ws.receive()] == [b"a", b"b"]

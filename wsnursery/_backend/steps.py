@@ -1,30 +1,23 @@
-"""Raw calls whose steps are made by hand.
+"""Raw sends whose steps are made by hand.
 
-A raw call that ends without waiting costs no more than its own steps. If it waits, the awaited
-object is known. So on asyncio a waiting ``receive`` can be interrupted without cancelling its task,
-and another task can continue a waiting ``send``. On trio, the checkpoints of a ``send`` that need
-not wait are skipped, and a ``send`` that waits continues in the same task.
+A raw ``send`` that ends without waiting costs no more than its own steps. If it waits, the awaited
+object is known. So on asyncio another task can continue it. On trio, the checkpoints of a call that
+need not wait are skipped, and one that waits continues in the same task.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
 import sys
 from collections.abc import Coroutine, Generator
 from functools import cache
 from types import coroutine
 from typing import Any
 
-import anyio
 
+class SuspendedSend:
+    """The rest of a raw ``send`` that has been begun and waits. Await it once.
 
-class Interrupted(Exception):
-    """A waiting raw ``receive`` was interrupted. It has taken no event."""
-
-
-class _SuspendedCall:
-    """The rest of a raw call that waits. Await it once.
+    Await it in the task that finishes it: on asyncio any task, on trio the task that began it.
 
     Args:
         steps: The raw call, after the step in which it first waits.
@@ -33,80 +26,22 @@ class _SuspendedCall:
 
     __slots__ = ("_awaited", "_steps")
 
-    def __init__(self, steps: Coroutine[Any, Any, Any], awaited: Any) -> None:
+    def __init__(self, steps: Coroutine[Any, Any, None], awaited: Any) -> None:
         self._steps = steps
         self._awaited = awaited
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, None]:
         steps, awaited = self._steps, self._awaited
         try:
             while True:
                 try:
                     answer = yield awaited
                 except BaseException as exc:  # noqa: ASYNC103, BLE001 - it is passed to the raw call
-                    awaited = self._throw(exc)
+                    awaited = steps.throw(exc)
                 else:
                     awaited = steps.send(answer)
-                self._awaited = awaited
-        except StopIteration as stop:
-            return stop.value
-
-    def _throw(self, exc: BaseException) -> Any:
-        """Continue the raw call with an exception. Return the next object for which it waits."""
-        return self._steps.throw(exc)
-
-
-class InterruptibleReceive(_SuspendedCall):
-    """The rest of a raw ``receive`` that waits. Another task can interrupt it."""
-
-    __slots__ = ("_interrupted", "_requests", "_task")
-
-    def __init__(self, steps: Coroutine[Any, Any, Any], awaited: Any) -> None:
-        super().__init__(steps, awaited)
-        self._interrupted = False
-        self._task = asyncio.current_task()
-        self._requests = 0 if self._task is None else self._task.cancelling()
-
-    def interrupt(self) -> None:
-        """Let it raise `Interrupted`, unless it is about to return an event.
-
-        This cancels the future for which the raw call waits, not the task. So ``cancelling()`` of
-        the task does not change, and no cancel scope mistakes it for its own cancellation.
-        """
-        self._interrupted = True
-        self._awaited.cancel()
-
-    def _throw(self, exc: BaseException) -> Any:
-        if not (self._interrupted and isinstance(exc, asyncio.CancelledError)):
-            return super()._throw(exc)
-        try:
-            self._steps.throw(exc)
-        except asyncio.CancelledError:  # noqa: ASYNC103 - our own request, if the check passes
-            if self._is_cancelled_too():
-                raise
-        else:
-            self._steps.close()
-        raise Interrupted from None
-
-    def _is_cancelled_too(self) -> bool:
-        """Return whether a native cancellation came in the same turn, which must not be swallowed.
-
-        A cancellation of an anyio scope is delivered again by anyio.
-        """
-        return (
-            self._task is not None
-            and self._task.cancelling() > self._requests
-            and anyio.current_effective_deadline() > -math.inf
-        )
-
-
-class SuspendedSend(_SuspendedCall):
-    """The rest of a raw ``send`` that has been begun.
-
-    Await it in the task that finishes it: on asyncio any task, on trio the task that began it.
-    """
-
-    __slots__ = ()
+        except StopIteration:
+            return
 
 
 MOST_CHECKPOINTS = 16

@@ -296,7 +296,7 @@ class WebSocket(Request, Messages, Nursery, Status):
 
     # ---------------------------------------------------------------------------------- receiving
 
-    async def receive(self) -> str | bytes:
+    def receive(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message, in the order in which the peer sent them.
 
         After a clean end the messages that had arrived are still delivered.
@@ -311,7 +311,7 @@ class WebSocket(Request, Messages, Nursery, Status):
         after the block), it only checks for a cancellation. *Cancellation*: loses nothing; the next
         call gets the message.
         """
-        return await self._incoming.next_message(False)
+        return self._incoming.next_message(False)
 
     def receive_nowait(self) -> str | bytes:
         """Return the next message if one has already arrived. As `receive` otherwise.

@@ -75,9 +75,9 @@ class Wire:
         self.in_place: bool = False
         """Whether callers may send in place on this server."""
         self.clear: bool = False
-        """Whether a raw send in place may begin, unless one is in flight (`sending`): the connection
-        is open, the queue is empty, and new raw sends are not held. It stays set during a raw send
-        in place, so after it this one attribute says whether anything has happened meanwhile."""
+        """Whether a raw send in place may begin, unless one is in flight (`sending`): the
+        connection is open, the queue is empty, and new raw sends are not held. It stays set during
+        a raw send in place, so that it says afterwards whether anything has happened meanwhile."""
         self.held: bool = False
         """Whether new raw sends are held, because a disconnect is being received."""
         self.pending_error: Exception | None = None

@@ -8,9 +8,11 @@ server                          its own callable                               c
 ==============================  =============================================  ====================
 Hypercorn, trio worker          ``MemoryReceiveChannel.receive``: trio         hypercorn 0.16 - 0.18
                                 promises that a cancelled call loses nothing
-Hypercorn, asyncio worker       ``asyncio.Queue.get``: as CPython promises     hypercorn 0.16 - 0.18
-uvicorn (all three protocols)   a method that waits on an ``asyncio.Queue``,   uvicorn 0.53 - 0.54
-                                or on an event (legacy)
+Hypercorn, asyncio worker       ``asyncio.Queue.get``: as CPython promises.    hypercorn 0.16 - 0.18
+                                A waiting call is interrupted through          CPython 3.11 - 3.13
+                                ``asyncio.Queue._getters``, its futures
+uvicorn (sansio, wsproto)       a method that waits on an ``asyncio.Queue``,   uvicorn 0.53 - 0.54
+                                and does not wait for anything else
 Hypercorn, HTTP/1               ``WSStream.app_send``, which shields its       hypercorn 0.16 - 0.18
                                 write on trio once the lock is taken
 ==============================  =============================================  ====================
@@ -31,7 +33,6 @@ from typing import Any, cast
 
 from wsnursery._backend.queues import (
     AsyncioQueue,
-    EventQueue,
     TrioQueue,
     is_asyncio_queue,
     is_trio_channel,
@@ -73,8 +74,10 @@ def sides_of(
     incoming: Callable[..., IncomingSide] = IncomingSide
     outgoing: Callable[..., OutgoingSide] = OutgoingSide
     queue = _queue_of(receive) if options.incoming == "buffer" and not options.strict else None
-    if queue is not None:
-        incoming = partial(TrioIncoming if on_trio else AsyncioIncoming, queue, parse)
+    if isinstance(queue, TrioQueue):
+        incoming = partial(TrioIncoming, queue, parse)
+    elif queue is not None:
+        incoming = partial(AsyncioIncoming, queue, parse)
     # The sends that are recognised below are coroutine functions, whose steps can be made by hand.
     raw = cast("RawSend", send)
     if options.strict:
@@ -87,7 +90,7 @@ def sides_of(
     return Sides(incoming, outgoing)
 
 
-def _queue_of(receive: Receive) -> EventQueue | None:
+def _queue_of(receive: Receive) -> TrioQueue | AsyncioQueue | None:
     """The queue behind a known server's own ``receive``; `None` for every other one."""
     owner, raw = getattr(receive, "__self__", None), cast("Any", receive)
     _, name = _place(receive)

@@ -9,13 +9,12 @@ The first lines of `next_message` decide for each call which task receives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from threading import get_ident
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from wsnursery._backend.backend import Backend
-from wsnursery._backend.queues import EventQueue
-from wsnursery._backend.steps import InterruptibleReceive
+from wsnursery._backend.queues import AsyncioQueue, TrioQueue
 from wsnursery._engine.aftercare import Aftercare
 from wsnursery._engine.events import Close, Disconnect, Incoming
 from wsnursery._engine.inbox import Inbox
@@ -34,8 +33,11 @@ from wsnursery._types import Message
 Parse: TypeAlias = Callable[[Any], Incoming | None]
 """Turns an ASGI event into an event of the engine; `None` if it is ignored."""
 
+EventQueue = TypeVar("EventQueue", TrioQueue, AsyncioQueue)
+"""A server's queue of events, from which a reader may receive in place."""
 
-class InPlaceIncoming(IncomingSide):
+
+class InPlaceIncoming(IncomingSide, Generic[EventQueue]):
     """What both backends have in common.
 
     Args:
@@ -51,7 +53,6 @@ class InPlaceIncoming(IncomingSide):
 
     __slots__ = (
         "_attended",
-        "_call",
         "_is_plain",
         "_is_ready",
         "_known_reader",
@@ -76,13 +77,12 @@ class InPlaceIncoming(IncomingSide):
         super().__init__(lifecycle, transport, options, observers, backend, inbox)
         # The server's queue is emptied after the block, so the receiver need not drain it.
         self.receiver.drains = False
-        self._queue = queue
+        self._queue: EventQueue = queue
         self._parse = parse
-        self._call: Any = None
-        """The raw receive in which the reader waits."""
         self._is_ready = False
-        """A reader may receive in place: the connection is open, the inbox is empty, and no other
-        task receives."""
+        """A reader may receive in place, unless another task is reading: the connection is open,
+        the inbox is empty, and there is no receiver task. It stays set during a raw receive in
+        place."""
         self._known_reader: UserTask | None = None
         """The user's task that read last, which is usually the one that reads next."""
         self._is_plain = (
@@ -110,7 +110,7 @@ class InPlaceIncoming(IncomingSide):
             and text.isascii()
             and len(text) <= self._max_size
             and self._is_plain
-            and not self._lifecycle.over
+            and self._is_ready
         ):
             arrivals = self.arrivals
             arrivals.messages += 1
@@ -130,8 +130,8 @@ class InPlaceIncoming(IncomingSide):
             self.arrivals.protocol_violated(exc)
         return None
 
-    async def _receive_event(self) -> Any:
-        """Receive one event in the reader's own task."""
+    def _receive_event(self) -> Coroutine[Any, Any, Any]:
+        """Return the call that receives one event in the reader's own task."""
         raise NotImplementedError
 
     async def _receive_more(self) -> None:
@@ -150,7 +150,6 @@ class InPlaceIncoming(IncomingSide):
                 self.inbox.put(message, size_of(message))
         finally:
             self._wire.receiving = False
-            self._call = None
 
     def _call_failed(self, exc: Exception) -> None:
         """Handle an exception of the raw receive, which was interrupted or failed."""
@@ -201,6 +200,11 @@ class InPlaceIncoming(IncomingSide):
 
     # ---------------------------------------------------------------- the close, the end, the exit
 
+    def _interrupt_reader(self) -> None:
+        # This comes with the close or the end, after which no task receives in place.
+        self._queue.close()
+        super()._interrupt_reader()
+
     def look_for_disconnect(self) -> None:
         """As `ReceiveControl.look_for_disconnect`: the event may be in the server's queue."""
         if self._wire.receiving or self.receiver.has_message_in_hand:
@@ -245,7 +249,7 @@ class InPlaceIncoming(IncomingSide):
         self._queue.close()
 
 
-class TrioIncoming(InPlaceIncoming):
+class TrioIncoming(InPlaceIncoming[TrioQueue]):
     """On trio: awaits the raw receive unchanged, because it is a checkpoint already."""
 
     __slots__ = ()
@@ -253,9 +257,10 @@ class TrioIncoming(InPlaceIncoming):
     async def next_message(self, iterating: bool) -> Message:
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
+        is_free = self._is_ready and self._reader is None
         # In place only for the task that read last, because it needs no registration.
         if (
-            not self._is_ready
+            not is_free
             or reader is None
             or not enclosing
             or enclosing[-1] is not reader
@@ -263,17 +268,14 @@ class TrioIncoming(InPlaceIncoming):
         ):
             return await self._next(iterating=iterating)
         # No other task may receive before this call is over.
-        self._is_ready, wire.receiving = False, True
+        wire.receiving = True
         self._reader, self._reader_notified = reader, False
         message: Message | None = None
         try:
-            call = self._call = self._queue.receive()
-            event = await call
+            event = await self._queue.receive()
             message = self._plain_message(event)
             if message is None:
                 message = await self._message_in(event)
-            else:
-                self._is_ready = True
         except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
             self._call_failed(exc)
         except BaseException:
@@ -283,7 +285,7 @@ class TrioIncoming(InPlaceIncoming):
             raise
         finally:
             wire.receiving = False
-            self._call = self._reader = None
+            self._reader = None
             # With both set, as nearly always, there is nothing to do.
             if not (self._is_ready and self._attended):
                 self._reader_left(reader)
@@ -294,21 +296,15 @@ class TrioIncoming(InPlaceIncoming):
             reader.retract()
         return await self._next(iterating=iterating)
 
-    async def _receive_event(self) -> Any:
-        call = self._call = self._queue.receive()
-        return await call
-
-    def _interrupt_reader(self) -> None:
-        if self._call is not None:
-            self._queue.close()
-        super()._interrupt_reader()
+    def _receive_event(self) -> Coroutine[Any, Any, Any]:
+        return self._queue.receive()
 
 
-class AsyncioIncoming(InPlaceIncoming):
-    """On asyncio: makes the first step of the raw receive, which ends it if an event was queued.
+class AsyncioIncoming(InPlaceIncoming[AsyncioQueue]):
+    """On asyncio: takes an event that has arrived, or awaits the raw receive unchanged.
 
-    Such a call does not let other tasks run, so `Wire.budget` limits how many may follow each
-    other.
+    Only a call that waits lets other tasks run, so `Wire.budget` limits how many others may follow
+    each other.
     """
 
     __slots__ = ()
@@ -316,39 +312,54 @@ class AsyncioIncoming(InPlaceIncoming):
     async def next_message(self, iterating: bool) -> Message:
         """As `IncomingSide.next_message`."""
         wire, reader, enclosing = self._wire, self._known_reader, ENCLOSING.get()
-        # In place only for the task that read last, because it needs no registration, and only
-        # within the budget, because the general way is a checkpoint and this one may not be.
+        is_free = self._is_ready and self._reader is None
+        # In place only for the task that read last, because it needs no registration.
         if (
-            not self._is_ready
-            or wire.budget <= 0
+            not is_free
             or reader is None
             or not enclosing
             or enclosing[-1] is not reader
             or get_ident() != self._thread
         ):
             return await self._next(iterating=iterating)
-        # No other task may receive before this call is over.
-        self._is_ready, wire.receiving = False, True
-        self._reader, self._reader_notified = reader, False
-        message: Message | None = None
-        try:
-            # Making the first step by hand shows whether the call has to wait. Only then is a
-            # future to be watched, and only then do other tasks run.
-            steps = self._queue.receive()
+        event: Any = None
+        if wire.budget > 0 and self._attended and not self._queue.is_empty():
+            # The raw receive does not wait for this event. So no other code can run before it has
+            # ended, and nothing needs to be noted for it.
+            wire.budget -= 1
             try:
-                awaited = steps.send(None)
-            except StopIteration as stop:
-                event = stop.value
-                wire.budget -= 1
+                event = await self._queue.receive()
+                message = self._plain_message(event)
+            except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
+                event = None
+                self._call_failed(exc)
             else:
-                wire.budget = BUDGET
-                call = self._call = InterruptibleReceive(steps, awaited)
-                event = await call
-            message = self._plain_message(event)
-            if message is None:
+                if message is not None:
+                    return message
+        return await self._receive_in_place(event, reader, iterating=iterating)
+
+    async def _receive_in_place(self, event: Any, reader: UserTask, *, iterating: bool) -> Message:
+        """Return a message by a call during which other tasks can run.
+
+        Args:
+            event: An event that was received but not handled, or `None`.
+            reader: The user's task that reads.
+            iterating: As for `next_message`.
+        """
+        wire = self._wire
+        message: Message | None = None
+        # No other task may receive before this call is over.
+        self._reader, self._reader_notified = reader, False
+        try:
+            if event is None and wire.budget <= 0 and not self._queue.is_empty():
+                await self._let_others_run()
+            # If another task has closed the connection meanwhile, only the general way can follow.
+            if event is None and self._is_ready:
+                wire.receiving = True
+                event = await self._receive_event()
+                message = self._plain_message(event)
+            if event is not None and message is None:
                 message = await self._message_in(event)
-            else:
-                self._is_ready = True
         except Exception as exc:  # noqa: BLE001 - `_call_failed` sorts them
             self._call_failed(exc)
         except BaseException:
@@ -358,7 +369,7 @@ class AsyncioIncoming(InPlaceIncoming):
             raise
         finally:
             wire.receiving = False
-            self._call = self._reader = None
+            self._reader = None
             # With both set, as nearly always, there is nothing to do.
             if not (self._is_ready and self._attended):
                 self._reader_left(reader)
@@ -369,17 +380,10 @@ class AsyncioIncoming(InPlaceIncoming):
             reader.retract()
         return await self._next(iterating=iterating)
 
-    async def _receive_event(self) -> Any:
-        steps = self._queue.receive()
-        try:
-            awaited = steps.send(None)
-        except StopIteration as stop:
-            return stop.value
-        self._wire.budget = BUDGET
-        call = self._call = InterruptibleReceive(steps, awaited)
-        return await call
-
-    def _interrupt_reader(self) -> None:
-        if self._call is not None:
-            self._call.interrupt()
-        super()._interrupt_reader()
+    def _receive_event(self) -> Coroutine[Any, Any, Any]:
+        if self._queue.is_empty():
+            # This call waits, so other tasks run in the meantime.
+            self._wire.budget = BUDGET
+            return self._queue.wait()
+        self._wire.budget -= 1
+        return self._queue.receive()

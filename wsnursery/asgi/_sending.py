@@ -238,7 +238,8 @@ class AsyncioOutgoing(InPlaceOutgoing):
             event = event_of(message)
         if get_ident() != self._thread:
             self._lifecycle.check_place()
-        if wire.sending or not wire.clear:
+        is_free = wire.clear and not wire.sending
+        if not is_free:
             await self._send_through_task(message, size)
             return
         # Set before the first step, because the server may call code that uses this connection.
