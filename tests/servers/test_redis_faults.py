@@ -48,6 +48,11 @@ async def populate(here, url, **options):
             await here.member(rooms)
 
 
+def reconnected(here, times):
+    """Whether all workers have reconnected so often."""
+    return lambda: all(rooms.statistics().reconnects == times for rooms in here.workers)
+
+
 # connections
 
 
@@ -269,6 +274,42 @@ async def test_a_replica_that_lags_is_promoted(redis):
             assert late.reported == 0
 
 
+async def test_two_primaries_at_the_same_time(redis):
+    """What one worker saw of the losing one is gone, and no position comes twice."""
+    with redis_server("--replicaof", "127.0.0.1", str(redis.port)) as replica:
+        address = [redis.tcp_url]
+
+        async def locate():
+            return address[0]
+
+        async with world() as here:
+            moves = await here.worker(locate)
+            stays = await here.worker(redis.tcp_url)
+            member, other = await here.member(moves), await here.member(stays)
+            for number in range(3):
+                await stays.publish_confirmed(ROOM, f"old{number}")
+            await here.until(
+                lambda: "\r\n3\r\n" in replica.cli("HGET", f"wsnursery:{{{ROOM}}}:m", "n")
+            )
+            replica.cli("REPLICAOF", "NO", "ONE")
+            address[0] = replica.tcp_url
+            redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+            await here.until(reconnected(here, 1))
+            await moves.publish_confirmed(ROOM, "lost")
+            for number in range(2):
+                await stays.publish_confirmed(ROOM, f"kept{number}")
+            await here.until(lambda: (len(member.got), len(other.got)) == (4, 5))
+            address[0] = redis.tcp_url
+            replica.kill()
+            await here.until(lambda: moves.statistics().reconnects == 2)
+            await here.settled()
+            old = ["old0", "old1", "old2"]
+            assert member.texts[:-1] == [*old, "lost"]
+            assert other.texts[:-1] == [*old, "kept0", "kept1"]
+            assert (member.reported, other.reported) == (1, 0)
+            assert len(set(member.positions)) == len(member.positions)
+
+
 async def test_a_replica_is_refused(redis, caplog):
     with redis_server("--replicaof", "127.0.0.1", str(redis.port)) as replica:
         async with world() as here:
@@ -342,9 +383,9 @@ async def test_a_short_interruption_does_not_flap(redis):
         await populate(here, redis.tcp_url, lease=5)
         await here.until(lambda: all(len(w.present(ROOM)) == 4 for w in here.workers))
         with here.workers[0].presence(ROOM) as changes:
-            for _ in range(2):
+            for times in (1, 2):
                 redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
-                await here.until(lambda: all(w.statistics().reconnects for w in here.workers))
+                await here.until(reconnected(here, times))
                 await here.settled()
             await here.member(here.workers[1], metadata="new")
             change = await anext(changes)
