@@ -205,6 +205,8 @@ class World:
         """What Redis has in the end, as a new worker gets it."""
         rooms = await self.worker(url, history=10**6)
         newcomer = await self.member(rooms, replay=10**6)
+        # What is replayed is queued when the member joins, and sent after that.
+        await self.until(lambda: newcomer.positions[-1:] == [newcomer.member.position])
         self.members.remove(newcomer)
         return set(newcomer.texts)
 
