@@ -81,7 +81,8 @@ async def share(run: Run, engine: Engine) -> None:
             conversation.start_soon(converse, run, session.server, talk)
             await serve(run, session, body)
         stop.cancel()
-    judge(run, session)
+    # Without the engine, a member that waits for it learns late that its peer has closed.
+    judge(run, session, peer_may_be_first=not run.quiet)
     assert received == [message for message in SENT if message in received]
     assert rooms.state != "live"
     assert rooms.statistics().rooms == 0
