@@ -41,7 +41,10 @@ async def test_the_cancellation_of_the_running_backend() -> None:
     assert not is_cancellation(ValueError())
 
 
-def test_there_is_nothing_to_do_on_trio() -> None:
+async def test_there_is_nothing_to_do_on_trio() -> None:
+    group = anyio.create_task_group()
+    assert NO_LEDGER.watch(group) is group
+    NO_LEDGER.unwatch(group)
     NO_LEDGER.about_to_cancel()
     NO_LEDGER.settle()
     assert not NO_LEDGER.is_our_cancellation(asyncio.CancelledError())
@@ -164,6 +167,57 @@ async def test_a_request_that_a_failed_group_explains_is_ours(leaky: None) -> No
     )
     ledger.settle()
     assert cancelling() == 0
+
+
+@asyncio_only
+async def test_the_requests_of_a_scope_are_not_native() -> None:
+    """If this fails, anyio has changed, and a count may be one too high or too low."""
+    task = asyncio.current_task()
+    assert task is not None
+    with anyio.CancelScope() as outer, anyio.CancelScope():
+        outer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await anyio.sleep(1)
+        assert (task.cancelling(), cancellation._native_requests(task)) == (1, 0)
+        task.cancel()
+        assert (task.cancelling(), cancellation._native_requests(task)) == (2, 1)
+        task.uncancel()
+    assert cancelling() == 0
+
+
+# contract: X5
+@asyncio_only
+@pytest.mark.parametrize("by", ["call", "deadline", "child"])
+async def test_every_cancellation_of_a_watched_group_is_noticed(by: str) -> None:
+    ledger = AsyncioLedger()
+    async with ledger.watch(anyio.create_task_group()) as group:
+        assert not ledger.is_our_cancellation(from_anyio())
+        if by == "call":
+            group.cancel_scope.cancel()
+        elif by == "deadline":
+            group.cancel_scope.deadline = anyio.current_time() + 0.01
+        else:
+            group.start_soon(cancelled_by_itself)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await anyio.sleep(1)
+    assert ledger.is_our_cancellation(caught.value)
+
+
+async def cancelled_by_itself() -> None:
+    raise asyncio.CancelledError
+
+
+# contract: X5, X9
+@asyncio_only
+async def test_what_anyio_does_with_a_cancellation_that_leaves_is_not_noticed() -> None:
+    ledger = AsyncioLedger()
+    foreign = asyncio.CancelledError("of the server")
+    with pytest.raises(asyncio.CancelledError):
+        async with ledger.watch(anyio.create_task_group()) as group:
+            ledger.unwatch(group)
+            raise foreign
+    assert group.cancel_scope.cancel_called
+    assert not ledger.is_our_cancellation(foreign)
 
 
 async def leave_a_request_behind() -> None:

@@ -198,6 +198,90 @@ async def test_a_native_cancellation_while_a_failed_block_waits_for_its_children
     assert handling.cancelling() == 1
 
 
+def cancel_at_once(ws: WebSocket) -> None:
+    ws.cancel_scope.cancel()
+
+
+def set_a_deadline(ws: WebSocket) -> None:
+    ws.cancel_scope.deadline = anyio.current_time() + 1
+
+
+# contract: X3, X5
+@on("asyncio")
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("cancel", [cancel_at_once, set_a_deadline])
+async def test_the_handler_cancels_its_block_after_it_has_swallowed_a_native_cancellation(
+    cancel: Callable[[WebSocket], None], again: bool
+) -> None:
+    """Its own cancellation stays in the block. A native one in the same turn leaves the block."""
+
+    async def handle() -> None:
+        async with opened(testing.Server()) as ws:
+            await ws.accept()
+            with suppress(asyncio.CancelledError):
+                await anyio.sleep_forever()
+            cancel(ws)
+            if again:
+                asyncio.get_running_loop().call_at(
+                    ws.cancel_scope.deadline if cancel is set_a_deadline else 0, handling.cancel
+                )
+            await anyio.sleep_forever()
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(1)
+    handling.cancel()
+    await asyncio.wait([handling])
+    assert handling.cancelled() is again
+
+
+# contract: X5
+@on("asyncio")
+@pytest.mark.parametrize("native", [0, 1])
+async def test_a_body_that_replaces_the_cancellation_of_a_scope_around_the_block(
+    native: int,
+) -> None:
+    """The scope withdraws its requests itself, and the native one that follows stays counted."""
+    server = testing.Server(faults=[testing.StallSend(2)])
+
+    async def handle() -> None:
+        with anyio.CancelScope() as outer:
+            asyncio.get_running_loop().call_later(1, outer.cancel)
+            async with opened(server, close_timeout=1) as ws:
+                await ws.accept()
+                try:
+                    await anyio.sleep_forever()
+                except asyncio.CancelledError:
+                    raise LookupError from None
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(1.5)
+    for _ in range(native):
+        handling.cancel()
+    with pytest.raises(LookupError):
+        await handling
+    assert handling.cancelling() == native
+
+
+# contract: X5
+@on("asyncio")
+async def test_a_native_cancellation_after_a_body_that_swallows_the_blocks_own() -> None:
+    async def handle() -> None:
+        async with opened(testing.Server()) as ws:
+            await ws.accept()
+            ws.start_soon(shielded)
+            await asyncio.sleep(0.5)
+            ws.cancel_scope.cancel()
+            with suppress(asyncio.CancelledError):
+                await anyio.sleep_forever()
+
+    handling = asyncio.create_task(handle())
+    await asyncio.sleep(1)
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert handling.cancelling() == 1
+
+
 async def interrupt() -> None:
     raise KeyboardInterrupt
 

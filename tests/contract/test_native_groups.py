@@ -288,3 +288,55 @@ def test_asyncios_own_tools_when_the_handler_cancels_its_block(
             assert ended.error is None or isinstance(ended.error, WebSocketDisconnected)
 
     run_product(main, TURNS)
+
+
+def cancel_at_once(ws: WebSocket) -> None:
+    ws.cancel_scope.cancel()
+
+
+def cancel_later(ws: WebSocket) -> None:
+    asyncio.get_running_loop().call_later(0.5, ws.cancel_scope.cancel)
+
+
+def set_a_deadline(ws: WebSocket) -> None:
+    ws.cancel_scope.deadline = anyio.current_time() + 0.5
+
+
+async def fail_in_the_next_turn() -> None:
+    await asyncio.sleep(0)
+    raise ValueError
+
+
+# contract: X3, X5
+@pytest.mark.parametrize(
+    ("cancel", "first"),
+    [
+        (cancel_at_once, False),
+        (cancel_later, False),
+        (cancel_later, True),
+        (set_a_deadline, False),
+        (set_a_deadline, True),
+    ],
+)
+def test_the_handler_cancels_its_block_after_a_group_that_failed(
+    cancel: Callable[[WebSocket], None], first: bool
+) -> None:
+    """The handler has caught the error of the group, and nothing refers to it any more."""
+
+    async def main(turns: int) -> None:
+        async def body(ws: WebSocket) -> None:
+            await ws.accept()
+            if first:
+                cancel(ws)
+            with suppress(ExceptionGroup):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fail_in_the_next_turn())
+            if not first:
+                cancel(ws)
+            await a_few(turns)
+            await asyncio.sleep(3600)
+
+        ended = await block(testing.Server(), body)
+        assert ended.error is None
+
+    run_product(main, TURNS)

@@ -6,6 +6,8 @@ its task and never withdraws the request. The count then stays one too high: any
 native cancellation that was never requested, lets our cancellation out of its scope, and the count
 misleads the code after the block too. This module corrects the count and recognises our own
 cancellation. On trio there is nothing to do.
+
+All counts here leave out the requests of anyio's scopes, because each scope withdraws its own ones.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 from .running import running_on_trio
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 _LEAKS = sys.version_info < (3, 13)
 """Whether `asyncio.TaskGroup` can leave a cancellation request behind."""
@@ -28,16 +34,23 @@ _LEAKS = sys.version_info < (3, 13)
 class CancellationLedger(Protocol):
     """The task that entered the block."""
 
+    def watch(self, group: TaskGroup) -> TaskGroup:
+        """Notice from now on that any code, or a deadline, cancels the group that the body is in.
+
+        Call it before the group is entered.
+        """
+        ...
+
+    def unwatch(self, group: TaskGroup) -> None:
+        """A cancellation is going to leave the group, which makes anyio cancel the group too."""
+        ...
+
     def about_to_cancel(self) -> None:
-        """The connection is going to cancel the body, or the group that it is in."""
+        """The body, or the group that it is in, is going to be cancelled."""
         ...
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
         """Return whether a cancellation that left the cancelled body was made by the connection."""
-        ...
-
-    def note_cancelled(self) -> None:
-        """The user has cancelled the group. The connection learns this only afterwards."""
         ...
 
     def settle(self) -> None:
@@ -50,21 +63,24 @@ class TrioLedger:
 
     __slots__ = ()
 
+    def watch(self, group: TaskGroup) -> TaskGroup:
+        return group
+
+    def unwatch(self, group: TaskGroup) -> None:
+        pass
+
     def about_to_cancel(self) -> None:
         pass
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
         return False
 
-    def note_cancelled(self) -> None:
-        pass
-
     def settle(self) -> None:
         pass
 
 
 class AsyncioLedger:
-    """Compares `asyncio.Task.cancelling` at entry, at our cancellation and at the end."""
+    """Compares the number of native requests at entry, at our cancellation and at the end."""
 
     __slots__ = ("_at_cancel", "_at_entry", "_cancelled", "_leaks", "_task")
 
@@ -72,21 +88,29 @@ class AsyncioLedger:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._at_entry = task.cancelling()
+        self._at_entry = _native_requests(task)
         self._at_cancel = self._at_entry
         self._cancelled = False
         self._leaks = _LEAKS
 
+    def watch(self, group: TaskGroup) -> TaskGroup:
+        scope = group.cancel_scope = _watched_scope()()
+        scope.ledger = self
+        return group
+
+    def unwatch(self, group: TaskGroup) -> None:
+        scope: Any = group.cancel_scope
+        scope.ledger = None
+
     def about_to_cancel(self) -> None:
         if not self._cancelled and not _is_being_cancelled(self._task):
             # Requests that a task group has left until now.
-            self._at_cancel = self._task.cancelling()
+            self._at_cancel = _native_requests(self._task)
         self._cancelled = True
 
     def is_our_cancellation(self, exc: BaseException) -> bool:
-        # anyio withdrew its own requests when the cancelled scope was left. A task group inside, or
-        # a task that cancels this one, made the requests that remain.
-        count = self._task.cancelling()
+        # A task group inside, or a task that cancels this one, made these requests.
+        count = _native_requests(self._task)
         # An earlier request is a native cancellation that passes through the body, or one that a
         # task group has left behind: only anyio's message distinguishes them. If the request is not
         # counted any more, an `asyncio.timeout` made it and has withdrawn it.
@@ -99,14 +123,10 @@ class AsyncioLedger:
             and anyio.current_effective_deadline() > -math.inf
         )
 
-    def note_cancelled(self) -> None:
-        # The count of that moment is not known. Assume that it was the same as at the entry.
-        self._cancelled = True
-
     def settle(self) -> None:
         if not self._leaks:
             return
-        while self._task.cancelling() > self._at_entry:
+        for _ in range(_native_requests(self._task) - self._at_entry):
             self._task.uncancel()
         self._at_cancel = self._at_entry
         self._leaks = False  # nothing of the body is left that could leave a request behind
@@ -161,6 +181,42 @@ def fenced() -> Generator[None]:
 def current_ledger() -> CancellationLedger:
     """Return the ledger of the running task."""
     return NO_LEDGER if running_on_trio() else AsyncioLedger()
+
+
+@cache
+def _watched_scope() -> Callable[[], Any]:
+    """Return the class of anyio's cancel scopes on asyncio, with a ``cancel`` that is noticed.
+
+    The scope calls ``cancel`` itself when its deadline has passed, and the group does when a task
+    of it fails.
+    """
+    base: Any = type(anyio.CancelScope())
+
+    class CancelScope(base):  # type: ignore[misc]
+        __slots__ = ("ledger",)
+        ledger: AsyncioLedger | None
+
+        def cancel(self, reason: str | None = None) -> None:
+            if self.ledger is not None:
+                self.ledger.about_to_cancel()
+            base.cancel(self, reason)
+
+    return CancelScope
+
+
+def _native_requests(task: asyncio.Task[Any]) -> int:
+    """Return how many requests to cancel a task were not made by its cancel scopes.
+
+    A scope of anyio's (4.16) counts its requests, because it withdraws them when it is left. A
+    request that is withdrawn here and there too would be one native request too few.
+    """
+    count = task.cancelling()
+    states: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
+    scope: Any = getattr(states.get(task), "cancel_scope", None)
+    while scope is not None and scope._host_task is task:
+        count -= scope._pending_uncancellations
+        scope = scope._parent_scope
+    return count
 
 
 def _is_being_cancelled(task: asyncio.Task[object]) -> bool:

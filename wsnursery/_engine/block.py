@@ -39,17 +39,13 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
     connection.start()
     try:
         try:
-            async with anyio.create_task_group() as tasks.group:
+            async with ledger.watch(anyio.create_task_group()) as tasks.group:
                 try:
                     with body_scope:
                         yield  # noqa: ASYNC119 - `WebSocket.__aexit__` always goes on
                 except BaseException as exc:  # noqa: ASYNC103, BLE001 - `decide` sorts them
                     error = exc
                 set_enclosing_tasks(tasks.outer)
-                if tasks.group.cancel_scope.cancel_called:
-                    # An `asyncio.timeout` or an `asyncio.TaskGroup` in the body replaces this
-                    # cancellation with its own, which anyio does not recognise.
-                    ledger.note_cancelled()
                 stopped = body_scope.cancelled_caught
                 if error is not None and ledger.is_our_cancellation(error):
                     error, stopped = None, True
@@ -60,6 +56,7 @@ async def running(connection: Connection) -> AsyncGenerator[None]:  # noqa: ASYN
                 if error is None:
                     ledger.settle()
                 else:
+                    ledger.unwatch(tasks.group)
                     raise error
             # A task group does not report that its children were cancelled from outside.
             await anyio.lowlevel.checkpoint_if_cancelled()

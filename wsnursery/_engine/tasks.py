@@ -366,7 +366,6 @@ class UserTasks:
 
     def _cancel(self) -> None:
         if self.group is not None:
-            self.ledger.about_to_cancel()
             self.group.cancel_scope.cancel()
             if self._running and not self._cancelled:
                 self._cancelled = True
