@@ -47,6 +47,8 @@ class Run:
     """How many requests an `asyncio.TaskGroup` has made and not taken back."""
     asked_anew: int = 0
     """How many times such a group has cancelled a task that was being cancelled."""
+    strays: int = 0
+    """How many requests of such a group have reached a task after they were taken back."""
     scopes_let_out: int = 0
     """How many of the program's scopes have let their own cancellation out."""
     timeouts_let_out: int = 0
@@ -65,6 +67,10 @@ class Run:
     def note_asked_anew(self) -> None:
         """A group of asyncio's has cancelled the running task anew."""
         self.asked_anew += 1
+
+    def note_stray(self) -> None:
+        """A request that a group of asyncio's has taken back is going to reach the running task."""
+        self.strays += 1
 
     def note_handed_over(self, scope: Any, requests: int) -> None:
         """A scope has got requests from another task's scope."""

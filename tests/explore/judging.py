@@ -73,7 +73,7 @@ def _judge_outcome(run: Run) -> Iterator[str]:
         if isinstance(leaf, KeyboardInterrupt) and run.interrupted:
             continue
         if isinstance(leaf, asyncio.CancelledError):
-            known = run.native or run.interrupted or _is_of_server(run, leaf)
+            known = run.native or run.interrupted or run.strays or _is_of_server(run, leaf)
             if not (known or _is_not_recognised(run)):
                 yield f"a cancellation left the block, and no code had requested it: {error!r}"
         elif isinstance(leaf, WebSocketDisconnected):

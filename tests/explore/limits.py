@@ -6,8 +6,11 @@ It is counted while a program runs, so that the judge excuses exactly that, and 
 - Before CPython 3.13 an `asyncio.TaskGroup` whose task fails while the group is being left asks for
   a cancellation of its host that it never takes back. The count is too high from then on, and what
   is around the group, a scope of anyio's or an `asyncio.timeout`, lets its own cancellation out.
-- Since CPython 3.13 such a group cancels its host anew if that is being cancelled, without the
-  words by which anyio recognises the cancellations of its scopes.
+- Before CPython 3.13 a request that is withdrawn before it has reached the task reaches it all the
+  same. An eager task can fail while its host creates it, and a group that need not wait afterwards
+  is left before that: the next wait of the host raises a cancellation that nobody requests.
+- Since CPython 3.13 a group that fails cancels its host anew if that is being cancelled, without
+  the words by which anyio recognises the cancellations of its scopes.
 - An `asyncio.timeout` that expires while a scope of anyio's around it is being cancelled takes that
   for a native cancellation and lets its own one out, which has not got those words either.
 - On asyncio a scope of anyio's hands the requests that it has made to the scope around it, also
@@ -23,24 +26,35 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 LEAKS = sys.version_info < (3, 13)
-"""Whether an `asyncio.TaskGroup` can leave a request behind."""
+"""Whether an `asyncio.TaskGroup` can leave a request behind, and whether one that is withdrawn can
+still reach the task."""
+
+
+class Notes(Protocol):
+    """What a group of asyncio's has done to its host."""
+
+    def note_left_behind(self) -> None:
+        """It has not taken back a request."""
+        ...
+
+    def note_asked_anew(self) -> None:
+        """It has cancelled a host that was being cancelled."""
+        ...
+
+    def note_stray(self) -> None:
+        """It has taken back a request that is going to reach its host nevertheless."""
+        ...
 
 
 class CountingGroup(asyncio.TaskGroup):
-    """Says when a request of its own stays with its host.
+    """Says when a request of its own stays with its host."""
 
-    Args:
-        left_behind: Called when it has not taken one back.
-        asked_anew: Called when it has cancelled a host that was being cancelled.
-    """
-
-    def __init__(self, left_behind: Callable[[], None], asked_anew: Callable[[], None]) -> None:
+    def __init__(self, notes: Notes) -> None:
         super().__init__()
-        self._left_behind = left_behind
-        self._asked_anew = asked_anew
+        self._notes = notes
 
     async def __aexit__(
         self,
@@ -50,17 +64,19 @@ class CountingGroup(asyncio.TaskGroup):
     ) -> None:
         # Only a request that is there already when it begins to leave is taken back.
         before: bool = self._parent_cancel_requested  # type: ignore[attr-defined]
+        task: Any = asyncio.current_task()
         try:
             await super().__aexit__(kind, exc, traceback)
         except BaseExceptionGroup:
-            task = asyncio.current_task()
-            assert task is not None
             if not LEAKS and task.cancelling():
-                self._asked_anew()
+                self._notes.note_asked_anew()
             raise
         finally:
-            if LEAKS and self._parent_cancel_requested and not before:  # type: ignore[attr-defined]
-                self._left_behind()
+            if LEAKS and self._parent_cancel_requested:  # type: ignore[attr-defined]
+                if not before:
+                    self._notes.note_left_behind()
+                elif task._must_cancel:
+                    self._notes.note_stray()
 
 
 @contextmanager

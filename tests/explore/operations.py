@@ -140,7 +140,7 @@ async def _native_group(run: Run, parts: tuple[Any, ...]) -> None:
             for part in parts:
                 nursery.start_soon(do_all, run, part)
     else:
-        async with CountingGroup(run.note_left_behind, run.note_asked_anew) as group:
+        async with CountingGroup(run) as group:
             for part in parts:
                 work = do_all(run, part)
                 try:

@@ -1,6 +1,7 @@
 """What the fuzzer excuses, without wsnursery: it happens there, too, and is counted exactly."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -17,13 +18,16 @@ class Counted:
     """What is said of the requests of one run."""
 
     def __init__(self) -> None:
-        self.left_behind = self.asked_anew = self.handed_over = 0
+        self.left_behind = self.asked_anew = self.strays = self.handed_over = 0
 
     def note_left_behind(self) -> None:
         self.left_behind += 1
 
     def note_asked_anew(self) -> None:
         self.asked_anew += 1
+
+    def note_stray(self) -> None:
+        self.strays += 1
 
     def note_handed_over(self, scope: Any, requests: int) -> None:
         self.handed_over += requests
@@ -72,7 +76,7 @@ def test_a_group_leaves_a_request_behind(while_it_is_left: bool) -> None:
 
     async def work() -> None:
         with suppress(ExceptionGroup):
-            async with CountingGroup(counted.note_left_behind, counted.note_asked_anew) as group:
+            async with CountingGroup(counted) as group:
                 group.create_task(fail())
                 if not while_it_is_left:
                     await asyncio.sleep(1)
@@ -88,9 +92,7 @@ def test_after_that_a_scope_around_it_does_not_recognise_its_own_cancellation() 
         try:
             with anyio.move_on_after(0.01):
                 with suppress(ExceptionGroup):
-                    async with CountingGroup(
-                        counted.note_left_behind, counted.note_asked_anew
-                    ) as group:
+                    async with CountingGroup(counted) as group:
                         group.create_task(fail())
                 await anyio.sleep_forever()
         except asyncio.CancelledError:
@@ -113,9 +115,7 @@ def test_a_group_that_fails_hides_the_cancellation_of_a_scope_around_it() -> Non
         try:
             with anyio.move_on_after(0.01):
                 try:
-                    async with CountingGroup(
-                        counted.note_left_behind, counted.note_asked_anew
-                    ) as group:
+                    async with CountingGroup(counted) as group:
                         group.create_task(fail_late())
                 finally:
                     await asyncio.sleep(0)
@@ -125,6 +125,31 @@ def test_a_group_that_fails_hides_the_cancellation_of_a_scope_around_it() -> Non
     run(work)
     assert counted.asked_anew == (not LEAKS)
     assert left == [True] * (not LEAKS)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with CPython 3.12")
+def test_a_request_that_an_eager_task_makes_reaches_its_host_after_it_was_taken_back() -> None:
+    counted, left = Counted(), list[bool]()
+
+    async def work() -> None:
+        loop, eager = asyncio.get_running_loop(), asyncio.eager_task_factory  # type: ignore[attr-defined]
+        loop.set_task_factory(eager)
+        with suppress(ExceptionGroup):
+            async with CountingGroup(counted) as group:
+                group.create_task(fail_at_once())
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            left.append(True)
+
+    assert run(work) == 0
+    assert counted.strays == LEAKS
+    assert counted.left_behind == 0
+    assert left == [True] * LEAKS
+
+
+async def fail_at_once() -> None:
+    raise ValueError
 
 
 def test_a_timeout_hides_the_cancellation_of_a_scope_around_it() -> None:

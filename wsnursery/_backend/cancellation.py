@@ -208,13 +208,14 @@ def _native_requests(task: asyncio.Task[Any]) -> int:
     """Return how many requests to cancel a task were not made by its cancel scopes.
 
     A scope of anyio's (4.16) counts its requests, because it withdraws them when it is left. A
-    request that is withdrawn here and there too would be one native request too few.
+    request that was withdrawn here as well would leave one native request too few. If a release of
+    anyio counts them elsewhere, its requests are included.
     """
     count = task.cancelling()
     states: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
     scope: Any = getattr(states.get(task), "cancel_scope", None)
-    while scope is not None and scope._host_task is task:
-        count -= scope._pending_uncancellations
+    while getattr(scope, "_host_task", None) is task:
+        count -= getattr(scope, "_pending_uncancellations", 0)
         scope = scope._parent_scope
     return count
 
