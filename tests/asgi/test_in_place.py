@@ -586,3 +586,48 @@ async def test_binary_messages_that_have_arrived() -> None:
         for message in (b"a", b"b"):
             server.put({"type": "websocket.receive", "bytes": message})
         assert [await ws.receive(), await ws.receive()] == [b"a", b"b"]
+
+
+def sender_tasks() -> set[Any]:
+    return {task for task in asyncio.all_tasks() if task.get_name() == "wsnursery sender"}
+
+
+# contract: L7
+async def test_the_task_that_finishes_a_send_waits_a_while_for_another() -> None:
+    if running_on_trio():
+        pytest.skip("on trio no task takes over a send that has been begun")
+    server = Server()
+    async with server.open() as ws:
+        await ws.accept()
+        await read(ws, server)
+        assert not sender_tasks()
+        server.on_send = partial(anyio.sleep, 0.01)
+        await ws.send("a")
+        tasks = sender_tasks()
+        await ws.send("b")
+        assert sender_tasks() == tasks
+        assert len(tasks) == 1
+        await anyio.sleep(3)
+        assert not sender_tasks()
+    assert server.messages == ["a", "b"]
+
+
+# contract: S3
+async def test_a_send_in_place_follows_one_that_was_withdrawn() -> None:
+    if running_on_trio():
+        pytest.skip("on trio no task takes over a send that has been begun")
+    server = Server()
+    callers: list[object] = []
+    async with server.open() as ws:
+        await ws.accept()
+        await read(ws, server)
+        server.on_send = partial(anyio.sleep, 0.02)
+        ws.start_soon(ws.send, "a")
+        await anyio.sleep(0.01)
+        with anyio.move_on_after(0.005):
+            await ws.send("b")
+        await anyio.sleep(0.1)
+        server.on_send = lambda: callers.append(asyncio.current_task())
+        await ws.send("c")
+        assert callers == [asyncio.current_task()]
+    assert server.messages == ["a", "c"]

@@ -115,7 +115,8 @@ class Sender:
         self.deadline: float = 0.0
         """The time at which the raw send in flight exceeds `Options.send_timeout`."""
         self._deadline_alarm: Alarm | None = None
-        self._idle_looks = 0
+        self._idle_looks = LINGER_LOOKS
+        """The number of checks since the task had an event that it should linger for."""
         self._is_watched = False
         """Whether the timer checks if the task is idle."""
         self._queued: Wakeup | None = None
@@ -141,6 +142,8 @@ class Sender:
         """Finish a raw send that a caller has begun."""
         self.in_flight = ticket
         self._suspended = suspended
+        # The task lingers, because the next sends to a peer that reads slowly have to wait too.
+        self._idle_looks = 0
         self.note_start()
         self.wake()
         return ticket
@@ -168,9 +171,9 @@ class Sender:
             if not self._wire.held and not self._wire.sending:
                 ticket = self._outbox.take()
             if ticket is None:
+                # The queued events may have been withdrawn instead of sent.
+                self.note_clear()
                 if not self._lingers:
-                    # The queued events may have been withdrawn instead of sent.
-                    self.note_clear()
                     return
                 await self._rest()
                 continue
@@ -200,8 +203,6 @@ class Sender:
         """Return whether to wait for more events, because a new start of the task costs more."""
         if self._wire.held or self._wire.sending or self._outbox.queue:
             return True
-        if self._wire.in_place:
-            return False  # callers send the next messages in place
         is_open = self._lifecycle.states.state is State.OPEN and not self._lifecycle.over
         return is_open and self._idle_looks < LINGER_LOOKS
 
@@ -241,7 +242,8 @@ class Sender:
         """Note that a raw send of the sender task is in flight."""
         self._wire.sending = True
         self._wire.clear = False
-        self._idle_looks = 0
+        if not self._wire.in_place:  # else callers send the next messages in place
+            self._idle_looks = 0
         if self._options.send_timeout is not None:
             self.deadline = self._backend.now() + self._options.send_timeout
             if self._deadline_alarm is None:

@@ -18,7 +18,7 @@ Hypercorn, HTTP/1               ``WSStream.app_send``, which shields its       h
 ==============================  =============================================  ====================
 
 When a release renames an attribute, the server is no longer recognised. Users then lose speed, but
-the contract holds, and ``test_the_server_is_recognised`` in `tests/servers` fails.
+the contract holds, and `tests/asgi/test_recognised.py` fails.
 """
 
 from __future__ import annotations
