@@ -216,7 +216,7 @@ def _native_requests(task: asyncio.Task[Any]) -> int:
     scope: Any = getattr(states.get(task), "cancel_scope", None)
     while getattr(scope, "_host_task", None) is task:
         count -= getattr(scope, "_pending_uncancellations", 0)
-        scope = scope._parent_scope
+        scope = getattr(scope, "_parent_scope", None)
     return count
 
 
