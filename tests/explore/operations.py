@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -90,7 +91,7 @@ async def _do_nested(run: Run, name: str, *rest: Any) -> None:
         if run.backend == "trio":
             await _native_group(run, rest)
         else:
-            await asyncio.gather(*[_do_gathered(run, part) for part in rest])
+            await _gather(run, rest)
     elif name == "shield":
         with _move_on_after(run, 2, shield=True):
             await do_all(run, rest[0])
@@ -130,6 +131,18 @@ async def _native_timeout(run: Run, seconds: float, part: tuple[Operation, ...])
     except asyncio.CancelledError:
         run.timeouts_let_out += timeout.expired()
         raise
+
+
+async def _gather(run: Run, parts: tuple[Any, ...]) -> None:
+    works = [_do_gathered(run, part) for part in parts]
+    try:
+        done = asyncio.gather(*works)
+    except KeyboardInterrupt:  # of an eager task, before the next ones are started
+        for work in works:
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()
+        raise
+    await done
 
 
 async def _native_group(run: Run, parts: tuple[Any, ...]) -> None:
